@@ -1,0 +1,210 @@
+"""Every exception that embedenv_jupyter raises on purpose.
+
+    EmbedEnvError
+    ├── ProtocolError
+    │   ├── LocalProtocolError        our own code broke a protocol: a bug here
+    │   └── RemoteProtocolError       the peer broke it; carries the close code
+    ├── SandboxError
+    │   ├── SandboxUnavailableError   no tier works on this machine
+    │   ├── SandboxGoneError          the sandbox died or was closed; carries the cause
+    │   ├── SandboxTimeoutError       the supervisor did not answer in time
+    │   └── SandboxRequestError       the supervisor refused one request; carries errno and path
+    ├── RoomError
+    │   ├── RoomClosedError           the room has ended; carries its post-mortem reason
+    │   ├── UnknownKeyError           no open room has this join key
+    │   ├── RoleError                 the member's role does not allow the request
+    │   ├── BusyError                 the request must wait for something that runs
+    │   └── WorkspaceError            a path or a file tree is not acceptable
+    ├── AccountError
+    │   ├── AuthenticationError       unknown, revoked or wrong key
+    │   └── InsufficientCreditsError  the pools do not cover the cost
+    └── ConnectionLostError           the client could not reach its gateway again
+
+The errors carry data; ``str()`` writes the sentence that a peer may read. What
+only the log may know (tracebacks, host paths) never enters these texts.
+"""
+
+from __future__ import annotations
+
+import enum
+import os
+
+
+class CloseCode(enum.IntEnum):
+    """WebSocket close codes that the gateway sends (RFC 6455 section 7.4)."""
+
+    NORMAL = 1000
+    GOING_AWAY = 1001
+    PROTOCOL_ERROR = 1002
+    POLICY_VIOLATION = 1008
+    TOO_BIG = 1009
+    INTERNAL_ERROR = 1011
+    ROOM_ENDED = 4000
+    REVOKED = 4001
+    TOO_SLOW = 4002
+    HELLO_TIMEOUT = 4408
+
+
+class EmbedEnvError(Exception):
+    """Base of everything that embedenv_jupyter raises on purpose."""
+
+
+class ProtocolError(EmbedEnvError):
+    """A wire protocol was broken by one of its two sides."""
+
+
+class LocalProtocolError(ProtocolError):
+    """Our own side broke the protocol: a bug in this package."""
+
+
+class RemoteProtocolError(ProtocolError):
+    """The peer broke the protocol; ``code`` closes the socket when the fault is fatal."""
+
+    def __init__(self, reason: str, code: CloseCode = CloseCode.PROTOCOL_ERROR) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.code = code
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+class SandboxError(EmbedEnvError):
+    """Base of everything that goes wrong in or around a sandbox."""
+
+
+class SandboxUnavailableError(SandboxError):
+    """No tier of isolation works here; ``remedies`` say what would unlock one."""
+
+    def __init__(self, reason: str, remedies: tuple[str, ...] = ()) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.remedies = remedies
+
+    def __str__(self) -> str:
+        return " ".join((self.reason, *self.remedies))
+
+
+class SandboxGoneError(SandboxError):
+    """The sandbox has ended; ``cause`` is a short machine-readable word."""
+
+    def __init__(self, cause: str) -> None:
+        super().__init__(cause)
+        self.cause = cause
+
+    def __str__(self) -> str:
+        return f"The sandbox has ended ({self.cause})."
+
+
+class SandboxTimeoutError(SandboxError):
+    """The supervisor did not answer within ``timeout_s`` seconds."""
+
+    def __init__(self, op: str, timeout_s: float) -> None:
+        super().__init__(op, timeout_s)
+        self.op = op
+        self.timeout_s = timeout_s
+
+    def __str__(self) -> str:
+        return f"The sandbox did not answer {self.op!r} within {self.timeout_s:g} s."
+
+
+class SandboxRequestError(SandboxError):
+    """The supervisor refused a request with ``errno``; ``path`` is the path inside, if any."""
+
+    def __init__(self, op: str, errno: int, path: str = "", detail: str = "") -> None:
+        super().__init__(op, errno, path, detail)
+        self.op = op
+        self.errno = errno
+        self.path = path
+        self.detail = detail
+
+    def __str__(self) -> str:
+        reason = self.detail or os.strerror(self.errno)
+        return f"{self.path}: {reason}" if self.path else f"{self.op}: {reason}"
+
+
+class RoomError(EmbedEnvError):
+    """Base of what a room refuses."""
+
+
+class RoomClosedError(RoomError):
+    """The room has ended for ``reason``."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"This room has ended: {self.reason}."
+
+
+class UnknownKeyError(RoomError):
+    """No open room has the join key that was presented."""
+
+    def __str__(self) -> str:
+        return "This join key opens no room; it may have expired or its room has ended."
+
+
+class RoleError(RoomError):
+    """A member asked for more than the role allows."""
+
+    def __init__(self, action: str, needed: str, has: str) -> None:
+        super().__init__(action, needed, has)
+        self.action = action
+        self.needed = needed
+        self.has = has
+
+    def __str__(self) -> str:
+        return f"To {self.action} needs the role {self.needed!r}; yours is {self.has!r}."
+
+
+class BusyError(RoomError):
+    """The room or connection cannot take this request now; ``str()`` says what to wait for."""
+
+
+class WorkspaceError(RoomError):
+    """A path, name or file tree was refused; ``path`` is what was wrong with, ``reason`` why."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(path, reason)
+        self.path = path
+        self.reason = reason
+
+    def __str__(self) -> str:
+        shown = self.path if len(self.path) <= 200 else self.path[:200] + "…"
+        return f"{shown!r}: {self.reason}"
+
+
+class AccountError(EmbedEnvError):
+    """Base of what the accounts refuse."""
+
+
+class AuthenticationError(AccountError):
+    """The keys are unknown, revoked or wrong; the text never says which."""
+
+    def __str__(self) -> str:
+        return "These keys are not valid: unknown, revoked or wrong."
+
+
+class InsufficientCreditsError(AccountError):
+    """The pools hold ``available`` credits where ``needed`` are due."""
+
+    def __init__(self, needed: int, available: int) -> None:
+        super().__init__(needed, available)
+        self.needed = needed
+        self.available = available
+
+    def __str__(self) -> str:
+        return f"This costs {self.needed} credits and {self.available} are left."
+
+
+class ConnectionLostError(EmbedEnvError):
+    """The client gave up reconnecting; ``last_n`` is the last event number it has."""
+
+    def __init__(self, reason: str, last_n: int = 0) -> None:
+        super().__init__(reason, last_n)
+        self.reason = reason
+        self.last_n = last_n
+
+    def __str__(self) -> str:
+        return f"The connection to the room was lost and could not be restored: {self.reason}"

@@ -1,0 +1,128 @@
+"""What a sandbox is made from and what it reports, as plain values.
+
+Standard library only: the zygote and the supervisor import this module, and
+everything in those two processes is part of the security boundary.
+"""
+
+from __future__ import annotations
+
+import enum
+import signal
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Self
+
+MIB = 1 << 20
+
+HOME = "/home/user"
+"""The workspace of a room as its programs see it (in tiers with a mount namespace)."""
+
+RUNTIME = "/run/room"
+"""Where the room's kernels put their ipc sockets, seen from inside."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one sandbox may use at most; ``None`` means no limit of our own."""
+
+    memory_bytes: int | None = 512 * MIB
+    pids: int | None = 128
+    cpu_cores: float | None = 1.0
+    open_files: int = 1024
+    file_bytes: int | None = 256 * MIB
+    workspace_bytes: int = 256 * MIB
+    tmp_bytes: int = 64 * MIB
+    wall_s: float | None = None
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Self:
+        known = {f.name for f in fields(cls)}
+        return cls(**{k: v for k, v in data.items() if k in known})
+
+
+@dataclass(frozen=True)
+class SandboxSpec:
+    """One request for a sandbox.
+
+    ``workspace`` is a host directory to bind as the workspace, or ``None`` for
+    a tmpfs of ``limits.workspace_bytes``. ``runtime_dir`` is a host directory,
+    bound at ``RUNTIME``, where the gateway finds the kernels' ipc sockets.
+    ``read_only`` are host directories that appear at the same path inside (the
+    Python environment of the kernels, for example).
+    """
+
+    id: str
+    limits: Limits = field(default_factory=Limits)
+    workspace: str | None = None
+    runtime_dir: str | None = None
+    read_only: tuple[str, ...] = ()
+    env: dict[str, str] = field(default_factory=dict)
+    hostname: str = "room"
+    network: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Self:
+        known = {f.name for f in fields(cls)}
+        values = {k: v for k, v in data.items() if k in known}
+        values["limits"] = Limits.from_dict(values.get("limits") or {})
+        values["read_only"] = tuple(values.get("read_only") or ())
+        return cls(**values)
+
+
+@dataclass(frozen=True)
+class ExitStatus:
+    """How a process ended: exactly one of ``code`` and ``signal`` is set."""
+
+    code: int | None = None
+    signal: int | None = None
+
+    @classmethod
+    def from_returncode(cls, returncode: int) -> Self:
+        """Read the convention of subprocess: a negative number is a signal."""
+        return cls(signal=-returncode) if returncode < 0 else cls(code=returncode)
+
+    @property
+    def shell_code(self) -> int:
+        """What ``$?`` would show: 128 + the signal's number after a signal."""
+        return 128 + self.signal if self.signal is not None else (self.code or 0)
+
+    def __str__(self) -> str:
+        if self.signal is None:
+            return f"exit code {self.code}"
+        try:
+            return f"signal {signal.Signals(self.signal).name}"
+        except ValueError:
+            return f"signal {self.signal}"
+
+
+class Breach(enum.StrEnum):
+    """A limit that the room ran into; the names that events carry."""
+
+    OOM = "oom"
+    PIDS = "pids"
+    DISK = "disk"
+    TIME = "time"
+
+
+@dataclass(frozen=True)
+class Usage:
+    """A sample of what a sandbox uses now; ``None`` where this tier cannot tell."""
+
+    cpu_s: float | None = None
+    memory_bytes: int | None = None
+    memory_peak_bytes: int | None = None
+    pids: int | None = None
+    disk_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class FileInfo:
+    """One entry of the room's file tree, never following a symbolic link."""
+
+    name: str
+    type: str
+    size_bytes: int
+    modified_s: float
+    mode: int
