@@ -1,0 +1,78 @@
+"""One JSON object a message, file descriptors beside it, over a SEQPACKET socket.
+
+The gateway speaks this to a supervisor and to the zygote. Each side treats the
+other's bytes as hostile: a message that is too long, not JSON, or not an object
+is a :class:`ChannelError`, and descriptors that came with it are closed.
+
+Standard library only: see :mod:`embedenv_jupyter.sandbox.spec`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Sequence
+from typing import Any
+
+MAX_MESSAGE_BYTES = 128 << 10
+MAX_FDS = 4
+_CMSG_CLOEXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0x40000000)
+
+
+class ChannelError(Exception):
+    """The other side sent what is no message of this channel."""
+
+
+def pair() -> tuple[socket.socket, socket.socket]:
+    """Make the two ends of a channel; both are close-on-exec and blocking."""
+    return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+
+def encode(message: dict[str, Any]) -> bytes:
+    """Encode one message.
+
+    Raises:
+        ChannelError: the message is over the limit.
+    """
+    data = json.dumps(message, separators=(",", ":")).encode()
+    if len(data) > MAX_MESSAGE_BYTES:
+        raise ChannelError(f"message of {len(data)} bytes, {MAX_MESSAGE_BYTES} are allowed")
+    return data
+
+
+def send(connection: socket.socket, message: dict[str, Any], fds: Sequence[int] = ()) -> None:
+    """Send one message; the caller keeps (and closes) its own descriptors."""
+    data = encode(message)
+    if fds:
+        socket.send_fds(connection, [data], fds)
+    else:
+        connection.send(data)
+
+
+def receive(connection: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
+    """Receive one message and its descriptors, or ``None`` at the end of the channel.
+
+    Raises:
+        ChannelError: what came is not a message; its descriptors are closed.
+        BlockingIOError: the socket does not block and holds nothing now.
+    """
+    data, fds, flags, _ = socket.recv_fds(
+        connection, MAX_MESSAGE_BYTES + 1, MAX_FDS, _CMSG_CLOEXEC
+    )
+    try:
+        if not data and not fds:
+            return None
+        if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC) or len(data) > MAX_MESSAGE_BYTES:
+            raise ChannelError("message or descriptors over the limit")
+        try:
+            message = json.loads(data)
+        except (ValueError, RecursionError) as exc:
+            raise ChannelError("message is not JSON") from exc
+        if not isinstance(message, dict):
+            raise ChannelError("message is not an object")
+    except ChannelError:
+        for fd in fds:
+            os.close(fd)
+        raise
+    return message, fds
