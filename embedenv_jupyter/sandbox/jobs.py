@@ -1,0 +1,331 @@
+"""The programs that a supervisor has started, by number.
+
+A job is a child of the supervisor in a session of its own. Numbers are never
+used twice, so a late signal cannot reach a stranger that got the same pid.
+
+Standard library only.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import shutil
+import signal
+import struct
+import sys
+import termios
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+MAX_REMEMBERED_GROUPS = 256
+"""How many ended jobs are remembered whose process group may still have members."""
+
+_RESET_SIGNALS = [
+    number
+    for number in range(1, signal.NSIG)
+    if number not in (signal.SIGKILL, signal.SIGSTOP, signal.SIGHUP, 32, 33)
+]
+# SIGHUP stays ignored: when the shell of a run exits, the kernel hangs up its
+# foreground group, and what the user left running with "&" must live on.
+
+_READS = {0, 17, 19, 295, 327} if os.uname().machine == "x86_64" else {63, 67, 65, 69, 286}
+_POLLS = {7, 23, 232, 270, 271, 281, 441} if os.uname().machine == "x86_64" else {72, 73, 22, 441}
+
+
+@dataclass
+class Job:
+    """One started program; ``status`` is its return code once it has ended."""
+
+    number: int
+    pid: int
+    status: int | None = None
+
+
+class Jobs:
+    """Starts programs in sessions of their own and signals them."""
+
+    def __init__(self, home_fd: int, home: str, environment: dict[str, str]) -> None:
+        self._home_fd = home_fd
+        self._home = home
+        self._environment = environment
+        self._by_number: dict[int, Job] = {}
+        self._by_pid: dict[int, Job] = {}
+        self._next = 1
+
+    def spawn_piped(
+        self, argv: list[str], cwd: str | int | None, env: dict[str, str]
+    ) -> tuple[Job, list[int]]:
+        """Start a program on three pipes; return the gateway's ends: stdin, stdout, stderr."""
+        inside: list[int] = []
+        outside: list[int] = []
+        try:
+            for is_input in (True, False, False):
+                reader, writer = os.pipe()
+                inside.append(reader if is_input else writer)
+                outside.append(writer if is_input else reader)
+            actions = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(inside)]
+            return self._spawn(argv, cwd, env, actions), outside
+        except BaseException:
+            _close(outside)
+            raise
+        finally:
+            _close(inside)
+
+    def spawn_terminal(
+        self,
+        argv: list[str],
+        cwd: str | None,
+        env: dict[str, str],
+        *,
+        rows: int,
+        columns: int,
+        echo: bool,
+        cooked: bool,
+    ) -> tuple[Job, int]:
+        """Start a program on a new terminal, which is its controlling one; return the master."""
+        master, slave = os.openpty()
+        try:
+            fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+            _set_modes(slave, echo=echo, cooked=cooked)
+            # Opened by name in the new session, the slave becomes the controlling terminal.
+            actions = [
+                (os.POSIX_SPAWN_OPEN, 0, os.ttyname(slave), os.O_RDWR, 0),
+                (os.POSIX_SPAWN_DUP2, 0, 1),
+                (os.POSIX_SPAWN_DUP2, 0, 2),
+            ]
+            return self._spawn(argv, cwd, env, actions), master
+        except BaseException:
+            os.close(master)
+            raise
+        finally:
+            os.close(slave)
+
+    def _spawn(
+        self, argv: list[str], cwd: str | int | None, env: dict[str, str], actions: list[tuple[int, ...]]
+    ) -> Job:
+        environment = {**self._environment, **env}
+        self._enter(cwd)
+        try:
+            program = shutil.which(argv[0], path=environment.get("PATH", ""))
+            if program is None:
+                raise FileNotFoundError(errno.ENOENT, "no such program in the room", argv[0])
+            pid = os.posix_spawn(
+                program, argv, environment,
+                file_actions=actions, setsid=True, setsigmask=[], setsigdef=_RESET_SIGNALS,
+            )  # fmt: skip
+        finally:
+            os.fchdir(self._home_fd)
+        return self._add(pid)
+
+    def _enter(self, cwd: str | int | None) -> None:
+        if isinstance(cwd, int):
+            os.fchdir(cwd)
+        elif cwd:
+            os.fchdir(self._home_fd)
+            os.chdir(cwd)
+        else:
+            os.fchdir(self._home_fd)
+
+    def fork(
+        self,
+        body: Callable[[], None],
+        *,
+        env: dict[str, str],
+        forget: Callable[[], None],
+        cwd: str | None = None,
+    ) -> tuple[Job, int]:
+        """Fork a child of this process that runs ``body``; return the read end of its stderr."""
+        reader, writer = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            status = 1
+            try:
+                os.close(reader)
+                forget()
+                _become_child(writer)
+                self._enter(cwd)
+                os.environ.clear()
+                os.environ.update({**self._environment, **env})
+                body()
+                status = 0
+            except BaseException:
+                traceback.print_exc()
+                sys.stderr.flush()
+            finally:
+                os._exit(status)
+        os.close(writer)
+        return self._add(pid), reader
+
+    def _add(self, pid: int) -> Job:
+        job = Job(self._next, pid)
+        self._next += 1
+        self._by_number[job.number] = job
+        self._by_pid[pid] = job
+        return job
+
+    def reap(self) -> Iterator[tuple[Job, int]]:
+        """Collect the children that have ended; strangers that pid 1 inherited are only reaped."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            job = self._by_pid.pop(pid, None)
+            if job is not None:
+                job.status = os.waitstatus_to_exitcode(status)
+                self._forget_old()
+                yield job, job.status
+
+    def _forget_old(self) -> None:
+        ended = [job.number for job in self._by_number.values() if job.status is not None]
+        for number in ended[:-MAX_REMEMBERED_GROUPS]:
+            del self._by_number[number]
+
+    def signal(self, number: int, signum: int, target: str) -> None:
+        """Signal a job.
+
+        Raises:
+            ProcessLookupError: nothing of it is left.
+        """
+        job = self._by_number.get(number)
+        if job is None:
+            raise ProcessLookupError(errno.ESRCH, "this job has ended")
+        if target == "process":
+            if job.status is not None:
+                raise ProcessLookupError(errno.ESRCH, "this job has ended")
+            os.kill(job.pid, signum)
+            return
+        groups = {job.pid}
+        if target == "foreground" and job.status is None:
+            groups = {_foreground_group(job.pid) or job.pid}
+        for group in groups:
+            os.killpg(group, signum)
+
+    def signal_all(self, signum: int) -> None:
+        """Signal every process of the room but this one."""
+        if os.getpid() != 1:
+            for child in _children(os.getpid()):  # a subreaper: orphans are its children too
+                _signal_tree(child, signum)
+            return
+        try:
+            os.kill(-1, signum)  # atomic with respect to fork; pid 1 itself is spared
+        except ProcessLookupError:
+            return
+
+    def awaiting_input(self, number: int) -> bool | None:
+        """Tell whether the job waits for input: in a read of its terminal, or in a poll.
+
+        ``None`` when the kernel does not say (no /proc, or no ``syscall`` file).
+        """
+        job = self._by_number.get(number)
+        if job is None or job.status is not None:
+            return False
+        group = _foreground_group(job.pid)
+        if group is None:
+            return None
+        states = [_waits_for_input(pid) for pid in _members(group)]
+        if any(states):
+            return True
+        return None if not states or None in states else False
+
+
+def _become_child(stderr: int) -> None:
+    """Give a forked child the session, signals and standard streams of a program."""
+    os.setsid()
+    for number in _RESET_SIGNALS:
+        try:
+            signal.signal(number, signal.SIG_DFL)
+        except (OSError, ValueError):
+            continue
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 0)
+    os.dup2(stderr, 1)
+    os.dup2(stderr, 2)
+    sys.stdin = sys.__stdin__ = open(0, closefd=False)  # type: ignore[misc]  # noqa: SIM115
+    sys.stdout = sys.__stdout__ = open(1, "w", buffering=1, closefd=False)  # type: ignore[misc]  # noqa: SIM115
+    sys.stderr = sys.__stderr__ = open(2, "w", buffering=1, closefd=False)  # type: ignore[misc]  # noqa: SIM115
+
+
+def _set_modes(slave: int, *, echo: bool, cooked: bool) -> None:
+    modes = termios.tcgetattr(slave)
+    modes[0] |= getattr(termios, "IUTF8", 0o40000)
+    if not cooked:
+        modes[1] &= ~termios.OPOST
+    if not echo:
+        modes[3] &= ~(termios.ECHO | termios.ECHONL | termios.ECHOCTL | termios.ECHOKE)
+    termios.tcsetattr(slave, termios.TCSANOW, modes)
+
+
+def _close(fds: list[int]) -> None:
+    for fd in fds:
+        os.close(fd)
+
+
+def _stat_fields(pid: int) -> list[str] | None:
+    """Return the fields of /proc/PID/stat from ``state`` on (proc(5)), or ``None``."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].decode().split()
+    except OSError:
+        return None
+
+
+def _foreground_group(pid: int) -> int | None:
+    fields = _stat_fields(pid)
+    if fields is None:
+        return None
+    group = int(fields[5])
+    return group if group > 1 else None
+
+
+def _members(group: int) -> Iterator[int]:
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            fields = _stat_fields(int(name))
+            if fields is not None and int(fields[2]) == group and fields[0] == "S":
+                yield int(name)
+
+
+def _waits_for_input(pid: int) -> bool | None:
+    """Look at the system call that the process sleeps in; ``None`` when it is hidden."""
+    try:
+        with open(f"/proc/{pid}/syscall", "rb") as file:
+            number, *arguments = file.read().split()
+    except OSError:
+        return None
+    if not number.isdigit():
+        return False
+    if int(number) in _READS:
+        return _is_terminal(pid, int(arguments[0], 16))
+    return int(number) in _POLLS and _is_terminal(pid, 0)
+
+
+def _is_terminal(pid: int, fd: int) -> bool:
+    try:
+        return os.readlink(f"/proc/{pid}/fd/{fd}").startswith(("/dev/pts/", "/dev/tty"))
+    except OSError:
+        return False
+
+
+def _signal_tree(pid: int, signum: int) -> None:
+    """Signal a process and its descendants, where no namespace holds them together."""
+    for child in _children(pid):
+        _signal_tree(child, signum)
+    try:
+        os.kill(pid, signum)
+    except (ProcessLookupError, PermissionError):
+        return
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children", "rb") as file:
+            return [int(word) for word in file.read().split()]
+    except OSError:
+        return []

@@ -1,0 +1,296 @@
+"""Pid 1 of a room: starts its programs and hands their file descriptors out.
+
+The gateway asks over the channel (:mod:`embedenv_jupyter.sandbox.channel`);
+each answer carries data, file descriptors or both, so that terminals, pipes,
+files and connections are then read by the gateway itself, without a relay.
+
+Theory of operation. One thread, one selector. A request handler never waits:
+what takes time (removing a tree, a snapshot) is a child process, and its end is
+reported by the ``exit`` event that every job gets. The end of the channel ends
+the supervisor, and as it is pid 1 of its namespace, the kernel then ends the
+room. Programs of the room may send any signal to pid 1, so none has a Python
+handler that raises.
+
+Standard library only. This process shares the room's user id, so the gateway
+does not trust it once a program has run.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import selectors
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from embedenv_jupyter.sandbox import channel, workspace
+from embedenv_jupyter.sandbox.jobs import Job, Jobs
+from embedenv_jupyter.sandbox.spec import HOME, SandboxSpec
+
+Answer = tuple[dict[str, Any], list[int]]
+Handler = Callable[["Supervisor", dict[str, Any], list[int]], Answer]
+
+_IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1,
+            signal.SIGUSR2, signal.SIGALRM, signal.SIGPIPE, signal.SIGTSTP)  # fmt: skip
+
+
+class Supervisor:
+    """Answers the gateway's requests until the channel ends."""
+
+    def __init__(self, connection: socket.socket, spec: SandboxSpec, home: str) -> None:
+        self.connection = connection
+        self.spec = spec
+        self.home = home
+        self.home_fd = os.open(home, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self.selector = selectors.DefaultSelector()
+        self.jobs = Jobs(self.home_fd, home, program_environment(spec, home))
+
+    def run(self) -> NoReturn:
+        """Serve until the gateway is gone, then exit."""
+        wake = self._watch_children()
+        self.selector.register(self.connection, selectors.EVENT_READ, self._serve_request)
+        self.selector.register(wake, selectors.EVENT_READ, lambda: self._reap(wake))
+        home = os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=self.home_fd)
+        channel.send(self.connection, {"event": "ready", "pid": os.getpid()}, [home])
+        os.close(home)
+        while True:
+            for key, _ in self.selector.select():
+                key.data()
+
+    def _watch_children(self) -> int:
+        """Turn SIGCHLD into a readable descriptor; ignore what a room may send to pid 1."""
+        for number in _IGNORED:
+            signal.signal(number, signal.SIG_IGN)
+        reader, writer = os.pipe()
+        os.set_blocking(reader, False)
+        os.set_blocking(writer, False)
+        signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        return reader
+
+    def _reap(self, wake: int) -> None:
+        os.read(wake, 4096)
+        for job, status in self.jobs.reap():
+            channel.send(self.connection, {"event": "exit", "job": job.number, "status": status})
+
+    def _serve_request(self) -> None:
+        try:
+            received = channel.receive(self.connection)
+        except (channel.ChannelError, OSError) as exc:
+            print(f"supervisor: {exc}", file=sys.stderr)
+            os._exit(71)
+        if received is None:
+            os._exit(0)
+        message, fds = received
+        answer, passed = self._answer(message, fds)
+        answer["id"] = message.get("id")
+        try:
+            channel.send(self.connection, answer, passed)
+        except (BrokenPipeError, ConnectionResetError):
+            os._exit(0)
+        finally:
+            for fd in (*passed, *fds):
+                os.close(fd)
+
+    def _answer(self, message: dict[str, Any], fds: list[int]) -> Answer:
+        op = str(message.get("op"))
+        handler = _HANDLERS.get(op)
+        try:
+            if handler is None:
+                raise OSError(errno.ENOSYS, "unknown operation")
+            return handler(self, message, fds)
+        except OSError as exc:
+            path = os.fsdecode(exc.filename) if exc.filename is not None else message.get("path", "")
+            detail = exc.strerror or str(exc)
+            return {"error": {"errno": exc.errno or errno.EIO, "path": path, "detail": detail}}, []
+        except (KeyError, TypeError, ValueError) as exc:
+            detail = f"{type(exc).__name__}: {exc}"[:300]
+            return {"error": {"errno": errno.EINVAL, "path": "", "detail": detail}}, []
+
+    # Requests. Each returns its answer and the descriptors that go with it.
+
+    def ping(self, message: dict[str, Any], fds: list[int]) -> Answer:
+        return {}, []
+
+    def spawn(self, message: dict[str, Any], fds: list[int]) -> Answer:
+        """Start a program on pipes (answer: stdin, stdout, stderr)."""
+        job, ends = self.jobs.spawn_piped(
+            message["argv"], message.get("cwd"), message.get("env") or {}
+        )
+        return _started(job), ends
+
+    def spawn_pty(self, message: dict[str, Any], fds: list[int]) -> Answer:
+        """Start a program on a terminal of its own (answer: the master)."""
+        rows, columns = message.get("size") or (24, 80)
+        job, master = self.jobs.spawn_terminal(
+            message["argv"], message.get("cwd"), message.get("env") or {},
+            rows=rows, columns=columns,
+            echo=bool(message.get("echo", True)), cooked=bool(message.get("cooked", True)),
+        )  # fmt: skip
+        return _started(job), [master]
+
+    def fork_kernel(self, message: dict[str, Any], fds: list[int]) -> Answer:
+        """Fork a kernel from this warm process (answer: its stderr)."""
+        job, stderr = self.jobs.fork(
+            lambda: _run_kernel(message["connection_file"], message.get("argv") or []),
+            cwd=message.get("cwd"), env=message.get("env") or {}, forget=self._forget,
+        )  # fmt: skip
+        return _started(job), [stderr]
+
+    def _forget(self) -> None:
+        """Close, in a forked child, what only the supervisor may hold."""
+        signal.set_wakeup_fd(-1)
+        self.selector.close()
+        self.connection.close()
+
+    def signal(self, message: dict[str, Any], fds: list[int]) -> Answer:
+        """Signal a job: its ``process``, its ``group``, or its terminal's ``foreground``."""
+        self.jobs.signal(message["job"], message["signal"], message.get("target", "group"))
+        return {}, []
+
+    def awaiting_input(self, message: dict[str, Any], fds: list[int]) -> Answer:
+        """Say whether the job's foreground group waits in a read of its terminal."""
+        return {"awaiting": self.jobs.awaiting_input(message["job"])}, []
+
+    def signal_all(self, message: dict[str, Any], fds: list[int]) -> Answer:
+        """Signal every process of the room except this one."""
+        self.jobs.signal_all(message["signal"])
+        return {}, []
+
+    def open(self, message: dict[str, Any], fds: list[int]) -> Answer:
+        fd = workspace.open_beneath(
+            self.home_fd, message["path"], message.get("flags", os.O_RDONLY), message.get("mode", 0o644)
+        )
+        return {}, [fd]
+
+    def write(self, message: dict[str, Any], fds: list[int]) -> Answer:
+        """Replace a file atomically by the content of the descriptor that came along."""
+        digest = workspace.replace_file(
+            self.home_fd, message["path"], fds[0],
+            mode=message.get("mode"), expected_sha256=message.get("expected_sha256"),
+            exclusive=bool(message.get("exclusive")),
+        )  # fmt: skip
+        return {"sha256": digest}, []
+
+    def make_dir(self, message: dict[str, Any], fds: list[int]) -> Answer:
+        workspace.make_directories(
+            self.home_fd, message["path"], exclusive=bool(message.get("exclusive"))
+        )
+        return {}, []
+
+    def rename(self, message: dict[str, Any], fds: list[int]) -> Answer:
+        workspace.rename(
+            self.home_fd, message["path"], message["to"], replace=bool(message.get("replace"))
+        )
+        return {}, []
+
+    def remove(self, message: dict[str, Any], fds: list[int]) -> Answer:
+        """Remove a file at once, or start a job that removes a tree."""
+        parent, name = workspace.open_parent(self.home_fd, message["path"])
+        try:
+            if not workspace.is_directory(parent, name):
+                os.unlink(name, dir_fd=parent)
+                return {"job": None}, []
+            if not message.get("recursive"):
+                os.rmdir(name, dir_fd=parent)
+                return {"job": None}, []
+            job, ends = self.jobs.spawn_piped(["/bin/rm", "-rf", "--", f"./{name}"], parent, {})
+        finally:
+            os.close(parent)
+        return _started(job), ends
+
+    def connect(self, message: dict[str, Any], fds: list[int]) -> Answer:
+        """Begin a TCP connection to a port inside; the gateway waits for its outcome."""
+        family = socket.AF_INET6 if message.get("ipv6") else socket.AF_INET
+        with socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
+            code = probe.connect_ex(("::1" if message.get("ipv6") else "127.0.0.1", message["port"]))
+            if code not in (0, errno.EINPROGRESS):
+                raise OSError(code, os.strerror(code))
+            return {}, [probe.detach()]
+
+    def ports(self, message: dict[str, Any], fds: list[int]) -> Answer:
+        return {"ports": workspace.listening_ports()}, []
+
+    def snapshot(self, message: dict[str, Any], fds: list[int]) -> Answer:
+        """Start a job that writes the workspace as tar (answer: stdout, stderr)."""
+        reader, writer = os.pipe()
+
+        def write() -> None:
+            os.close(reader)  # so that a gateway that stops reading ends this child
+            workspace.write_tar(self.home, writer)
+
+        try:
+            job, stderr = self.jobs.fork(write, env={}, forget=self._forget)
+        finally:
+            os.close(writer)
+        return _started(job), [reader, stderr]
+
+    def restore(self, message: dict[str, Any], fds: list[int]) -> Answer:
+        """Start a job that unpacks the tar stream behind the given descriptor (answer: stderr)."""
+        job, stderr = self.jobs.fork(
+            lambda: workspace.read_tar(self.home, fds[0]), env={}, forget=self._forget
+        )
+        return _started(job), [stderr]
+
+
+_HANDLERS: dict[str, Handler] = {
+    name: getattr(Supervisor, name)
+    for name in (
+        "ping", "spawn", "spawn_pty", "fork_kernel", "signal", "awaiting_input", "signal_all", "open",
+        "write", "make_dir", "rename", "remove", "connect", "ports", "snapshot", "restore",
+    )
+}  # fmt: skip
+
+
+def _started(job: Job) -> dict[str, Any]:
+    return {"job": job.number, "pid": job.pid}
+
+
+def _run_kernel(connection_file: str, argv: list[str]) -> None:
+    from embedenv_jupyter.sandbox import kernel
+
+    kernel.run_kernel(connection_file, argv)
+
+
+def program_environment(spec: SandboxSpec, home: str) -> dict[str, str]:
+    """Return the environment that every program of the room starts from."""
+    own_bin = os.path.join(sys.prefix, "bin")
+    shell = "/bin/bash" if os.path.exists("/bin/bash") else "/bin/sh"
+    return {
+        "PATH": f"{home}/.local/bin:{own_bin}:/usr/local/bin:/usr/bin:/bin",
+        "HOME": home,
+        "USER": "user",
+        "LOGNAME": "user",
+        "SHELL": shell,
+        "LANG": "C.UTF-8",
+        "TERM": "xterm-256color",
+        "PYTHONUNBUFFERED": "1",
+        **spec.env,
+    }
+
+
+def serve(connection: socket.socket, spec: SandboxSpec, *, home: str = HOME) -> NoReturn:
+    """Be the supervisor of a room whose process is confined already."""
+    Supervisor(connection, spec, home).run()
+
+
+def main() -> NoReturn:
+    """Be the supervisor in a tier that execs us: confine ourselves first, as told."""
+    os.umask(0o022)
+    connection = socket.socket(fileno=int(sys.argv[1]))
+    received = channel.receive(connection)
+    if received is None:
+        os._exit(0)
+    message, _ = received
+    spec = SandboxSpec.from_dict(message["spec"])
+    from embedenv_jupyter.sandbox import confine
+
+    confine.confine(spec, message.get("confine") or [])
+    serve(connection, spec, home=message.get("home", HOME))
+
+
+if __name__ == "__main__":
+    main()
