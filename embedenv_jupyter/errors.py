@@ -17,7 +17,10 @@
     │   └── WorkspaceError            a path or a file tree is not acceptable
     ├── AccountError
     │   ├── AuthenticationError       unknown, revoked or wrong key
-    │   └── InsufficientCreditsError  the pools do not cover the cost
+    │   ├── InsufficientCreditsError  the pools do not cover the cost
+    │   ├── UnknownAccountError       there is no such account or public key
+    │   ├── IdempotencyError          one idempotency key was used for two different requests
+    │   └── AccountsUnavailableError  the database of the accounts cannot be used now
     └── ConnectionLostError           the client could not reach its gateway again
 
 The errors carry data; ``str()`` writes the sentence that a peer may read. What
@@ -196,6 +199,42 @@ class InsufficientCreditsError(AccountError):
 
     def __str__(self) -> str:
         return f"This costs {self.needed} credits and {self.available} are left."
+
+
+class UnknownAccountError(AccountError):
+    """There is no account or public key ``name``."""
+
+    def __init__(self, name: int | str) -> None:
+        super().__init__(name)
+        self.name = name
+
+    def __str__(self) -> str:
+        return f"There is no account {self.name!r:.80}."
+
+
+class IdempotencyError(AccountError):
+    """An idempotency key came again with another request than the first time."""
+
+    def __init__(self, key: str, before: str, now: str) -> None:
+        super().__init__(key, before, now)
+        self.key = key
+        self.before = before
+        self.now = now
+
+    def __str__(self) -> str:
+        return f"The idempotency key {self.key!r} stands for {self.before} already, not for {self.now}."
+
+
+class AccountsUnavailableError(AccountError):
+    """The database of the accounts cannot be used; ``remedy`` says what to do about it."""
+
+    def __init__(self, reason: str, remedy: str = "") -> None:
+        super().__init__(reason, remedy)
+        self.reason = reason
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return " ".join(part for part in (self.reason, self.remedy) if part)
 
 
 class ConnectionLostError(EmbedEnvError):
