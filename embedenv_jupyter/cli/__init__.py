@@ -35,14 +35,18 @@ class CommandEntry:
         return command
 
 
-COMMANDS: dict[str, CommandEntry] = {
-    "credits": CommandEntry("embedenv_jupyter.cli.credits:command", "Show, grant and account for credits."),
-    "doctor": CommandEntry("embedenv_jupyter.cli.doctor:command", "Say what works on this machine, and why not."),
-    "keys": CommandEntry("embedenv_jupyter.cli.keys:command", "Create, list and revoke keys."),
-    "room": CommandEntry("embedenv_jupyter.cli.room:command", "Open, list, join and stop rooms."),
-    "run": CommandEntry("embedenv_jupyter.cli.run:command", "Run a file in a new room."),
-    "serve": CommandEntry("embedenv_jupyter.cli.serve:command", "Serve rooms without JupyterLab."),
+COMMANDS = {
+    name: CommandEntry(f"{__name__}.{name}:command", summary)
+    for name, summary in (
+        ("credits", "Show, grant and account for credits."),
+        ("doctor", "Say what works on this machine, and why not."),
+        ("keys", "Create, list and revoke keys."),
+        ("room", "Open, list, join and stop rooms."),
+        ("run", "Run a file in a new room."),
+        ("serve", "Serve rooms without JupyterLab."),
+    )
 }
+"""Every command, by name: the module of that name holds it as ``command``."""
 
 
 class LazyGroup(click.Group):

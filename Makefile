@@ -1,0 +1,40 @@
+# Each of these works as the first command on a fresh clone; it needs python3 (3.11 or newer) and make.
+#
+#   ARGS=…      more arguments: for JupyterLab with `run`, for pytest with `test`
+#   PYTHON=…    the interpreter to build .venv with (default: the system's, see tools/find-python)
+#   INSTALL=no  name the system's packages that are missing instead of installing them (as root, on Debian)
+
+VENV := .venv
+IN_VENV := $(VENV)/bin/python
+SOURCES_OF_SETUP := pyproject.toml tools/bootstrap.py $(wildcard jupyter-config/*/*.json)
+
+export EXIT_CODE_FILE INSTALL PYTHON
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint bench clean distclean
+
+help: ## Say what there is
+	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/make \1:\t\2/p' Makefile
+
+run: $(VENV)/.installed-lab ## Open JupyterLab with the extension and print its URL
+	@exec $(IN_VENV) tools/run_lab.py $(ARGS)
+
+test: $(VENV)/.installed-dev ## Lint, then run the whole test suite
+	@exec $(IN_VENV) -m tools.run_tests $(ARGS)
+
+lint: $(VENV)/.installed-dev ## Run ruff, mypy and the import contracts
+	@exec $(IN_VENV) tools/lint.py
+
+bench: $(VENV)/.installed-dev ## Run the benchmarks, one after another
+	@for bench in benchmarks/bench_*.py; do echo "== $$bench"; $(IN_VENV) "$$bench" $(ARGS) || exit; done
+
+clean: ## Remove what building, linting and testing left behind
+	rm -rf build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
+
+distclean: clean ## Remove the virtual environment, too
+	rm -rf $(VENV)
+
+# The stamp is written last, so that an interrupted set-up is made again.
+$(VENV)/.installed-%: $(SOURCES_OF_SETUP)
+	@python=$$(tools/find-python) && exec "$$python" tools/bootstrap.py $*
