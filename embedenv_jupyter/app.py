@@ -1,0 +1,119 @@
+"""The composition root: traits in, managers built, handlers mounted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from jupyter_server.extension.application import ExtensionApp
+from traitlets import Bool, Enum, Float, Int, List, Unicode
+
+from embedenv_jupyter.accounts.location import default_data_dir
+from embedenv_jupyter.gateway import Gateway, GatewaySettings
+from embedenv_jupyter.handlers.health import HealthHandler
+from embedenv_jupyter.handlers.spaces import SpacesHandler, SpacesOptions
+from embedenv_jupyter.rooms.manager import RoomSettings
+from embedenv_jupyter.sandbox.spec import MIB, Limits
+
+
+class EmbedenvApp(ExtensionApp):  # type: ignore[misc]
+    """Shared, sandboxed rooms in a Jupyter server."""
+
+    name = "embedenv"
+    extension_url = "/embedenv"
+    load_other_extensions = True
+
+    data_dir = Unicode(
+        help="Where accounts, logs and sandboxes are kept. Empty: EMBEDENV_DATA_DIR, else Jupyter's own."
+    ).tag(config=True)
+    database_url = Unicode(
+        help="SQLAlchemy URL of the accounts' database. Empty: SQLite in the data directory."
+    ).tag(config=True)
+    tier = Enum(
+        ["auto", "ns", "bwrap", "docker", "podman", "landlock", "unsafe"],
+        default_value="auto",
+        help="How rooms are isolated. 'auto' takes the best that works; `embedenv doctor` shows which.",
+    ).tag(config=True)
+    allow_unsafe = Bool(
+        False, help="Let rooms start without any isolation where nothing better works. Not for strangers."
+    ).tag(config=True)
+    pool_size = Int(2, min=0, help="How many sandboxes stand ready; 0 starts each when it is asked for.").tag(
+        config=True
+    )
+    max_rooms = Int(1000, min=1, help="How many rooms may be open at once.").tag(config=True)
+    memory_mib = Int(512, min=0, help="Memory of a room in MiB; 0 for no limit.").tag(config=True)
+    pids = Int(128, min=0, help="Processes and threads of a room; 0 for no limit.").tag(config=True)
+    cpu_cores = Float(1.0, min=0.0, help="Processor cores of a room; 0 for no limit.").tag(config=True)
+    open_files = Int(1024, min=64, help="Open files of each process of a room.").tag(config=True)
+    file_mib = Int(256, min=0, help="Size of one file in MiB; 0 for no limit.").tag(config=True)
+    workspace_mib = Int(256, min=1, help="Size of a room's workspace in MiB.").tag(config=True)
+    tmp_mib = Int(64, min=1, help="Size of a room's /tmp and of its /dev/shm in MiB.").tag(config=True)
+    life_s = Float(0.0, min=0.0, help="Seconds after which any room ends; 0 for never.").tag(config=True)
+    idle_s = Float(
+        3600.0, min=0.0, help="Seconds after which a room ends that nobody uses and nothing runs in; 0: never."
+    ).tag(config=True)
+    hello_timeout_s = Float(
+        10.0, min=0.1, help="Seconds within which a new connection must say init or join."
+    ).tag(config=True)
+    allowed_origins = List(
+        Unicode(), help="Origins of foreign web pages that may open the published sockets; '*' for all."
+    ).tag(config=True)
+    mount_at_root = Bool(
+        True, help="Also mount the published routes at the base URL, for clients that only change the host."
+    ).tag(config=True)
+    line_end_frames = Bool(
+        True, help="Send a terminal-newline frame after each line of output in the Spaces protocol."
+    ).tag(config=True)
+
+    gateway: Gateway
+
+    def initialize_settings(self) -> None:
+        self.gateway = Gateway(self._gateway_settings())
+
+    def _gateway_settings(self) -> GatewaySettings:
+        return GatewaySettings(
+            data_dir=Path(self.data_dir) if self.data_dir else default_data_dir(),
+            database_url=self.database_url or None,
+            tier=self.tier,
+            allow_unsafe=self.allow_unsafe,
+            pool_size=self.pool_size,
+            rooms=RoomSettings(
+                limits=self._limits(), idle_s=self.idle_s or None, life_s=self.life_s or None,
+                max_rooms=self.max_rooms,
+            ),
+        )  # fmt: skip
+
+    def _limits(self) -> Limits:
+        return Limits(
+            memory_bytes=self.memory_mib * MIB or None,
+            pids=self.pids or None,
+            cpu_cores=self.cpu_cores or None,
+            open_files=self.open_files,
+            file_bytes=self.file_mib * MIB or None,
+            workspace_bytes=self.workspace_mib * MIB,
+            tmp_bytes=self.tmp_mib * MIB,
+        )
+
+    def initialize_handlers(self) -> None:
+        spaces: dict[str, Any] = {
+            "gateway": self.gateway,
+            "options": SpacesOptions(
+                hello_timeout_s=self.hello_timeout_s, line_end_frames=self.line_end_frames
+            ),
+            "allowed_origins": frozenset(origin.rstrip("/") for origin in self.allowed_origins),
+        }
+        published: list[tuple[str, Any, dict[str, Any]]] = [
+            (r"/ws/spaces/(?P<space>[^/]+)/?", SpacesHandler, spaces)
+        ]
+        own: list[tuple[str, Any, dict[str, Any]]] = [
+            (r"/health", HealthHandler, {"gateway": self.gateway})
+        ]
+        self.handlers.extend((self.extension_url + path, *rest) for path, *rest in [*own, *published])
+        if self.mount_at_root:
+            self.handlers.extend(published)
+
+    async def _start_jupyter_server_extension(self, serverapp: Any) -> None:
+        await self.gateway.start()
+
+    async def stop_extension(self) -> None:
+        await self.gateway.aclose()

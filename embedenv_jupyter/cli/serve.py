@@ -1,0 +1,25 @@
+"""``embedenv serve``: the gateway in a Jupyter server without JupyterLab."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+
+@click.command(context_settings={"ignore_unknown_options": True})
+@click.option("--port", type=click.IntRange(0, 65535), default=8888, show_default=True, help="TCP port.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.argument("options", nargs=-1, type=click.UNPROCESSED)
+def command(port: int, host: str, options: tuple[str, ...]) -> None:
+    """Serve rooms without JupyterLab.
+
+    OPTIONS are passed on to the Jupyter server, for example
+    --EmbedenvApp.memory_mib=1024 or --ServerApp.token=SECRET.
+    """
+    from embedenv_jupyter.app import EmbedenvApp
+
+    argv = [f"--ServerApp.port={port}", f"--ServerApp.ip={host}", "--no-browser"]
+    if os.geteuid() == 0:
+        argv.append("--allow-root")
+    EmbedenvApp.launch_instance(argv=[*argv, *options])

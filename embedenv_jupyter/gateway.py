@@ -1,0 +1,128 @@
+"""The gateway's managers, built from plain settings and started in order.
+
+Used by the Jupyter server extension (:mod:`embedenv_jupyter.app`) and, without a
+server, by ``embedenv run``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from embedenv_jupyter.accounts.location import default_database_url
+from embedenv_jupyter.accounts.manager import AccountManager
+from embedenv_jupyter.errors import SandboxUnavailableError
+from embedenv_jupyter.metrics import Metrics
+from embedenv_jupyter.rooms.manager import RoomManager, RoomSettings, Starter
+from embedenv_jupyter.sandbox.choose import choose
+from embedenv_jupyter.sandbox.pool import Pool
+from embedenv_jupyter.sandbox.tiers import Tier
+
+log = logging.getLogger(__name__)
+
+READY_TIMEOUT_S = 60.0
+
+
+@dataclass(frozen=True)
+class GatewaySettings:
+    """What an operator decides; see the traits of ``EmbedenvApp`` for the words."""
+
+    data_dir: Path
+    database_url: str | None = None
+    tier: str = "auto"
+    allow_unsafe: bool = False
+    pool_size: int = 2
+    rooms: RoomSettings = field(default_factory=RoomSettings)
+
+
+class Gateway:
+    """Accounts, a tier of isolation and the rooms. Start, then use; closed in reverse order."""
+
+    def __init__(self, settings: GatewaySettings) -> None:
+        self.settings = settings
+        self.metrics = Metrics()
+        self._accounts: AccountManager | None = None
+        self._rooms: RoomManager | None = None
+        self._tier: Tier | None = None
+        self._stack = AsyncExitStack()
+        self._started = asyncio.Event()
+        self._failure: BaseException | None = None
+
+    async def start(self) -> None:
+        """Open the accounts, choose a tier, begin to serve rooms.
+
+        Raises:
+            SandboxUnavailableError: no tier of isolation works here.
+        """
+        try:
+            await self._start()
+        except BaseException as exc:
+            self._failure = exc
+            await self._stack.aclose()
+            raise
+        finally:
+            self._started.set()
+
+    async def _start(self) -> None:
+        settings = self.settings
+        settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        url = settings.database_url or default_database_url(settings.data_dir)
+        self._accounts = await self._stack.enter_async_context(AccountManager(url))
+        tier = await choose(settings.tier, allow_unsafe=settings.allow_unsafe)
+        self._stack.push_async_callback(tier.aclose)
+        self._tier = tier
+        starter: Starter = tier
+        if settings.pool_size > 0:
+            pool = Pool(tier, settings.pool_size)
+            self._stack.push_async_callback(pool.aclose)
+            starter = pool
+        rooms = RoomManager(
+            self.metrics.timed(starter),
+            self._accounts,
+            settings.data_dir / "rooms",
+            settings.rooms,
+            on_end=self.metrics.room_ended,
+        )
+        self._stack.push_async_callback(rooms.aclose)
+        rooms.start()
+        self._rooms = rooms
+        self.metrics.show(rooms)
+        self._stack.callback(self.metrics.hide)
+        log.info("rooms are isolated by the tier %s", tier.name)
+
+    async def ready(self) -> None:
+        """Wait until the gateway serves.
+
+        Raises:
+            SandboxUnavailableError: it did not start; the text says why.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(READY_TIMEOUT_S):
+                await self._started.wait()
+        if isinstance(self._failure, SandboxUnavailableError):
+            raise SandboxUnavailableError(self._failure.reason, self._failure.remedies)
+        if self._rooms is None:
+            raise SandboxUnavailableError("The gateway has not started; its log says why.")
+
+    @property
+    def accounts(self) -> AccountManager:
+        assert self._accounts is not None, "start() comes first"
+        return self._accounts
+
+    @property
+    def rooms(self) -> RoomManager:
+        assert self._rooms is not None, "start() comes first"
+        return self._rooms
+
+    @property
+    def tier(self) -> Tier:
+        assert self._tier is not None, "start() comes first"
+        return self._tier
+
+    async def aclose(self) -> None:
+        """End rooms, sandboxes and accounts, in this order; idempotent."""
+        await self._stack.aclose()

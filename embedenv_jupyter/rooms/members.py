@@ -1,0 +1,111 @@
+"""Who is in a room, with which role, and the keys that let people in."""
+
+from __future__ import annotations
+
+import enum
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from embedenv_jupyter.errors import RoleError, UnknownKeyError
+
+
+class Role(enum.IntEnum):
+    """What a member may do; each role may do all that those below may."""
+
+    VIEW = 1
+    RUN = 2
+    EDIT = 3
+    OWN = 4
+
+    @property
+    def word(self) -> str:
+        """The role as frames and people spell it."""
+        return self.name.lower()
+
+
+@dataclass
+class Member:
+    """Somebody in a room. ``token`` lets the same member come back after a cut connection."""
+
+    id: str
+    user: str
+    colour: str
+    role: Role
+    token: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
+    connections: int = 0
+
+    def require(self, role: Role, action: str) -> None:
+        """Refuse what the role does not allow.
+
+        Raises:
+            RoleError: naming the action, the role it needs and the member's own.
+        """
+        if self.role < role:
+            raise RoleError(action, role.word, self.role.word)
+
+
+@dataclass(frozen=True)
+class JoinKey:
+    """A key that admits people with ``role`` until ``expires_at`` (UTC seconds; ``None``: never)."""
+
+    key: str = field(repr=False)
+    role: Role
+    expires_at: float | None = None
+
+
+class Keyring:
+    """The join keys of one room."""
+
+    def __init__(self) -> None:
+        self._keys: dict[str, JoinKey] = {}
+
+    def issue(self, role: Role, *, expires_at: float | None = None) -> JoinKey:
+        """Make a new key."""
+        issued = JoinKey(secrets.token_urlsafe(18), role, expires_at)
+        self._keys[issued.key] = issued
+        return issued
+
+    def redeem(self, key: str, now: float) -> JoinKey:
+        """Return the key if it opens the room at ``now``.
+
+        Raises:
+            UnknownKeyError: unknown, expired or revoked; the text does not say which.
+        """
+        found = self._keys.get(key)
+        if found is None or (found.expires_at is not None and found.expires_at <= now):
+            raise UnknownKeyError
+        return found
+
+    def revoke(self, key: str) -> None:
+        """Let nobody in with this key any more; an unknown key is no error."""
+        self._keys.pop(key, None)
+
+    def __iter__(self) -> Iterator[JoinKey]:
+        return iter(self._keys.values())
+
+
+class Members:
+    """The members of one room, present and away, by token."""
+
+    def __init__(self) -> None:
+        self._by_token: dict[str, Member] = {}
+
+    def admit(self, user: str, colour: str, role: Role, token: str | None = None) -> Member:
+        """Return the member whose token this is, or a new one."""
+        member = self._by_token.get(token) if token else None
+        if member is None:
+            member = Member(secrets.token_hex(6), user, colour, role)
+            self._by_token[member.token] = member
+        member.connections += 1
+        return member
+
+    def leave(self, member: Member) -> bool:
+        """Note that one connection of a member is gone; true when it was the last."""
+        member.connections -= 1
+        return member.connections == 0
+
+    @property
+    def present(self) -> list[Member]:
+        """Those who are connected now."""
+        return [member for member in self._by_token.values() if member.connections > 0]

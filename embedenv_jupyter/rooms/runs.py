@@ -1,0 +1,284 @@
+"""One shell line of a room: its terminal, its output in the log, its end.
+
+A run owns one task, the pump, which is the only reader of its terminal. The
+pump reads at the pace that the log takes; a program that outruns the log is
+held by its full terminal, not cut.
+
+Partial lines. A line goes to the log when it is complete. When the program goes
+quiet in the middle of one, the pump asks the kernel whether it waits for input:
+if so, the partial line is a prompt and is sent as a line of its own; if not, it
+is sent as it is (a progress display) and the question is asked again later.
+
+Background work. Programs that a shell leaves behind keep the terminal; the pump
+goes on reading after the run's end, until the last of them is gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import enum
+import logging
+import signal
+import termios
+import time
+from collections.abc import Callable
+
+from embedenv_jupyter.errors import BusyError, SandboxError, WorkspaceError
+from embedenv_jupyter.rooms.events import Output, Prompt, RunEnded, StopStep
+from embedenv_jupyter.rooms.lines import LineBuffer
+from embedenv_jupyter.rooms.log import Log
+from embedenv_jupyter.rooms.members import Member
+from embedenv_jupyter.sandbox.sandbox import Process
+from embedenv_jupyter.sandbox.spec import ExitStatus
+
+log = logging.getLogger(__name__)
+
+QUIET_STEPS_S = (0.01, 0.04, 0.1, 0.2, 0.4)
+"""How long a terminal must be quiet before the pump looks at it, then looks again."""
+SHOW_PARTIAL_S = 0.05
+GUESS_PROMPT_S = 0.25
+"""Where the kernel does not say, silence of this length counts as waiting for input."""
+BATCH_BYTES = 64 << 10
+MAX_LINE_BYTES = 4095
+"""The longest line that a terminal takes in line mode (N_TTY_BUF_SIZE - 1, termios(3))."""
+MAX_PENDING_INPUT_BYTES = 1 << 20
+STOP_STEP_S = 3.0
+LADDER = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
+
+
+class RunState(enum.Enum):
+    RUNNING = "running"
+    BACKGROUND = "background"
+    ENDED = "ended"
+
+
+class Run:
+    """One execution in a room. ``ended`` is set when its end is in the log."""
+
+    def __init__(
+        self,
+        number: int,
+        command: str,
+        member: Member,
+        process: Process,
+        room_log: Log,
+        *,
+        cost: int = 0,
+        on_change: Callable[[Run], None],
+    ) -> None:
+        self.id = f"r{number}"
+        self.command = command
+        self.member = member
+        self.cost = cost
+        self.started_at = time.time()
+        self.state = RunState.RUNNING
+        self.status: ExitStatus | None = None
+        self.reason = "exit"
+        self.ended = asyncio.Event()
+        self._process = process
+        self._log = room_log
+        self._on_change = on_change
+        self._lines = LineBuffer()
+        self._began_s = time.monotonic()
+        self._quiet = 0
+        self._quiet_since_s = 0.0
+        self._asked = False
+        self._steps = 0
+        self._pending_input_bytes = 0
+        self._pump_task = asyncio.create_task(self._pump(), name=f"pump of {self.id}")
+        self._exit_task = asyncio.create_task(self._watch_exit(), name=f"exit of {self.id}")
+
+    # What members do to it.
+
+    async def send_line(self, text: str) -> None:
+        """Give the program one line of input.
+
+        Raises:
+            WorkspaceError: the line is longer than a terminal takes.
+            BusyError: the program does not read and too much waits already.
+        """
+        data = text.encode("utf-8", "replace") + b"\n"
+        if self._in_line_mode() and any(len(line) > MAX_LINE_BYTES for line in data.split(b"\n")):
+            reason = f"a line of input may have {MAX_LINE_BYTES} bytes, this one is longer"
+            raise WorkspaceError(text[:40], reason)
+        await self.send(data)
+
+    async def send(self, data: bytes) -> None:
+        """Give the program bytes as they are, in turn with everybody else's.
+
+        Raises:
+            BusyError: the program does not read and too much waits already.
+        """
+        if self._pending_input_bytes + len(data) > MAX_PENDING_INPUT_BYTES:
+            raise BusyError(
+                f"The program does not read its input and {self._pending_input_bytes} bytes wait already; "
+                f"at most {MAX_PENDING_INPUT_BYTES} may wait."
+            )
+        assert self._process.stdin is not None
+        self._pending_input_bytes += len(data)
+        self._asked = False
+        self._steps = 0
+        try:
+            with contextlib.suppress(BrokenPipeError):
+                await self._process.stdin.write(data)
+        finally:
+            self._pending_input_bytes -= len(data)
+
+    async def send_eof(self) -> None:
+        """Say that no more input comes (the terminal's EOF character)."""
+        await self.send(b"\x04")
+
+    async def signal(self, signum: int) -> None:
+        """Signal the terminal's foreground group; a run that is over is no error."""
+        with contextlib.suppress(ProcessLookupError, SandboxError):
+            await self._process.signal(signum, "foreground")
+
+    async def interrupt(self) -> None:
+        """Press Ctrl+C: INT; and where the program showed no reaction, TERM, then KILL."""
+        step = LADDER[min(self._steps, len(LADDER) - 1)]
+        self._steps += 1
+        await self._step(step)
+
+    async def stop(self, reason: str = "stopped") -> None:
+        """Walk the ladder INT, TERM, KILL until the run has ended; each step is in the log."""
+        if self.state is RunState.RUNNING:
+            self.reason = reason
+        for step in LADDER:
+            if self.ended.is_set():
+                return
+            await self._step(step)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(STOP_STEP_S):
+                    await self.ended.wait()
+
+    async def _step(self, signum: signal.Signals) -> None:
+        if self.state is not RunState.RUNNING:
+            return
+        self._log.append(StopStep(run=self.id, step=signum.name.removeprefix("SIG"), at=time.time()))
+        await self.signal(signum)
+        if signum != signal.SIGINT:  # INT is for the foreground; the rest is for all of the run
+            with contextlib.suppress(ProcessLookupError, SandboxError):
+                await self._process.signal(signum, "group")
+
+    def _in_line_mode(self) -> bool:
+        if self._process.terminal is None:
+            return False
+        return bool(termios.tcgetattr(self._process.terminal)[3] & termios.ICANON)
+
+    # What the program does.
+
+    async def _watch_exit(self) -> None:
+        try:
+            self.status = await self._process.wait()
+        except SandboxError as exc:
+            self.reason = getattr(exc, "cause", "gone")
+            self.status = ExitStatus(signal=signal.SIGKILL)
+        assert self._process.stdout is not None
+        self._process.stdout.wake()
+
+    async def _pump(self) -> None:
+        source = self._process.stdout
+        assert source is not None
+        try:
+            while (data := self._read_batch()) != b"":
+                if data is not None:
+                    self._take(data)
+                    await self._log.writable()
+                    await asyncio.sleep(0)
+                elif self.status is not None and self.state is RunState.RUNNING:
+                    self._end()
+                else:
+                    await self._wait_for_output()
+            await self._exit_task
+        finally:
+            self._end()
+            self.state = RunState.ENDED
+            self._process.close()
+            self._on_change(self)
+
+    def _read_batch(self) -> bytes | None:
+        """Read what is there, up to a batch: ``None`` for nothing yet, ``b""`` for the end."""
+        source = self._process.stdout
+        assert source is not None
+        parts: list[bytes] = []
+        size = 0
+        while size < BATCH_BYTES and (data := source.read_now(BATCH_BYTES)):
+            parts.append(data)
+            size += len(data)
+        return b"".join(parts) if parts else data
+
+    def _take(self, data: bytes) -> None:
+        text = self._lines.feed(data)
+        self._quiet = 0
+        self._asked = False
+        self._steps = 0
+        if text:
+            self._log.append(Output(run=self.id, text=text, at=time.time()))
+        self._quiet_since_s = time.monotonic()
+
+    async def _wait_for_output(self) -> None:
+        """Wait for output or the end; while a partial line is open, look at it now and then."""
+        source = self._process.stdout
+        assert source is not None
+        is_open = bool(self._lines.partial) or self._quiet > 0
+        if not is_open or self._asked or self.state is not RunState.RUNNING:
+            await source.readable()
+            return
+        try:
+            async with asyncio.timeout(QUIET_STEPS_S[min(self._quiet, len(QUIET_STEPS_S) - 1)]):
+                await source.readable()
+        except TimeoutError:
+            await self._went_quiet()
+
+    async def _went_quiet(self) -> None:
+        self._quiet += 1
+        quiet_s = time.monotonic() - self._quiet_since_s
+        awaiting = await self._process.awaiting_input() if self.status is None else False
+        if awaiting is None:
+            awaiting = quiet_s >= GUESS_PROMPT_S
+        if awaiting:
+            self._asked = True
+            text = self._lines.take()
+            self._log.append(Output(run=self.id, text=text, prompt=True, at=time.time()))
+            self._log.append(Prompt(run=self.id, text=text, at=time.time()))
+        elif quiet_s >= SHOW_PARTIAL_S and self._lines.partial:
+            self._log.append(Output(run=self.id, text=self._lines.take(), at=time.time()))
+
+    def _end(self) -> None:
+        """Put the end into the log, once."""
+        if self.ended.is_set():
+            return
+        if rest := self._lines.finish():
+            self._log.append(Output(run=self.id, text=rest, at=time.time()))
+        status = self.status or ExitStatus(signal=signal.SIGKILL)
+        self.state = RunState.BACKGROUND
+        self._log.append(
+            RunEnded(
+                run=self.id,
+                code=status.code,
+                signal=signal_name(status),
+                duration_s=round(time.monotonic() - self._began_s, 6),
+                cost=self.cost,
+                reason=self.reason if status.signal is None or self.reason != "exit" else "signal",
+                at=time.time(),
+            )
+        )
+        self.ended.set()
+        self._on_change(self)
+
+    async def aclose(self) -> None:
+        """Stop reading; what was read is in the log. Idempotent."""
+        for task in (self._pump_task, self._exit_task):
+            task.cancel()
+        await asyncio.gather(self._pump_task, self._exit_task, return_exceptions=True)
+
+
+def signal_name(status: ExitStatus) -> str | None:
+    """Return the name of the signal that ended a process, or ``None``."""
+    if status.signal is None:
+        return None
+    try:
+        return signal.Signals(status.signal).name
+    except ValueError:
+        return f"SIG{status.signal}"
