@@ -166,7 +166,7 @@ def pivot_root(new_root: str, put_old: str) -> None:
 
 
 def prctl(option: int, argument: int = 0) -> int:
-    """Set or read one property of this process, see prctl(2); the unused arguments are zero."""
+    """Set or read one property of this process; the unused arguments are zero."""
     words = [ctypes.c_ulong(word) for word in (argument, 0, 0, 0)]
     return _checked(_libc.prctl(ctypes.c_int(option), *words), f"prctl {option}")
 
