@@ -57,9 +57,7 @@ def receive(connection: socket.socket) -> tuple[dict[str, Any], list[int]] | Non
         ChannelError: what came is not a message; its descriptors are closed.
         BlockingIOError: the socket does not block and holds nothing now.
     """
-    data, fds, flags, _ = socket.recv_fds(
-        connection, MAX_MESSAGE_BYTES + 1, MAX_FDS, _CMSG_CLOEXEC
-    )
+    data, fds, flags, _ = socket.recv_fds(connection, MAX_MESSAGE_BYTES + 1, MAX_FDS, _CMSG_CLOEXEC)
     try:
         if not data and not fds:
             return None

@@ -17,8 +17,11 @@ import struct
 import sys
 import termios
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
+
+from embedenv_jupyter.sandbox import tree
 
 MAX_REMEMBERED_GROUPS = 256
 """How many ended jobs are remembered whose process group may still have members."""
@@ -47,7 +50,10 @@ class Job:
 class Jobs:
     """Starts programs in sessions of their own and signals them."""
 
-    def __init__(self, home_fd: int, home: str, environment: dict[str, str]) -> None:
+    def __init__(
+        self, home_fd: int, home: str, environment: dict[str, str], monitor: int | None = None
+    ) -> None:
+        self._alone = os.getpid() == 1 or (monitor is not None and _is_out_of_reach(monitor))
         self._home_fd = home_fd
         self._home = home
         self._environment = environment
@@ -104,7 +110,7 @@ class Jobs:
             os.close(slave)
 
     def _spawn(
-        self, argv: list[str], cwd: str | int | None, env: dict[str, str], actions: list[tuple[int, ...]]
+        self, argv: list[str], cwd: str | int | None, env: dict[str, str], actions: Sequence[tuple[Any, ...]]
     ) -> Job:
         environment = {**self._environment, **env}
         self._enter(cwd)
@@ -151,7 +157,7 @@ class Jobs:
                 os.environ.update({**self._environment, **env})
                 body()
                 status = 0
-            except BaseException:
+            except BaseException:  # noqa: BLE001 (a forked child must not return into the supervisor's loop)
                 traceback.print_exc()
                 sys.stderr.flush()
             finally:
@@ -208,12 +214,11 @@ class Jobs:
 
     def signal_all(self, signum: int) -> None:
         """Signal every process of the room but this one."""
-        if os.getpid() != 1:
-            for child in _children(os.getpid()):  # a subreaper: orphans are its children too
-                _signal_tree(child, signum)
+        if not self._alone:
+            tree.signal_descendants(os.getpid(), signum)
             return
         try:
-            os.kill(-1, signum)  # atomic with respect to fork; pid 1 itself is spared
+            os.kill(-1, signum)  # atomic with respect to fork; the caller itself is spared
         except ProcessLookupError:
             return
 
@@ -313,19 +318,13 @@ def _is_terminal(pid: int, fd: int) -> bool:
         return False
 
 
-def _signal_tree(pid: int, signum: int) -> None:
-    """Signal a process and its descendants, where no namespace holds them together."""
-    for child in _children(pid):
-        _signal_tree(child, signum)
-    try:
-        os.kill(pid, signum)
-    except (ProcessLookupError, PermissionError):
-        return
+def _is_out_of_reach(monitor: int) -> bool:
+    """Tell whether this process may not signal its own parent.
 
-
-def _children(pid: int) -> list[int]:
+    A user id of its own or Landlock's scope shuts it in then, and only then may it use kill(-1).
+    """
     try:
-        with open(f"/proc/{pid}/task/{pid}/children", "rb") as file:
-            return [int(word) for word in file.read().split()]
-    except OSError:
-        return []
+        os.kill(monitor, 0)
+    except PermissionError:
+        return os.getppid() == monitor
+    return False

@@ -22,7 +22,7 @@ from typing import Any
 
 from embedenv_jupyter.errors import SandboxGoneError, SandboxRequestError, SandboxTimeoutError
 from embedenv_jupyter.sandbox import channel
-from embedenv_jupyter.sandbox.spec import Breach, ExitStatus, FileInfo, SandboxSpec, Usage
+from embedenv_jupyter.sandbox.spec import HOME, RUNTIME, Breach, ExitStatus, FileInfo, SandboxSpec, Usage
 from embedenv_jupyter.sandbox.streams import ByteSink, ByteSource
 from embedenv_jupyter.sandbox.tiers import Keeper
 
@@ -43,7 +43,7 @@ class Process:
     def __init__(self, sandbox: Sandbox, job: int, pid: int) -> None:
         self._sandbox = sandbox
         self._job = job
-        self._ended = sandbox._exit_of(job)
+        self._ended = sandbox.exit_of(job)
         self.pid = pid
         self.terminal: int | None = None
         self.stdin: ByteSink | None = None
@@ -108,12 +108,23 @@ class Sandbox:
     """
 
     def __init__(
-        self, spec: SandboxSpec, connection: socket.socket, keeper: Keeper, tier_name: str
+        self,
+        spec: SandboxSpec,
+        connection: socket.socket,
+        keeper: Keeper,
+        tier_name: str,
+        *,
+        home: str = HOME,
+        runtime: str = RUNTIME,
     ) -> None:
         connection.setblocking(False)
         self.spec = spec
         self.keeper = keeper
         self.tier_name = tier_name
+        self.home = home
+        """The workspace as the room's programs see it."""
+        self.runtime = runtime
+        """Where ``spec.runtime_dir`` is for them."""
         self.cause: str | None = None
         """Why it ended, one word or two; ``None`` while it lives."""
         self._connection = connection
@@ -198,7 +209,7 @@ class Sandbox:
     async def aclose(self, cause: str = "closed") -> None:
         """End the sandbox and everything in it; idempotent, safe to call together."""
         if self._closing is None:
-            self._closing = asyncio.ensure_future(self._close(cause))
+            self._closing = asyncio.create_task(self._close(cause))
         await asyncio.shield(self._closing)
 
     async def _close(self, cause: str) -> None:
@@ -291,7 +302,7 @@ class Sandbox:
             if stat.S_ISDIR(os.fstat(fds[0]).st_mode):
                 self._ready.set_result(fds.pop())
         elif event == "exit" and isinstance(message.get("job"), int):
-            ended = self._exit_of(message["job"])
+            ended = self.exit_of(message["job"])
             if not ended.done() and isinstance(message.get("status"), int):
                 ended.set_result(ExitStatus.from_returncode(message["status"]))
         _close_all(fds)
@@ -300,7 +311,7 @@ class Sandbox:
         """The supervisor is gone: learn why from the host's side, then tell everybody."""
         self._loop.remove_reader(self._connection.fileno())
         if self._closing is None and self.cause is None:
-            self._closing = asyncio.ensure_future(self._died())
+            self._closing = asyncio.create_task(self._died())
 
     async def _died(self) -> None:
         before = self.keeper.counters().oom_kills
@@ -314,7 +325,8 @@ class Sandbox:
         self.lost("oom" if oom and status.signal == signals.SIGKILL else f"died: {status}")
         await self.keeper.release()
 
-    def _exit_of(self, job: int) -> asyncio.Future[ExitStatus]:
+    def exit_of(self, job: int) -> asyncio.Future[ExitStatus]:
+        """Return what will hold how a job ended."""
         future = self._exits.get(job)
         if future is None:
             future = self._exits[job] = self._loop.create_future()
@@ -527,9 +539,7 @@ class Sandbox:
 
     async def _connected(self, connection: socket.socket, timeout_s: float) -> socket.socket:
         waiter = self._loop.create_future()
-        self._loop.add_writer(
-            connection.fileno(), lambda: None if waiter.done() else waiter.set_result(None)
-        )
+        self._loop.add_writer(connection.fileno(), lambda: None if waiter.done() else waiter.set_result(None))
         try:
             async with asyncio.timeout(timeout_s):
                 await waiter
@@ -579,8 +589,8 @@ class Sandbox:
         )
 
     def _disk_bytes(self) -> int | None:
-        if self._workspace_fd < 0 or self.spec.workspace is not None:
-            return None
+        if self._workspace_fd < 0 or self.spec.workspace is not None or self.home != HOME:
+            return None  # not a file system of its own
         found = os.fstatvfs(self._workspace_fd)
         return (found.f_blocks - found.f_bfree) * found.f_frsize
 
@@ -589,9 +599,7 @@ def _is_terminal_master(found: os.stat_result) -> bool:
     return stat.S_ISCHR(found.st_mode) and found.st_rdev == _PTMX
 
 
-def _check(
-    fds: list[int], count: int, accepts: Callable[[os.stat_result], bool], kind: str
-) -> None:
+def _check(fds: list[int], count: int, accepts: Callable[[os.stat_result], bool], kind: str) -> None:
     """Refuse descriptors that are not what was asked for; the supervisor is not trusted.
 
     Raises:

@@ -40,13 +40,15 @@ _IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal
 class Supervisor:
     """Answers the gateway's requests until the channel ends."""
 
-    def __init__(self, connection: socket.socket, spec: SandboxSpec, home: str) -> None:
+    def __init__(
+        self, connection: socket.socket, spec: SandboxSpec, home: str, monitor: int | None = None
+    ) -> None:
         self.connection = connection
         self.spec = spec
         self.home = home
         self.home_fd = os.open(home, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self.selector = selectors.DefaultSelector()
-        self.jobs = Jobs(self.home_fd, home, program_environment(spec, home))
+        self.jobs = Jobs(self.home_fd, home, program_environment(spec, home), monitor)
 
     def run(self) -> NoReturn:
         """Serve until the gateway is gone, then exit."""
@@ -80,7 +82,7 @@ class Supervisor:
         try:
             received = channel.receive(self.connection)
         except (channel.ChannelError, OSError) as exc:
-            print(f"supervisor: {exc}", file=sys.stderr)
+            sys.stderr.write(f"supervisor: {exc}\n")
             os._exit(71)
         if received is None:
             os._exit(0)
@@ -117,9 +119,7 @@ class Supervisor:
 
     def spawn(self, message: dict[str, Any], fds: list[int]) -> Answer:
         """Start a program on pipes (answer: stdin, stdout, stderr)."""
-        job, ends = self.jobs.spawn_piped(
-            message["argv"], message.get("cwd"), message.get("env") or {}
-        )
+        job, ends = self.jobs.spawn_piped(message["argv"], message.get("cwd"), message.get("env") or {})
         return _started(job), ends
 
     def spawn_pty(self, message: dict[str, Any], fds: list[int]) -> Answer:
@@ -176,15 +176,11 @@ class Supervisor:
         return {"sha256": digest}, []
 
     def make_dir(self, message: dict[str, Any], fds: list[int]) -> Answer:
-        workspace.make_directories(
-            self.home_fd, message["path"], exclusive=bool(message.get("exclusive"))
-        )
+        workspace.make_directories(self.home_fd, message["path"], exclusive=bool(message.get("exclusive")))
         return {}, []
 
     def rename(self, message: dict[str, Any], fds: list[int]) -> Answer:
-        workspace.rename(
-            self.home_fd, message["path"], message["to"], replace=bool(message.get("replace"))
-        )
+        workspace.rename(self.home_fd, message["path"], message["to"], replace=bool(message.get("replace")))
         return {}, []
 
     def remove(self, message: dict[str, Any], fds: list[int]) -> Answer:
@@ -272,24 +268,35 @@ def program_environment(spec: SandboxSpec, home: str) -> dict[str, str]:
     }
 
 
-def serve(connection: socket.socket, spec: SandboxSpec, *, home: str = HOME) -> NoReturn:
-    """Be the supervisor of a room whose process is confined already."""
-    Supervisor(connection, spec, home).run()
+def serve(
+    connection: socket.socket, spec: SandboxSpec, *, home: str = HOME, monitor: int | None = None
+) -> NoReturn:
+    """Be the supervisor of a room whose process is confined already.
+
+    ``monitor`` is the pid of the parent that stands outside, in a tier without a pid namespace.
+    """
+    Supervisor(connection, spec, home, monitor).run()
 
 
-def main() -> NoReturn:
-    """Be the supervisor in a tier that execs us: confine ourselves first, as told."""
-    os.umask(0o022)
-    connection = socket.socket(fileno=int(sys.argv[1]))
+def serve_as_told(connection: socket.socket, *, monitor: int | None = None) -> NoReturn:
+    """Be the supervisor in a tier that execs us: confine ourselves first, as told over the channel."""
     received = channel.receive(connection)
     if received is None:
         os._exit(0)
     message, _ = received
     spec = SandboxSpec.from_dict(message["spec"])
-    from embedenv_jupyter.sandbox import confine
+    layers = message.get("confine") or []
+    if layers:
+        from embedenv_jupyter.sandbox import confine
 
-    confine.confine(spec, message.get("confine") or [])
-    serve(connection, spec, home=message.get("home", HOME))
+        confine.confine(spec, layers)
+    serve(connection, spec, home=message.get("home", HOME), monitor=monitor)
+
+
+def main() -> NoReturn:
+    """Run as ``supervisor CHANNEL_FD``."""
+    os.umask(0o022)
+    serve_as_told(socket.socket(fileno=int(sys.argv[1])))
 
 
 if __name__ == "__main__":
