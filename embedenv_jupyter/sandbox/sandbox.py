@@ -32,9 +32,13 @@ REQUEST_TIMEOUT_S = 10.0
 LONG_TIMEOUT_S = 120.0
 CLOSE_TIMEOUT_S = 5.0
 MAX_LISTED = 10_000
+MAX_STRAYS = 1000
+"""How many messages that nobody asked for one sandbox may send, beyond one for each request."""
+
 _PTMX = os.makedev(5, 2)
 
 BreachCallback = Callable[[Breach, str], None]
+Accepts = Callable[[os.stat_result], bool]
 
 
 class Process:
@@ -129,11 +133,12 @@ class Sandbox:
         """Why it ended, one word or two; ``None`` while it lives."""
         self._connection = connection
         self._loop = asyncio.get_running_loop()
-        self._ready: asyncio.Future[int] = self._loop.create_future()
+        self._ready: asyncio.Future[None] = self._loop.create_future()
         self._gone = asyncio.Event()
         self._pending: dict[int, asyncio.Future[tuple[dict[str, Any], list[int]]]] = {}
         self._exits: dict[int, asyncio.Future[ExitStatus]] = {}
         self._next_id = 1
+        self._strays = 0
         self._sending = asyncio.Lock()
         self._workspace_fd = -1
         self._listeners: list[BreachCallback] = []
@@ -147,7 +152,7 @@ class Sandbox:
         """Wait until the supervisor serves."""
         try:
             async with asyncio.timeout(timeout_s):
-                self._workspace_fd = await asyncio.shield(self._ready)
+                await asyncio.shield(self._ready)  # others may wait for the same event
         except TimeoutError:
             raise SandboxTimeoutError("ready", timeout_s) from None
 
@@ -241,11 +246,12 @@ class Sandbox:
             async with asyncio.timeout(timeout_s):
                 await self._send(data, fds)
                 message, received = await future
-        except TimeoutError:
-            raise SandboxTimeoutError(op, timeout_s) from None
-        except BaseException:
+        except BaseException as exc:
+            # The answer may have come in the same turn of the loop as the deadline or a cancellation.
             if future.done() and not future.cancelled() and future.exception() is None:
                 _close_all(future.result()[1])
+            if isinstance(exc, TimeoutError):
+                raise SandboxTimeoutError(op, timeout_s) from None
             raise
         finally:
             self._pending.pop(number, None)
@@ -283,29 +289,44 @@ class Sandbox:
             except BlockingIOError:
                 return
             except (channel.ChannelError, OSError) as exc:
-                log.warning("sandbox %s broke its channel: %s", self.spec.id, exc)
-                self.keeper.kill()
-                received = None
+                self._broken(str(exc))
+                return
             if received is None:
                 self._channel_ended()
                 return
-            self._dispatch(*received)
+            if not self._dispatch(*received):
+                self._strays += 1
+                if self._strays > MAX_STRAYS + self._next_id:
+                    self._broken("it floods the gateway with messages")
+                    return
 
-    def _dispatch(self, message: dict[str, Any], fds: list[int]) -> None:
-        event = message.get("event")
-        if event is None:
-            future = self._pending.pop(message.get("id", -1), None)
-            if future is not None and not future.done():
-                future.set_result((message, fds))
-                return
-        elif event == "ready" and len(fds) == 1 and not self._ready.done():
-            if stat.S_ISDIR(os.fstat(fds[0]).st_mode):
-                self._ready.set_result(fds.pop())
-        elif event == "exit" and isinstance(message.get("job"), int):
-            ended = self.exit_of(message["job"])
-            if not ended.done() and isinstance(message.get("status"), int):
-                ended.set_result(ExitStatus.from_returncode(message["status"]))
+    def _broken(self, reason: str) -> None:
+        log.warning("sandbox %s broke its channel: %s", self.spec.id, reason)
+        self.keeper.kill()
+        self._channel_ended()
+
+    def _dispatch(self, message: dict[str, Any], fds: list[int]) -> bool:
+        """Give a message to whom it is for; tell whether somebody waited for it."""
+        match message:
+            case {"event": "ready"} if len(fds) == 1 and not self._ready.done():
+                if stat.S_ISDIR(os.fstat(fds[0]).st_mode):
+                    self._workspace_fd = fds.pop()
+                    self._ready.set_result(None)
+                    return True
+            case {"event": "exit", "job": int(job), "status": int(status)}:
+                _close_all(fds)
+                waited_for = job in self._exits
+                ended = self.exit_of(job)
+                if not ended.done():
+                    ended.set_result(ExitStatus.from_returncode(status))
+                return waited_for
+            case {"id": int(number)} if number in self._pending:
+                future = self._pending.pop(number)
+                if not future.done():
+                    future.set_result((message, fds))
+                    return True
         _close_all(fds)
+        return False
 
     def _channel_ended(self) -> None:
         """The supervisor is gone: learn why from the host's side, then tell everybody."""
@@ -347,12 +368,21 @@ class Sandbox:
         return self._piped(answer, fds)
 
     def _piped(self, answer: dict[str, Any], fds: list[int]) -> Process:
-        _check(fds, 3, lambda found: stat.S_ISFIFO(found.st_mode), "pipe")
-        process = Process(self, answer["job"], answer["pid"])
+        process = self._started(answer, fds, 3, _is_pipe, "pipe")
         process.stdin = ByteSink(fds[0])
         process.stdout = ByteSource(fds[1])
         process.stderr = ByteSource(fds[2])
         return process
+
+    def _started(
+        self, answer: dict[str, Any], fds: list[int], count: int, accepts: Accepts, kind: str
+    ) -> Process:
+        _check(fds, count, accepts, kind)
+        match answer:
+            case {"job": int(job), "pid": int(pid)}:
+                return Process(self, job, pid)
+        _close_all(fds)
+        raise SandboxRequestError("receive", errno.EPROTO, detail="the sandbox named no job")
 
     async def spawn_pty(
         self,
@@ -373,8 +403,7 @@ class Sandbox:
             "spawn_pty", argv=list(argv), cwd=cwd, env=dict(env or {}), size=list(size),
             echo=echo, cooked=cooked,
         )  # fmt: skip
-        _check(fds, 1, _is_terminal_master, "terminal")
-        process = Process(self, answer["job"], answer["pid"])
+        process = self._started(answer, fds, 1, _is_terminal_master, "terminal")
         process.terminal = fds[0]
         process.stdout = ByteSource(fds[0])
         process.stdin = ByteSink(os.dup(fds[0]))
@@ -392,8 +421,7 @@ class Sandbox:
         answer, fds = await self.request(
             "fork_kernel", connection_file=connection_file, argv=list(argv), cwd=cwd, env=dict(env or {})
         )
-        _check(fds, 1, lambda found: stat.S_ISFIFO(found.st_mode), "pipe")
-        process = Process(self, answer["job"], answer["pid"])
+        process = self._started(answer, fds, 1, _is_pipe, "pipe")
         process.stderr = ByteSource(fds[0])
         return process
 
@@ -444,6 +472,7 @@ class Sandbox:
             )  # fmt: skip
             _close_all(fds)
         finally:
+            os.ftruncate(fd, 0)  # a supervisor that keeps the descriptor must not keep our memory
             os.close(fd)
         return str(answer.get("sha256", ""))
 
@@ -483,8 +512,7 @@ class Sandbox:
     async def snapshot(self) -> Process:
         """Write the workspace as tar: read ``stdout`` to its end, then ``wait``."""
         answer, fds = await self.request("snapshot")
-        _check(fds, 2, lambda found: stat.S_ISFIFO(found.st_mode), "pipe")
-        process = Process(self, answer["job"], answer["pid"])
+        process = self._started(answer, fds, 2, _is_pipe, "pipe")
         process.stdout = ByteSource(fds[0])
         process.stderr = ByteSource(fds[1])
         return process
@@ -492,8 +520,7 @@ class Sandbox:
     async def restore(self, source: int) -> None:
         """Unpack the tar stream behind the descriptor ``source`` into the workspace."""
         answer, fds = await self.request("restore", [source])
-        _check(fds, 1, lambda found: stat.S_ISFIFO(found.st_mode), "pipe")
-        process = Process(self, answer["job"], answer["pid"])
+        process = self._started(answer, fds, 1, _is_pipe, "pipe")
         process.stderr = ByteSource(fds[0])
         await self._finish(process, "restore", "")
 
@@ -595,11 +622,15 @@ class Sandbox:
         return (found.f_blocks - found.f_bfree) * found.f_frsize
 
 
+def _is_pipe(found: os.stat_result) -> bool:
+    return stat.S_ISFIFO(found.st_mode)
+
+
 def _is_terminal_master(found: os.stat_result) -> bool:
     return stat.S_ISCHR(found.st_mode) and found.st_rdev == _PTMX
 
 
-def _check(fds: list[int], count: int, accepts: Callable[[os.stat_result], bool], kind: str) -> None:
+def _check(fds: list[int], count: int, accepts: Accepts, kind: str) -> None:
     """Refuse descriptors that are not what was asked for; the supervisor is not trusted.
 
     Raises:

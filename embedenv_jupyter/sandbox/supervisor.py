@@ -90,12 +90,19 @@ class Supervisor:
         answer, passed = self._answer(message, fds)
         answer["id"] = message.get("id")
         try:
-            channel.send(self.connection, answer, passed)
-        except (BrokenPipeError, ConnectionResetError):
-            os._exit(0)
+            self._send(answer, passed)
         finally:
             for fd in (*passed, *fds):
                 os.close(fd)
+
+    def _send(self, answer: dict[str, Any], passed: list[int]) -> None:
+        try:
+            channel.send(self.connection, answer, passed)
+        except (BrokenPipeError, ConnectionResetError):
+            os._exit(0)
+        except channel.ChannelError as exc:
+            error = {"errno": errno.EMSGSIZE, "path": "", "detail": str(exc)}
+            channel.send(self.connection, {"id": answer["id"], "error": error})
 
     def _answer(self, message: dict[str, Any], fds: list[int]) -> Answer:
         op = str(message.get("op"))
@@ -108,7 +115,7 @@ class Supervisor:
             path = os.fsdecode(exc.filename) if exc.filename is not None else message.get("path", "")
             detail = exc.strerror or str(exc)
             return {"error": {"errno": exc.errno or errno.EIO, "path": path, "detail": detail}}, []
-        except (KeyError, TypeError, ValueError) as exc:
+        except Exception as exc:  # noqa: BLE001 (whatever a request is like, it must not end the room)
             detail = f"{type(exc).__name__}: {exc}"[:300]
             return {"error": {"errno": errno.EINVAL, "path": "", "detail": detail}}, []
 

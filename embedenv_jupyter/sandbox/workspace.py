@@ -33,7 +33,8 @@ def open_beneath(root: int, path: str, flags: int, mode: int = 0) -> int:
         OSError: ``EXDEV`` when the path leads out of ``root``, ``EINVAL`` when it
             names a FIFO, socket or device, else what open(2) says.
     """
-    flags |= os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
+    # With O_PATH, openat2(2) refuses every flag that has no meaning for it.
+    flags |= os.O_CLOEXEC if flags & os.O_PATH else os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
     if not flags & os.O_CREAT:
         mode = 0
     fd = _open(root, path or ".", flags, mode)
