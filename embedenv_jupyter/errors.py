@@ -226,15 +226,20 @@ class IdempotencyError(AccountError):
 
 
 class AccountsUnavailableError(AccountError):
-    """The database of the accounts cannot be used; ``remedy`` says what to do about it."""
+    """The database of the accounts cannot be used now.
+
+    ``reason`` and ``remedy`` are for the administrator: they may name hosts and
+    paths, so they are in tracebacks and never in the text for the peer.
+    """
 
     def __init__(self, reason: str, remedy: str = "") -> None:
         super().__init__(reason, remedy)
         self.reason = reason
         self.remedy = remedy
+        self.add_note(" ".join(part for part in (reason, remedy) if part))
 
     def __str__(self) -> str:
-        return " ".join(part for part in (self.reason, self.remedy) if part)
+        return "The accounts cannot be reached now; try again later."
 
 
 class ConnectionLostError(EmbedEnvError):

@@ -1,0 +1,93 @@
+"""An open database: its connections, its transactions, and what an outage is called."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, nullcontext
+
+from sqlalchemy.exc import DBAPIError, IntegrityError, ProgrammingError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+
+from embedenv_jupyter.accounts.engine import READS, create_engine, database_url, is_sqlite, sqlite_file
+from embedenv_jupyter.accounts.location import make_private
+from embedenv_jupyter.accounts.migrate import upgrade
+from embedenv_jupyter.errors import AccountsUnavailableError
+
+_OUR_FAULT = (IntegrityError, ProgrammingError)
+"""What the driver raises when a statement of ours is wrong, not when the database is away."""
+
+
+class Database:
+    """The connections to one database. Every transaction ends within ``timeout_s`` seconds."""
+
+    def __init__(self, url: str, timeout_s: float) -> None:
+        self._url = database_url(url)
+        self._timeout_s = timeout_s
+        self._engine: AsyncEngine | None = None
+        # SQLite's writers of one process queue here, in order: its own waiting polls with
+        # growing pauses, serves whoever asks at the right moment, and is left to processes.
+        self._writers_turn = asyncio.Lock() if is_sqlite(self._url) else nullcontext()
+
+    async def open(self) -> None:
+        """Create the database if it is a file, bring its tables up to date, and connect. Idempotent.
+
+        Raises:
+            AccountsUnavailableError: any of this failed.
+        """
+        if self._engine is not None:
+            return
+        async with self._outages_named():
+            if is_sqlite(self._url):
+                await asyncio.to_thread(make_private, sqlite_file(self._url))
+            await upgrade(self._url, self._timeout_s)
+        self._engine = create_engine(self._url, timeout_s=self._timeout_s)
+
+    async def aclose(self) -> None:
+        """Close all connections. Idempotent."""
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            await engine.dispose()
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncSession]:
+        """Begin a transaction that only reads; SQLite's readers wait for nobody."""
+        async with self._outages_named(), asyncio.timeout(self._timeout_s):
+            async with self._session(reads=True) as session:
+                yield session
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[AsyncSession]:
+        """Begin a transaction that writes; it is committed unless an exception leaves it."""
+        async with self._outages_named(), asyncio.timeout(self._timeout_s), self._writers_turn:
+            async with self._session(reads=False) as session:
+                yield session
+
+    @asynccontextmanager
+    async def _session(self, *, reads: bool) -> AsyncIterator[AsyncSession]:
+        if self._engine is None:
+            raise AccountsUnavailableError("The accounts are not open.")
+        engine = self._engine.execution_options(**{READS: reads})
+        async with AsyncSession(engine, expire_on_commit=False) as session, session.begin():
+            await session.connection()  # begin now: in SQLite this is where a writer gets its lock
+            yield session
+
+    @asynccontextmanager
+    async def _outages_named(self) -> AsyncIterator[None]:
+        try:
+            yield
+        except _OUR_FAULT:
+            raise
+        except TimeoutError as exc:
+            raise self._unavailable(f"did not answer within {self._timeout_s:g} s") from exc
+        except (DBAPIError, PoolTimeoutError, OSError) as exc:
+            detail = str(exc.orig) if isinstance(exc, DBAPIError) else str(exc)
+            raise self._unavailable(f"cannot be used: {detail.strip().splitlines()[-1]}") from exc
+
+    def _unavailable(self, reason: str) -> AccountsUnavailableError:
+        shown = self._url.render_as_string(hide_password=True)
+        return AccountsUnavailableError(
+            f"The accounts' database {shown} {reason}.",
+            "Check that it exists, that it is running and that you may write to it.",
+        )

@@ -1,0 +1,125 @@
+"""Keys in the database: making, checking, listing and revoking them, inside the caller's transaction."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from embedenv_jupyter.accounts import credentials
+from embedenv_jupyter.accounts.models import AccountRow, KeyRow
+from embedenv_jupyter.accounts.values import Account, Key, NewKey
+from embedenv_jupyter.errors import AuthenticationError, UnknownAccountError
+
+_KEYS = select(KeyRow, AccountRow).join(AccountRow, KeyRow.account_id == AccountRow.id)
+
+
+def account_of(row: AccountRow) -> Account:
+    return Account(id=row.id, name=row.name, mode=row.mode)
+
+
+async def add_key(
+    session: AsyncSession, account: AccountRow, created: datetime, expires: datetime | None
+) -> NewKey:
+    """Draw a key for ``account`` and store what may be stored of it."""
+    key = NewKey(
+        account=account_of(account),
+        public_key=credentials.new_public_key(),
+        secret_key=credentials.new_secret_key(),
+        api_key=credentials.new_api_key(),
+        expires=expires,
+    )
+    session.add(
+        KeyRow(
+            account_id=account.id,
+            public_key=key.public_key,
+            secret_digest=credentials.digest(key.secret_key),
+            api_digest=credentials.digest(key.api_key),
+            created=created,
+            expires=expires,
+            revoked=None,
+        )
+    )
+    await session.flush()
+    return key
+
+
+async def check_secret(session: AsyncSession, public_key: str, secret_key: str, now: datetime) -> Account:
+    """Return the account of a public and a secret key.
+
+    Raises:
+        AuthenticationError: they are unknown, wrong, revoked or expired; the same work and text for each.
+    """
+    row = await _find(session, KeyRow.public_key == credentials.lookup_key(public_key))
+    stored = row[0].secret_digest if row else credentials.NO_SUCH_DIGEST
+    return _accepted(row, credentials.matches(secret_key, stored), now)
+
+
+async def check_api_key(session: AsyncSession, api_key: str, now: datetime) -> Account:
+    """Return the account of an API key, which is found by its digest.
+
+    How long the database looks tells at most how a digest begins, and nobody can
+    make an API key to a wanted digest.
+
+    Raises:
+        AuthenticationError: it is unknown, revoked or expired; the same work and text for each.
+    """
+    row = await _find(session, KeyRow.api_digest == credentials.digest(api_key))
+    stored = row[0].api_digest if row else credentials.NO_SUCH_DIGEST
+    return _accepted(row, credentials.matches(api_key, stored), now)
+
+
+async def list_keys(session: AsyncSession) -> list[Key]:
+    """Return all keys, oldest first, whatever their state."""
+    query = _KEYS.order_by(KeyRow.id)
+    return [_shown(key, account) for key, account in await session.execute(query)]
+
+
+async def find_key(session: AsyncSession, public_key: str) -> Key:
+    """Return the key with this public part.
+
+    Raises:
+        UnknownAccountError: there is none.
+    """
+    return _shown(*await _require(session, public_key))
+
+
+async def revoke(session: AsyncSession, public_key: str, now: datetime) -> Key:
+    """Make a key useless from now on; revoking again keeps the first moment.
+
+    Raises:
+        UnknownAccountError: there is no such key.
+    """
+    key, account = await _require(session, public_key)
+    key.revoked = key.revoked or now
+    await session.flush()
+    return _shown(key, account)
+
+
+async def _find(session: AsyncSession, condition: ColumnElement[bool]) -> tuple[KeyRow, AccountRow] | None:
+    row = (await session.execute(_KEYS.where(condition))).one_or_none()
+    return (row[0], row[1]) if row is not None else None
+
+
+async def _require(session: AsyncSession, public_key: str) -> tuple[KeyRow, AccountRow]:
+    row = await _find(session, KeyRow.public_key == credentials.lookup_key(public_key))
+    if row is None:
+        raise UnknownAccountError(public_key)
+    return row
+
+
+def _accepted(row: tuple[KeyRow, AccountRow] | None, matching: bool, now: datetime) -> Account:
+    if row is None or not matching or _shown(*row).state(now) != "active":
+        raise AuthenticationError
+    return account_of(row[1])
+
+
+def _shown(key: KeyRow, account: AccountRow) -> Key:
+    return Key(
+        public_key=key.public_key,
+        account=account_of(account),
+        created=key.created,
+        expires=key.expires,
+        revoked=key.revoked,
+    )
