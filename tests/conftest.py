@@ -12,7 +12,7 @@ import psutil
 import pytest
 from traitlets.config import Config
 
-pytest_plugins = ["pytest_jupyter.jupyter_server"]
+pytest_plugins = ["pytest_jupyter.jupyter_server", "tests.async_fixtures"]
 
 StartProcess = Callable[..., subprocess.Popen[Any]]
 

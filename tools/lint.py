@@ -15,8 +15,8 @@ ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
 
 LINTERS: dict[str, tuple[str, ...]] = {
-    "ruff": ("ruff", "check", "--quiet", "."),
-    "format": ("ruff", "format", "--check", "--quiet", "."),
+    "ruff": ("ruff", "check", "--quiet", "--output-format", "concise", "."),
+    "format": ("ruff", "format", "--check", "--quiet", "--output-format", "concise", "."),
     "mypy": ("mypy", "--no-error-summary"),
     "imports": ("lint-imports", "--no-logo"),
 }
