@@ -38,7 +38,9 @@ def test_a_todo_carries_the_number_of_an_issue() -> None:
 
 def test_test_folders_are_no_packages() -> None:
     folders = ("unit", "integration", "golden")
-    assert [path for folder in folders for path in python_files(f"tests/{folder}") if path.stem == "__init__"] == []
+    assert [
+        path for folder in folders for path in python_files(f"tests/{folder}") if path.stem == "__init__"
+    ] == []
 
 
 def test_every_dependency_has_its_reason() -> None:

@@ -19,9 +19,7 @@ def run_ci(tmp_path: Path, recipe: str) -> subprocess.CompletedProcess[str]:
     script.parent.mkdir()
     shutil.copy(CI_RUN, script)
     (tmp_path / "Makefile").write_text(f"test:\n\t@{recipe}\n")
-    return subprocess.run(
-        [script], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
-    )
+    return subprocess.run([script], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
 
 
 @pytest.mark.parametrize("code", [0, 1, 5])

@@ -33,7 +33,9 @@ def strays(*imports: tuple[str, str], **options: Any) -> list[tuple[str, str]]:
 
 
 def test_the_standard_library_and_the_modules_themselves_are_free() -> None:
-    assert strays(("pure", "json"), ("pure", "embedenv_jupyter.pure.part"), ("pure", "embedenv_jupyter")) == []
+    assert (
+        strays(("pure", "json"), ("pure", "embedenv_jupyter.pure.part"), ("pure", "embedenv_jupyter")) == []
+    )
 
 
 def test_a_package_that_is_not_listed_is_refused_also_below_the_module() -> None:
@@ -62,5 +64,5 @@ def test_a_lone_exception_holds_for_its_importer_only() -> None:
 
 
 def test_a_module_that_does_not_exist_is_a_mistake_in_the_contract() -> None:
-    with pytest.raises(ValueError, match="embedenv_jupyter.gone"):
+    with pytest.raises(ValueError, match="does not exist"):
         strays(modules=["embedenv_jupyter.gone"])
