@@ -9,6 +9,7 @@ Standard library only: see :mod:`embedenv_jupyter.sandbox.spec`.
 
 from __future__ import annotations
 
+import array
 import json
 import os
 import socket
@@ -57,7 +58,7 @@ def receive(connection: socket.socket) -> tuple[dict[str, Any], list[int]] | Non
         ChannelError: what came is not a message; its descriptors are closed.
         BlockingIOError: the socket does not block and holds nothing now.
     """
-    data, fds, flags, _ = socket.recv_fds(connection, MAX_MESSAGE_BYTES + 1, MAX_FDS, _CMSG_CLOEXEC)
+    data, fds, flags = _receive(connection)
     try:
         if not data and not fds:
             return None
@@ -74,3 +75,18 @@ def receive(connection: socket.socket) -> tuple[dict[str, Any], list[int]] | Non
             os.close(fd)
         raise
     return message, fds
+
+
+def _receive(connection: socket.socket) -> tuple[bytes, list[int], int]:
+    """Receive data and descriptors that no program we start can inherit.
+
+    Not :func:`socket.recv_fds`: Python 3.11 ignores its flags, and the programs
+    of a room would then inherit the supervisor's own channel.
+    """
+    fds = array.array("i")
+    space = socket.CMSG_LEN(MAX_FDS * fds.itemsize)
+    data, ancillary, flags, _ = connection.recvmsg(MAX_MESSAGE_BYTES + 1, space, _CMSG_CLOEXEC)
+    for level, kind, content in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            fds.frombytes(content[: len(content) - len(content) % fds.itemsize])
+    return data, list(fds), flags

@@ -1,0 +1,157 @@
+"""The limits that a process puts on itself before it serves a room, for ever.
+
+Every tier uses this: the zygote's child after it has entered its namespaces, and
+the supervisors that are exec'ed in a container or under Landlock alone. Which
+layers are right depends on what the tier has besides; :class:`Layer` says what
+each one is for. Their order here is the order in which they are applied, and it
+matters: rlimits before no capability is left to lower them as root would, the
+filter last, because it refuses some of what comes before.
+
+Standard library only: part of the zygote and of exec'ed supervisors.
+"""
+
+from __future__ import annotations
+
+import enum
+import functools
+import os
+import resource
+from collections.abc import Iterable, Sequence
+
+from embedenv_jupyter.sandbox import landlock, seccomp, syscalls
+from embedenv_jupyter.sandbox.spec import HOME, RUNTIME, Limits, SandboxSpec
+
+
+class Layer(enum.StrEnum):
+    """What :func:`confine` can do, by the names that travel over the channel."""
+
+    RLIMITS = "rlimits"
+    """Open files, file size, core files, locked memory, message queues."""
+    PROCESSES = "processes"
+    """``limits.pids`` as RLIMIT_NPROC: counts the whole user id, so only where the room has its own
+    (in a user namespace or on the host) and no pids cgroup, which counts better."""
+    MEMORY = "memory"
+    """RLIMIT_DATA and RLIMIT_AS for each process, where no memory cgroup holds the sum."""
+    CAPABILITIES = "capabilities"
+    NO_NEW_PRIVILEGES = "no_new_privileges"
+    NOT_DUMPABLE = "not_dumpable"
+    """Programs of the same user cannot trace the supervisor nor read its memory."""
+    LANDLOCK = "landlock"
+    """Inside a room's own tree: read all of it, write the workspace, /tmp, /dev and the runtime folder.
+    A second fence, so a kernel without Landlock is no error."""
+    SECCOMP = "seccomp"
+    # What the filter refuses in addition, see seccomp.Options. They imply SECCOMP.
+    NO_SHARED_MEMORY = "no_shared_memory"
+    NO_AFFINITY = "no_affinity"
+    NO_DATAGRAMS = "no_datagrams"
+
+
+EVERYWHERE = (
+    Layer.RLIMITS, Layer.CAPABILITIES, Layer.NO_NEW_PRIVILEGES, Layer.NOT_DUMPABLE, Layer.LANDLOCK,
+    Layer.SECCOMP,
+)  # fmt: skip
+"""What any tier with a mount namespace applies, whatever else holds the limits."""
+
+WITHOUT_MEMORY_CGROUP = (Layer.MEMORY, Layer.NO_SHARED_MEMORY)
+
+_FILTER_OPTIONS = frozenset((Layer.NO_SHARED_MEMORY, Layer.NO_AFFINITY, Layer.NO_DATAGRAMS))
+
+_WRITABLE = (HOME, "/tmp", "/dev", RUNTIME)  # noqa: S108
+
+_DATA_FACTOR, _ADDRESSES_FACTOR = 2, 4
+"""Language run times reserve far more addresses than memory; the sum is the watchdog's business."""
+
+_SMALL_BYTES = 64 << 10
+
+
+def confine(spec: SandboxSpec, layers: Sequence[str]) -> list[str]:
+    """Apply the named layers to this process; return those that hold now.
+
+    Raises:
+        ValueError: a name that no layer has.
+        OSError: the kernel refused a layer; the process must not go on.
+    """
+    wanted = {Layer(name) for name in layers}
+    if wanted & _FILTER_OPTIONS:
+        wanted.add(Layer.SECCOMP)
+    if wanted & {Layer.SECCOMP, Layer.LANDLOCK}:
+        wanted.add(Layer.NO_NEW_PRIVILEGES)
+    if Layer.SECCOMP in wanted:
+        program = compiled_filter(frozenset(wanted & _FILTER_OPTIONS))
+    else:
+        program = b""
+    return [layer.value for layer in Layer if layer in wanted and _apply(layer, spec, program)]
+
+
+def _apply(layer: Layer, spec: SandboxSpec, program: bytes) -> bool:
+    match layer:
+        case Layer.RLIMITS:
+            _set_limits(_general_limits(spec.limits))
+        case Layer.PROCESSES:
+            _set_limits([(resource.RLIMIT_NPROC, spec.limits.pids)])
+        case Layer.MEMORY:
+            _set_limits(_memory_limits(spec.limits))
+        case Layer.CAPABILITIES:
+            syscalls.clear_capabilities()
+        case Layer.NO_NEW_PRIVILEGES:
+            syscalls.set_no_new_privileges()
+        case Layer.NOT_DUMPABLE:
+            syscalls.set_dumpable(False)
+        case Layer.LANDLOCK:
+            return _restrict_files()
+        case Layer.SECCOMP:
+            seccomp.install(program)
+    return True
+
+
+def _general_limits(limits: Limits) -> list[tuple[int, int | None]]:
+    return [
+        (resource.RLIMIT_NOFILE, limits.open_files),
+        (resource.RLIMIT_FSIZE, limits.file_bytes),
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_MEMLOCK, _SMALL_BYTES),
+        (resource.RLIMIT_MSGQUEUE, _SMALL_BYTES),
+    ]
+
+
+def _memory_limits(limits: Limits) -> list[tuple[int, int | None]]:
+    if limits.memory_bytes is None:
+        return []
+    return [
+        (resource.RLIMIT_DATA, _DATA_FACTOR * limits.memory_bytes),
+        (resource.RLIMIT_AS, _ADDRESSES_FACTOR * limits.memory_bytes),
+    ]
+
+
+def _set_limits(limits: Iterable[tuple[int, int | None]]) -> None:
+    """Lower soft and hard limits; what is lower already stays."""
+    for kind, value in limits:
+        if value is None:
+            continue
+        _, hard = resource.getrlimit(kind)
+        lowered = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(kind, (lowered, lowered))
+
+
+def _restrict_files() -> bool:
+    if landlock.abi() == 0:
+        return False
+    landlock.restrict(landlock.Rules(read=("/",), write=_WRITABLE))
+    return True
+
+
+@functools.cache
+def compiled_filter(options: frozenset[Layer] = frozenset()) -> bytes:
+    """Return the filter for a set of options; the zygote compiles ahead of its forks."""
+    return seccomp.build(
+        seccomp.Options(
+            deny_shared_memory=Layer.NO_SHARED_MEMORY in options,
+            deny_affinity=Layer.NO_AFFINITY in options,
+            deny_datagrams=Layer.NO_DATAGRAMS in options,
+        )
+    )
+
+
+def pin(cores: Iterable[int]) -> None:
+    """Bind this process and all that it will start to some cores (see ``Layer.NO_AFFINITY``)."""
+    os.sched_setaffinity(0, cores)

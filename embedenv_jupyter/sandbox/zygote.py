@@ -1,0 +1,245 @@
+"""The process that forks rooms: warm, single-threaded, and without any secret.
+
+The gateway execs it with a minimal environment and speaks to it over a channel
+(:mod:`embedenv_jupyter.sandbox.channel`):
+
+    gateway: {"op": "configure", "kernels": bool, "cgroups": [folder, …]}
+    zygote:  {"event": "ready", "user_mode": bool}  or  {"event": "failed", "errno": e, "detail": text}
+    gateway: {"op": "start", "id": n, "cgroups": [folder, …]} and two descriptors: connection, report
+    zygote:  {"id": n} and a pidfd of the room's pid 1,  or  {"id": n, "error": {…}}
+    zygote:  {"event": "exit", "id": n, "status": returncode}
+
+Theory of operation. Two processes. The first one enters the nursery (see
+:mod:`embedenv_jupyter.sandbox.namespaces`), forks, and from then on only guards:
+when the second one ends it thaws what is frozen, so that the kernel can end all
+rooms, and removes their cgroups. The second one is the zygote. What it reads is
+numbers and cgroup folders; the room's spec, whose environment may hold secrets,
+waits on the room's own connection and is read by the child alone, because what
+the zygote has once had in its memory every later room can find in its own.
+
+A child that cannot become a room writes why to ``report``; one that could closes it.
+
+Standard library only, but for ipykernel (:mod:`embedenv_jupyter.sandbox.kernel`).
+"""
+
+from __future__ import annotations
+
+import errno
+import gc
+import json
+import os
+import selectors
+import signal
+import socket
+import sys
+import traceback
+from typing import Any, NoReturn
+
+from embedenv_jupyter.sandbox import (
+    cgroups,
+    channel,
+    confine,
+    kernel,
+    namespaces,
+    rootfs,
+    supervisor,
+    syscalls,
+)
+from embedenv_jupyter.sandbox.spec import SandboxSpec
+
+_SHIELDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGPIPE, signal.SIGUSR1,
+             signal.SIGUSR2)  # fmt: skip
+"""What a terminal or an operator sends to the gateway's group is the gateway's to act upon."""
+
+
+def main() -> NoReturn:
+    """Run as ``zygote CONTROL_FD``."""
+    os.umask(0o022)
+    for number in _SHIELDED:
+        signal.signal(number, signal.SIG_IGN)
+    control = socket.socket(fileno=int(sys.argv[1]))
+    received = channel.receive(control)
+    if received is None:
+        sys.exit(0)
+    configuration = received[0]
+    try:
+        user_mode = namespaces.enter_nursery()
+    except OSError as exc:
+        channel.send(control, {"event": "failed", "errno": exc.errno, "detail": exc.strerror or str(exc)})
+        sys.exit(1)
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        syscalls.set_death_signal(signal.SIGKILL)
+        os.close(reader)
+        Zygote(control, user_mode=user_mode, kernels=bool(configuration.get("kernels"))).run()
+    os.close(writer)
+    control.close()
+    _guard(pid, reader, configuration.get("cgroups") or [])
+
+
+def _guard(zygote: int, alive: int, folders: list[str]) -> NoReturn:
+    """Wait for the zygote's death, then see to it that nothing of its rooms is left.
+
+    Only the zygote holds the other end of ``alive``. Its pidfd would not do: it
+    dies completely only after its rooms have, and a frozen room cannot die.
+    """
+    os.read(alive, 1)
+    for folder in folders:
+        cgroups.thaw_below(folder)
+    _, status = os.waitpid(zygote, 0)
+    for folder in folders:
+        cgroups.remove_below(folder)
+    code = os.waitstatus_to_exitcode(status)
+    os._exit(128 - code if code < 0 else code)
+
+
+class Zygote:
+    """Serves the gateway until it is gone."""
+
+    def __init__(self, control: socket.socket, *, user_mode: bool, kernels: bool) -> None:
+        self._control = control
+        self._user_mode = user_mode
+        self._kernels = kernels
+        self._rooms: dict[int, int] = {}
+        self._selector = selectors.DefaultSelector()
+        self._pid_namespace = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+        self._configuration: tuple[str, ...] = ()
+        self._python: tuple[str, ...] = ()
+
+    def run(self) -> NoReturn:
+        """Warm up, then serve; when the gateway is gone, end, and with it every room."""
+        try:
+            self._warm()
+            wake = self._watch_children()
+            self._selector.register(self._control, selectors.EVENT_READ, self._serve)
+            self._selector.register(wake, selectors.EVENT_READ, lambda: self._reap(wake))
+            channel.send(self._control, {"event": "ready", "user_mode": self._user_mode})
+            while True:
+                for key, _ in self._selector.select():
+                    key.data()
+        except BaseException:  # noqa: BLE001 - nothing may leave this process but by its exit
+            traceback.print_exc()
+            os._exit(70)
+
+    def _warm(self) -> None:
+        """Do now what every room would otherwise do; then hide it from the garbage collector."""
+        if self._kernels:
+            kernel.warm()
+        confine.compiled_filter()
+        self._configuration = rootfs.host_configuration()
+        modules = [path for path in sys.path if path.rstrip("/").endswith(("site-packages", "dist-packages"))]
+        self._python = rootfs.python_folders(modules)
+        threads = os.listdir("/proc/self/task")
+        if len(threads) != 1:
+            # A lock that another thread holds at the fork would stay locked in the room for ever.
+            raise RuntimeError(f"an import has started threads: {len(threads)} run")
+        gc.collect()
+        gc.freeze()  # else the collector would write to, and so copy, every page in every room
+
+    def _watch_children(self) -> int:
+        reader, writer = os.pipe()
+        os.set_blocking(reader, False)
+        os.set_blocking(writer, False)
+        signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        return reader
+
+    def _reap(self, wake: int) -> None:
+        os.read(wake, 4096)
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            room = self._rooms.pop(pid, None)
+            if room is not None:
+                self._tell({"event": "exit", "id": room, "status": os.waitstatus_to_exitcode(status)})
+
+    def _tell(self, message: dict[str, Any], fds: tuple[int, ...] = ()) -> None:
+        try:
+            channel.send(self._control, message, fds)
+        except (BrokenPipeError, ConnectionResetError):
+            os._exit(0)
+
+    def _serve(self) -> None:
+        try:
+            received = channel.receive(self._control)
+        except ConnectionResetError:
+            received = None
+        if received is None:
+            os._exit(0)  # the kernel now ends our pid namespace: all rooms
+        message, fds = received
+        try:
+            pid = self._start(message, fds)
+        except OSError as exc:
+            error = {"errno": exc.errno, "path": "", "detail": exc.strerror or str(exc)}
+            self._tell({"id": message["id"], "error": error})
+            return
+        finally:
+            for fd in fds:
+                os.close(fd)
+        self._rooms[pid] = message["id"]
+        pidfd = os.pidfd_open(pid)
+        self._tell({"id": message["id"]}, (pidfd,))
+        os.close(pidfd)
+
+    def _start(self, message: dict[str, Any], fds: list[int]) -> int:
+        if len(fds) != 2:
+            raise OSError(errno.EBADMSG, "a start needs a connection and a report")
+        pid = namespaces.fork_room(self._pid_namespace)
+        if pid == 0:
+            self._be_room(message["cgroups"], *fds)
+        return pid
+
+    def _be_room(self, folders: list[str], connection_fd: int, report: int) -> NoReturn:
+        """Become the room's supervisor. Nothing of the zygote's goes along but its memory."""
+        try:
+            self._let_go((connection_fd, report))
+            connection = socket.socket(fileno=connection_fd)
+            received = channel.receive(connection)
+            if received is None:
+                os._exit(0)
+            spec = SandboxSpec.from_dict(received[0]["spec"])
+            entry = namespaces.Entry.from_dict(received[0]["entry"])
+            namespaces.enter(spec, entry, folders, self._configuration, self._python)
+            _use_null_streams()
+            os.close(report)
+        except BaseException as exc:  # noqa: BLE001 - a half-confined process must not go on
+            _report(report, exc)
+            os._exit(70)
+        supervisor.serve(connection, spec)
+
+    def _let_go(self, kept: tuple[int, int]) -> None:
+        """Forget the gateway's channel and all descriptors but the standard ones and ``kept``."""
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        self._selector.close()
+        self._control.close()
+        self._rooms.clear()
+        os.environ.clear()
+        first = 3
+        for fd in sorted(kept):
+            os.closerange(first, fd)
+            first = fd + 1
+        os.closerange(first, os.sysconf("SC_OPEN_MAX"))
+
+
+def _use_null_streams() -> None:
+    """Leave the gateway's terminal; programs get streams of their own."""
+    null = os.open(os.devnull, os.O_RDWR)
+    for fd in (0, 1, 2):
+        os.dup2(null, fd)
+    os.close(null)
+
+
+def _report(fd: int, failure: BaseException) -> None:
+    number = failure.errno if isinstance(failure, OSError) else None
+    text = f"{type(failure).__name__}: {failure}"
+    os.write(fd, json.dumps({"errno": number, "detail": text[:2000]}).encode())
+
+
+if __name__ == "__main__":
+    main()
