@@ -214,6 +214,8 @@ class Jobs:
 
     def signal_all(self, signum: int) -> None:
         """Signal every process of the room but this one."""
+        if not 0 < signum < signal.NSIG:
+            raise OSError(errno.EINVAL, f"{signum} is no signal")
         if not self._alone:
             tree.signal_descendants(os.getpid(), signum)
             return

@@ -440,14 +440,16 @@ class Sandbox:
     async def read_file(self, path: str, limit_bytes: int = 64 << 20) -> bytes:
         """Read a whole file of at most ``limit_bytes``."""
         fd = await self.open(path)
-        with os.fdopen(fd, "rb", buffering=0) as file:
+        try:
             found = os.fstat(fd)
             if not stat.S_ISREG(found.st_mode):
                 raise SandboxRequestError("read", errno.EISDIR, path)
             if found.st_size > limit_bytes:
                 detail = f"has {found.st_size} bytes, {limit_bytes} are allowed"
                 raise SandboxRequestError("read", errno.EFBIG, path, detail)
-            return await asyncio.to_thread(_read_up_to, file.fileno(), limit_bytes)
+            return await asyncio.to_thread(_read_up_to, fd, limit_bytes)
+        finally:
+            os.close(fd)
 
     async def write_file(
         self,

@@ -23,10 +23,11 @@ import selectors
 import signal
 import socket
 import sys
+import tarfile
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from embedenv_jupyter.sandbox import channel, workspace
+from embedenv_jupyter.sandbox import archive, channel, workspace
 from embedenv_jupyter.sandbox.jobs import Job, Jobs
 from embedenv_jupyter.sandbox.spec import HOME, SandboxSpec
 
@@ -192,18 +193,26 @@ class Supervisor:
 
     def remove(self, message: dict[str, Any], fds: list[int]) -> Answer:
         """Remove a file at once, or start a job that removes a tree."""
-        parent, name = workspace.open_parent(self.home_fd, message["path"])
+        path = message["path"]
+        parent, name = workspace.open_parent(self.home_fd, path)
         try:
-            if not workspace.is_directory(parent, name):
-                os.unlink(name, dir_fd=parent)
-                return {"job": None}, []
-            if not message.get("recursive"):
-                os.rmdir(name, dir_fd=parent)
-                return {"job": None}, []
+            with workspace.naming(path):
+                if self._removed_at_once(parent, name, recursive=bool(message.get("recursive"))):
+                    return {"job": None}, []
             job, ends = self.jobs.spawn_piped(["/bin/rm", "-rf", "--", f"./{name}"], parent, {})
         finally:
             os.close(parent)
         return _started(job), ends
+
+    def _removed_at_once(self, parent: int, name: str, *, recursive: bool) -> bool:
+        """Remove a file or an empty folder; ``False`` for a tree, which takes time."""
+        if not workspace.is_directory(parent, name):
+            os.unlink(name, dir_fd=parent)
+        elif recursive:
+            return False
+        else:
+            os.rmdir(name, dir_fd=parent)
+        return True
 
     def connect(self, message: dict[str, Any], fds: list[int]) -> Answer:
         """Begin a TCP connection to a port inside; the gateway waits for its outcome."""
@@ -223,7 +232,7 @@ class Supervisor:
 
         def write() -> None:
             os.close(reader)  # so that a gateway that stops reading ends this child
-            workspace.write_tar(self.home, writer)
+            _complain(lambda: archive.write(self.home_fd, writer))
 
         try:
             job, stderr = self.jobs.fork(write, env={}, forget=self._forget)
@@ -233,8 +242,9 @@ class Supervisor:
 
     def restore(self, message: dict[str, Any], fds: list[int]) -> Answer:
         """Start a job that unpacks the tar stream behind the given descriptor (answer: stderr)."""
+        source = fds[0]
         job, stderr = self.jobs.fork(
-            lambda: workspace.read_tar(self.home, fds[0]), env={}, forget=self._forget
+            lambda: _complain(lambda: archive.read(self.home_fd, source)), env={}, forget=self._forget
         )
         return _started(job), [stderr]
 
@@ -250,6 +260,17 @@ _HANDLERS: dict[str, Handler] = {
 
 def _started(job: Job) -> dict[str, Any]:
     return {"job": job.number, "pid": job.pid}
+
+
+def _complain(work: Callable[[], None]) -> None:
+    """Let work in a forked child fail with one line for the gateway, not with a traceback."""
+    try:
+        work()
+    except (OSError, ValueError, tarfile.TarError) as exc:
+        reason = exc.strerror if isinstance(exc, OSError) and exc.strerror else str(exc)
+        sys.stderr.write(f"{reason}\n")
+        sys.stderr.flush()
+        os._exit(1)
 
 
 def _run_kernel(connection_file: str, argv: list[str]) -> None:

@@ -16,14 +16,15 @@ import hashlib
 import os
 import secrets
 import stat
-import tarfile
-from collections.abc import Iterable
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from embedenv_jupyter.sandbox import syscalls
 
 _BENEATH = syscalls.RESOLVE_BENEATH | syscalls.RESOLVE_NO_MAGICLINKS
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 _COPY_BYTES = 8 << 20
+_LEADS_OUT = "leads out of the room's workspace"
 
 
 def open_beneath(root: int, path: str, flags: int, mode: int = 0) -> int:
@@ -50,16 +51,30 @@ def _open(root: int, path: str, flags: int, mode: int) -> int:
         return syscalls.openat2(root, path, flags, mode, _BENEATH)
     except OSError as exc:
         if exc.errno == errno.EXDEV:
-            raise OSError(errno.EXDEV, "leads out of the room's workspace", path) from None
+            raise OSError(errno.EXDEV, _LEADS_OUT, path) from None
         if exc.errno not in (errno.ENOSYS, errno.EPERM):
             raise OSError(exc.errno, os.strerror(exc.errno or 0), path) from None
     return _open_by_components(root, path, flags, mode)
 
 
+def open_without_links(root: int, path: str, flags: int) -> int:
+    """Open a path beneath ``root`` in which nothing is a symbolic link.
+
+    Raises:
+        OSError: ``ELOOP`` when something is one, else as :func:`open_beneath`.
+    """
+    try:
+        return syscalls.openat2(root, path, flags, resolve=_BENEATH | syscalls.RESOLVE_NO_SYMLINKS)
+    except OSError as exc:
+        if exc.errno not in (errno.ENOSYS, errno.EPERM):
+            raise
+    return _open_by_components(root, path, flags, 0)
+
+
 def _open_by_components(root: int, path: str, flags: int, mode: int) -> int:
     names = [name for name in path.split("/") if name not in ("", ".")]
     if ".." in names or path.startswith("/"):
-        raise OSError(errno.EXDEV, "leads out of the room's workspace", path)
+        raise OSError(errno.EXDEV, _LEADS_OUT, path)
     current = os.open(".", _DIRECTORY, dir_fd=root)
     try:
         for name in names[:-1]:
@@ -71,6 +86,15 @@ def _open_by_components(root: int, path: str, flags: int, mode: int) -> int:
         os.close(current)
 
 
+@contextmanager
+def naming(path: str) -> Iterator[None]:
+    """Have each error inside name the whole path that was asked for, not the part that was looked at."""
+    try:
+        yield
+    except OSError as exc:
+        raise OSError(exc.errno, exc.strerror or str(exc), path) from None
+
+
 def open_parent(root: int, path: str, *, create: bool = False) -> tuple[int, str]:
     """Open the directory that holds ``path``; return it with the last component.
 
@@ -80,9 +104,12 @@ def open_parent(root: int, path: str, *, create: bool = False) -> tuple[int, str
     parent, _, name = path.rstrip("/").rpartition("/")
     if name in ("", ".", ".."):
         raise OSError(errno.EINVAL, "names no file in the workspace", path)
-    if create and parent:
-        make_directories(root, parent)
-    return _open(root, parent or ".", _DIRECTORY, 0), name
+    if path.startswith("/"):
+        raise OSError(errno.EXDEV, _LEADS_OUT, path)
+    with naming(path):
+        if create and parent:
+            make_directories(root, parent)
+        return _open(root, parent or ".", _DIRECTORY, 0), name
 
 
 def make_directories(root: int, path: str, *, exclusive: bool = False) -> None:
@@ -92,18 +119,21 @@ def make_directories(root: int, path: str, *, exclusive: bool = False) -> None:
         FileExistsError: it exists and ``exclusive`` is set.
         NotADirectoryError: something on the way is a file.
     """
+    if path.startswith("/"):
+        raise OSError(errno.EXDEV, _LEADS_OUT, path)
     names = [name for name in path.split("/") if name not in ("", ".")]
     current = os.open(".", _DIRECTORY, dir_fd=root)
     try:
-        for depth, name in enumerate(names, 1):
-            try:
-                os.mkdir(name, 0o755, dir_fd=current)
-            except FileExistsError:
-                if exclusive and depth == len(names):
-                    raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path) from None
-            following = _open(root, "/".join(names[:depth]), _DIRECTORY, 0)
-            os.close(current)
-            current = following
+        with naming(path):
+            for depth, name in enumerate(names, 1):
+                try:
+                    os.mkdir(name, 0o755, dir_fd=current)
+                except FileExistsError:
+                    if exclusive and depth == len(names):
+                        raise
+                following = _open(root, "/".join(names[:depth]), _DIRECTORY, 0)
+                os.close(current)
+                current = following
     finally:
         os.close(current)
 
@@ -143,11 +173,16 @@ def replace_file(
             os.fchmod(fd, mode & 0o777)
         finally:
             os.close(fd)
-        os.rename(temporary, name, src_dir_fd=parent, dst_dir_fd=parent)
+        # Whatever the room did meanwhile, an exclusive write replaces nothing.
+        flags = syscalls.RENAME_NOREPLACE if exclusive else 0
+        syscalls.renameat2(parent, temporary, parent, name, flags)
         return digest
     except OSError as exc:
         _unlink_quietly(parent, temporary)
-        raise OSError(exc.errno, exc.strerror, path) from None
+        # By number: the text of a failed system call names the temporary file.
+        known = exc.errno in (errno.EEXIST, errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        reason = os.strerror(exc.errno or 0) if known else exc.strerror
+        raise OSError(exc.errno, reason, path) from None
     finally:
         os.close(parent)
 
@@ -240,51 +275,3 @@ def listening_ports() -> list[int]:
             if fields[3] == b"0A":
                 ports.add(int(fields[1].rpartition(b":")[2], 16))
     return sorted(ports)
-
-
-def write_tar(home: str, target: int) -> None:
-    """Write the workspace as a tar stream."""
-    with (
-        os.fdopen(target, "wb") as stream,
-        tarfile.open(fileobj=stream, mode="w|", format=tarfile.PAX_FORMAT) as archive,
-    ):
-        archive.add(home, arcname=".", filter=_portable)
-
-
-def _portable(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
-    """Leave out what is no file, folder or link, and who owned it here."""
-    if not (member.isreg() or member.isdir() or member.issym() or member.islnk()):
-        return None
-    member.uid = member.gid = 0
-    member.uname = member.gname = "user"
-    return member
-
-
-def read_tar(home: str, source: int) -> None:
-    """Unpack a tar stream into the workspace.
-
-    Raises:
-        tarfile.TarError: the stream is damaged.
-        ValueError: a member would leave the workspace or is a device.
-    """
-    os.chdir(home)
-    with (
-        os.fdopen(os.dup(source), "rb") as stream,
-        tarfile.open(fileobj=stream, mode="r|") as archive,
-    ):
-        archive.extractall(home, members=_checked(archive))  # noqa: S202 (each member is checked)
-
-
-def _checked(members: Iterable[tarfile.TarInfo]) -> Iterable[tarfile.TarInfo]:
-    for member in members:
-        parts = member.name.split("/")
-        if member.name.startswith("/") or ".." in parts:
-            raise ValueError(f"the archive names {member.name!r}, which is outside of the workspace")
-        if member.islnk() and (member.linkname.startswith("/") or ".." in member.linkname.split("/")):
-            raise ValueError(f"the archive links to {member.linkname!r}, outside of the workspace")
-        if not (member.isreg() or member.isdir() or member.issym() or member.islnk()):
-            raise ValueError(f"the archive holds {member.name!r}, which is no file, folder or link")
-        member.uid, member.gid = os.getuid(), os.getgid()
-        member.uname = member.gname = ""
-        member.mode &= 0o777
-        yield member

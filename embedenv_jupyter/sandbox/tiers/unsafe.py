@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import tempfile
 import weakref
-from typing import ClassVar
 
 from embedenv_jupyter.sandbox import uids
 from embedenv_jupyter.sandbox.sandbox import Sandbox
@@ -21,7 +20,7 @@ class UnsafeTier:
     """Runs each room as plain processes of this machine."""
 
     name = "unsafe"
-    unprotected: ClassVar[tuple[str, ...]] = (
+    unprotected: tuple[str, ...] = (
         "Programs read and change every file that the gateway's user may.",
         "Programs see, signal and trace the other processes of that user, the gateway itself among them.",
         "Programs use the network as this machine does, and see the ports of all other rooms.",

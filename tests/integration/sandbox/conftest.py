@@ -1,0 +1,95 @@
+"""Real sandboxes of every tier that works on this machine, and proof that nothing of them stays."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import os
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any
+
+import pytest
+
+from embedenv_jupyter.errors import SandboxUnavailableError
+from embedenv_jupyter.sandbox.sandbox import Sandbox
+from embedenv_jupyter.sandbox.spec import SandboxSpec
+from embedenv_jupyter.sandbox.tiers import Tier
+from tests.integration.sandbox.programs import DEADLINE_S, OpenSandbox
+
+TIERS = {
+    "ns": "embedenv_jupyter.sandbox.tiers.ns:NsTier",
+    "bwrap": "embedenv_jupyter.sandbox.tiers.bwrap:BwrapTier",
+    "docker": "embedenv_jupyter.sandbox.tiers.container:docker_tier",
+    "podman": "embedenv_jupyter.sandbox.tiers.container:podman_tier",
+    "landlock": "embedenv_jupyter.sandbox.tiers.landlock:LandlockTier",
+    "unsafe": "embedenv_jupyter.sandbox.tiers.unsafe:UnsafeTier",
+}
+
+Run = Callable[[Coroutine[Any, Any, Any]], Any]
+
+
+@pytest.fixture
+def run(jp_asyncio_loop: asyncio.AbstractEventLoop) -> Run:
+    """Run a coroutine to its end in the test's loop, for fixtures, which are not async."""
+
+    def run(work: Coroutine[Any, Any, Any]) -> Any:
+        async def bounded() -> Any:
+            async with asyncio.timeout(DEADLINE_S):
+                return await work
+
+        return jp_asyncio_loop.run_until_complete(bounded())
+
+    return run
+
+
+@pytest.fixture(autouse=True)
+def _no_stray_descriptor(jp_asyncio_loop: asyncio.AbstractEventLoop) -> Iterator[None]:
+    """Fail a test after which this process holds more descriptors than before."""
+    before = set(os.listdir("/proc/self/fd"))
+    yield
+    stray = [f"{fd}: {_target(fd)}" for fd in set(os.listdir("/proc/self/fd")) - before if _target(fd)]
+    if stray:
+        pytest.fail(f"descriptors outlive the test: {stray}", pytrace=False)
+
+
+def _target(fd: str) -> str:
+    try:
+        return os.readlink(f"/proc/self/fd/{fd}")
+    except FileNotFoundError:  # the one that listed the folder
+        return ""
+
+
+@pytest.fixture(params=list(TIERS))
+def tier_name(request: pytest.FixtureRequest) -> str:
+    """Run the test once for each tier; a module may set this to fewer."""
+    return str(request.param)
+
+
+@pytest.fixture
+def tier(tier_name: str, run: Run) -> Iterator[Tier]:
+    """Make a tier; all its sandboxes are ended after the test."""
+    module, _, attribute = TIERS[tier_name].partition(":")
+    tier: Tier = getattr(importlib.import_module(module), attribute)()
+    yield tier
+    run(tier.aclose())
+
+
+@pytest.fixture
+def open_sandbox(tier: Tier) -> OpenSandbox:
+    """Start sandboxes of the tier; the arguments are those of the spec."""
+
+    async def start(**fields: Any) -> Sandbox:
+        try:
+            return await tier.start(SandboxSpec(**{"id": "test", **fields}))
+        except SandboxUnavailableError as exc:
+            pytest.skip(f"{tier.name} does not work here: {exc}")
+
+    return start
+
+
+@pytest.fixture
+def sandbox(open_sandbox: OpenSandbox, run: Run) -> Iterator[Sandbox]:
+    """A sandbox with default limits, ended after the test."""
+    sandbox: Sandbox = run(open_sandbox())
+    yield sandbox
+    run(sandbox.aclose())
