@@ -1,0 +1,58 @@
+"""The Python client for rooms; see docs/client.md.
+
+    async with connect("https://host/", public_key=..., secret_key=...) as room:
+        run = await room.shell("python -V")
+        async for line in run:
+            print(line)
+
+Needs websockets and msgspec, and no Jupyter.
+"""
+
+from __future__ import annotations
+
+from embedenv_jupyter.client.backoff import Retry
+from embedenv_jupyter.client.events import Event, Gap, Missed, Notice, RoomEvent, State, StateChange
+from embedenv_jupyter.client.files import Files
+from embedenv_jupyter.client.flow import Buffering
+from embedenv_jupyter.client.frames import Entry
+from embedenv_jupyter.client.link import Heartbeat
+from embedenv_jupyter.client.opening import connect, open_room
+from embedenv_jupyter.client.refusal import (
+    AddressError,
+    OutputLostError,
+    PlainServerError,
+    RefusedError,
+    StalledError,
+    UnreachableError,
+)
+from embedenv_jupyter.client.room import Room, Watch
+from embedenv_jupyter.client.run import ExitStatus, Run
+from embedenv_jupyter.client.sync import connect_sync
+
+__all__ = [
+    "AddressError",
+    "Buffering",
+    "Entry",
+    "Event",
+    "ExitStatus",
+    "Files",
+    "Gap",
+    "Heartbeat",
+    "Missed",
+    "Notice",
+    "OutputLostError",
+    "PlainServerError",
+    "RefusedError",
+    "Retry",
+    "Room",
+    "RoomEvent",
+    "Run",
+    "StalledError",
+    "State",
+    "StateChange",
+    "UnreachableError",
+    "Watch",
+    "connect",
+    "connect_sync",
+    "open_room",
+]

@@ -1,0 +1,197 @@
+"""One command and what answers it: the three shapes that answers have.
+
+An exchange is told each frame that answers its command and says when the answer
+is complete. It knows nothing of ids, order or connections.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Generic, Protocol, TypeVar
+
+from embedenv_jupyter.client.flow import Gate, size_of
+from embedenv_jupyter.client.frames import (
+    Chunk,
+    Done,
+    End,
+    Error,
+    Exit,
+    Happening,
+    RunNumber,
+    ServerFrame,
+    TerminalData,
+    TerminalEnd,
+    TerminalNewline,
+)
+from embedenv_jupyter.client.mailbox import Mailbox
+from embedenv_jupyter.client.refusal import RefusedError
+from embedenv_jupyter.client.run import Run
+from embedenv_jupyter.errors import RemoteProtocolError
+
+T = TypeVar("T")
+
+
+class Exchange(Protocol):
+    """What a dialect needs of all of them."""
+
+    def receive(self, frame: ServerFrame) -> bool:
+        """Take a frame of the answer; returns whether the answer is complete."""
+
+    def restarted(self) -> None:
+        """The command is sent again, so the answer will come again from its start."""
+
+    def failed(self, failure: Exception) -> None:
+        """No answer will come."""
+
+    def dismissed(self) -> None:
+        """Nobody waits for the answer any more."""
+
+
+@asynccontextmanager
+async def answered_within(seconds: float) -> AsyncIterator[None]:
+    """Bound the wait for an answer that the server gives by itself.
+
+    Raises:
+        TimeoutError: with a sentence.
+    """
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError:
+        raise TimeoutError(f"the server did not answer within {seconds:g} s") from None
+
+
+class _Single(Generic[T]):
+    """An answer that is one value."""
+
+    def __init__(self) -> None:
+        self.future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+
+    def restarted(self) -> None:
+        """One frame comes whole or not at all."""
+
+    def failed(self, failure: Exception) -> None:
+        if not self.future.done():
+            self.future.set_exception(failure)
+
+    def dismissed(self) -> None:
+        # On a future that has failed already, cancel() only says that nobody will ask for the failure.
+        self.future.cancel()
+
+    def _resolve(self, value: T) -> bool:
+        if not self.future.done():
+            self.future.set_result(value)
+        return True
+
+
+class Answer(_Single[ServerFrame]):
+    """An answer of one frame, of whatever type."""
+
+    def receive(self, frame: ServerFrame) -> bool:
+        if isinstance(frame, Error):
+            self.failed(RefusedError(frame.message, frame.code))
+            return True
+        return self._resolve(frame)
+
+
+class Start(_Single[Run]):
+    """The answer to a shell command: the run that it became. ``claim`` gives the run for its number.
+
+    A frame that carries both our id and a run says it outright. Otherwise "done"
+    says only that the line was taken, and the event of a run with our line that
+    started meanwhile says the rest; the two come in either order.
+    """
+
+    def __init__(self, command: str, claim: Callable[[RunNumber, str], Run]) -> None:
+        super().__init__()
+        self.is_taken = False
+        self._command = command
+        self._claim = claim
+        self._candidate: RunNumber | None = None
+
+    def receive(self, frame: ServerFrame) -> bool:
+        match frame:
+            case Error(message=message, code=code):
+                self.failed(RefusedError(message, code))
+                return True
+            case (
+                Happening(event="run", run=number)
+                | Done(run=number)
+                | TerminalData(run=number)
+                | TerminalNewline(run=number)
+                | TerminalEnd(run=number)
+                | Exit(run=number)
+            ) if number is not None:
+                return self._resolve(self._claim(number, self._command))
+            case Done():
+                self.is_taken = True
+                return self._match()
+        return False
+
+    def run_started(self, number: RunNumber, command: str) -> bool:
+        """A run began since we asked; returns whether that completes the answer."""
+        if command == self._command and self._candidate is None:
+            self._candidate = number
+        return self._match()
+
+    def _match(self) -> bool:
+        if not self.is_taken or self._candidate is None:
+            return False
+        return self._resolve(self._claim(self._candidate, self._command))
+
+
+class Stream:
+    """An answer of chunks and an end. A restarted answer is skipped up to where it had come."""
+
+    def __init__(self, gate: Gate, *, is_base64: bool = False) -> None:
+        self.pieces: Mailbox[bytes | str] = Mailbox(gate, size_of)
+        self._is_base64 = is_base64
+        self._carry = ""
+        self._received = 0
+        self._to_skip = 0
+
+    def receive(self, frame: ServerFrame) -> bool:
+        match frame:
+            case Chunk(content=content):
+                return self._chunk(content)
+            case End():
+                self.pieces.end()
+                return True
+            case Error(message=message, code=code):
+                self.failed(RefusedError(message, code))
+                return True
+        return False
+
+    def restarted(self) -> None:
+        self._to_skip = self._received
+
+    def failed(self, failure: Exception) -> None:
+        self.pieces.end(failure)
+
+    def dismissed(self) -> None:
+        self.pieces.end()
+        self.pieces.drop_all()
+
+    def _chunk(self, content: str) -> bool:
+        skipped = min(self._to_skip, len(content))
+        self._to_skip -= skipped
+        content = content[skipped:]
+        self._received += len(content)
+        if not content:
+            return False
+        if not self._is_base64:
+            self.pieces.put(content)
+            return False
+        text = self._carry + content
+        whole = len(text) - len(text) % 4
+        self._carry = text[whole:]
+        try:
+            self.pieces.put(base64.b64decode(text[:whole], validate=True))
+        except (binascii.Error, ValueError) as exc:
+            self.failed(RemoteProtocolError(f"a chunk was to be base64 and is not: {exc}"))
+            return True
+        return False

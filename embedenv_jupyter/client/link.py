@@ -1,0 +1,390 @@
+"""The connection of a room: made, read, written, kept alive, made again.
+
+One task owns all of it (:meth:`Link.run`); while a connection is open, a
+TaskGroup inside that task holds a reader, a writer and a heart. Only the reader
+decides that a connection has ended, after it has read all that had arrived.
+
+The heart. The library's own keepalive would take a socket that we do not read
+(because the program does not, see :mod:`embedenv_jupyter.client.flow`) for a
+dead one. So it is done here: every ``every_s`` a ping is sent and anything heard
+within ``deadline_s`` counts as life, except while we do not read; then nothing
+can be heard, and the server's pings cannot be either. For its sake an
+unsolicited pong goes out in their place (RFC 6455 section 5.5.3 calls this a
+unidirectional heartbeat). A server that drops us all the same costs a reconnect,
+no data.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import ssl
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from websockets.asyncio.client import ClientConnection
+from websockets.asyncio.client import connect as open_websocket
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
+from websockets.uri import parse_uri
+
+from embedenv_jupyter.client.address import Endpoint
+from embedenv_jupyter.client.backoff import Backoff, Retry
+from embedenv_jupyter.client.events import Gap
+from embedenv_jupyter.client.flow import Gate
+from embedenv_jupyter.client.frames import ServerFrame
+from embedenv_jupyter.client.refusal import RefusedError, UnreachableError
+from embedenv_jupyter.client.session import Pending, Phase, Session
+from embedenv_jupyter.errors import CloseCode, ConnectionLostError, RemoteProtocolError, RoomClosedError
+
+log = logging.getLogger(__name__)
+
+MAX_FRAME_BYTES = 32 << 20
+FINAL_CODES = frozenset(
+    {CloseCode.POLICY_VIOLATION, CloseCode.ROOM_ENDED, CloseCode.REVOKED, CloseCode.PROTOCOL_ERROR}
+)
+"""After these a new attempt would end the same way."""
+PASSING_STATUSES = frozenset({408, 424, 425, 429})
+"""HTTP statuses below 500 that say "later", not "no" (424: a hub whose server is starting)."""
+USEFUL_S = 10.0
+"""A connection that lived this long, or carried a frame, starts the back-off anew when it is lost."""
+
+
+@dataclass(frozen=True)
+class Heartbeat:
+    """Pings: how often, and how long to wait for any sign of life; in seconds."""
+
+    every_s: float = 20.0
+    deadline_s: float = 20.0
+
+
+@dataclass(frozen=True)
+class Transport:
+    """How sockets are opened; ``headers`` are for what stands before the server (a hub, a proxy)."""
+
+    endpoint: Endpoint
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    tls: ssl.SSLContext | None = None
+    open_s: float = 10.0
+    greeting_s: float = 15.0
+    close_s: float = 2.0
+    heartbeat: Heartbeat = Heartbeat()
+
+
+class Listener(Protocol):
+    """Whom a link reports to. All calls come from its task, never two at once."""
+
+    def received(self, frame: ServerFrame | Gap) -> None: ...
+
+    def written(self, pending: Pending) -> None: ...
+
+    def connected(self) -> None: ...
+
+    def lost(self, reason: str, failed: list[str]) -> None: ...
+
+    def ended(self, failure: Exception) -> None: ...
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a connection ended: the server's close code and reason, or ``None`` when it was cut."""
+
+    code: int | None = None
+    reason: str = ""
+
+    def __str__(self) -> str:
+        if self.code is None:
+            return "the connection was cut"
+        reason = f" ({self.reason})" if self.reason else ""
+        return f"the server closed the connection with code {self.code}{reason}"
+
+
+class Link:
+    """See the module's text. :meth:`open` first, then :meth:`run` in a task that the room owns."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        session: Session,
+        gate: Gate,
+        listener: Listener,
+        retry: Retry,
+        random: Callable[[], float],
+    ) -> None:
+        self._transport = transport
+        self._session = session
+        self._gate = gate
+        self._listener = listener
+        self._retry = retry
+        self._random = random
+        self._socket: ClientConnection | None = None
+        self._outgoing = asyncio.Event()
+        self._is_useful = False
+        self._heard = 0
+        self._opened_s = 0.0
+
+    def wake(self) -> None:
+        """Something was submitted to the session."""
+        self._outgoing.set()
+
+    async def open(self) -> None:
+        """Make the first connection.
+
+        Raises:
+            UnreachableError: it did not come about in the time that the policy allows.
+            RefusedError: the server said no.
+        """
+        backoff = self._backoff(self._retry.first_s)
+        while True:
+            try:
+                self._socket = await self._dial()
+                return
+            except ConnectionLostError as exc:
+                if self._session.phase is Phase.CLOSED or not await self._pause(backoff):
+                    raise UnreachableError(f"{self._transport.endpoint}: {exc.reason}") from exc
+
+    async def run(self) -> None:
+        """Serve the connection, and the ones after it, until one ends for good or this is cancelled."""
+        try:
+            await self._serve()
+        except asyncio.CancelledError:
+            raise
+        except Exception as exc:  # noqa: BLE001  whatever ends this task must reach those who wait for answers
+            self._session.close(exc)
+            self._listener.ended(exc)
+        finally:
+            await self._shut()
+
+    async def _serve(self) -> None:
+        backoff = self._backoff(self._retry.give_up_s)
+        while True:
+            assert self._socket is not None
+            ending = await self._pump(self._socket)
+            await self._shut()
+            self._listener.lost(str(ending), self._session.lost(ending.code))
+            _raise_if_final(ending)
+            if self._is_useful:
+                backoff = self._backoff(self._retry.give_up_s)
+            await self._reconnect(backoff, str(ending))
+
+    async def _reconnect(self, backoff: Backoff, reason: str) -> None:
+        while await self._pause(backoff):
+            try:
+                self._socket = await self._dial()
+            except ConnectionLostError as exc:
+                reason = exc.reason
+                log.info("attempt %d to reconnect failed: %s", backoff.attempts, reason)
+            else:
+                self._listener.connected()
+                return
+        raise ConnectionLostError(reason, self._session.last_n)
+
+    async def _pause(self, backoff: Backoff) -> bool:
+        delay_s = backoff.next_delay_s(asyncio.get_running_loop().time())
+        if delay_s is None:
+            return False
+        await asyncio.sleep(delay_s)
+        return True
+
+    def _backoff(self, budget_s: float) -> Backoff:
+        return Backoff(self._retry, self._random, asyncio.get_running_loop().time(), budget_s)
+
+    # One connection: its beginning
+
+    async def _dial(self) -> ClientConnection:
+        """Open a socket and greet.
+
+        Raises:
+            ConnectionLostError: not this time; worth another attempt unless the session is closed.
+            RefusedError, RoomClosedError, RemoteProtocolError: and no attempt will do better.
+        """
+        socket = await self._open_socket()
+        self._is_useful = False
+        self._opened_s = asyncio.get_running_loop().time()
+        try:
+            await self._greet(socket)
+        except BaseException:
+            self._session.lost()
+            socket.transport.abort()
+            raise
+        self._outgoing.set()
+        return socket
+
+    async def _open_socket(self) -> ClientConnection:
+        transport = self._transport
+        tls: dict[str, Any] = {} if transport.tls is None else {"ssl": transport.tls}
+        try:
+            return await _SameOrigin(
+                transport.endpoint.url,
+                additional_headers=dict(transport.headers),
+                # A proxy is for the world outside; it could not reach this machine's loopback.
+                proxy=None if transport.endpoint.is_loopback else True,
+                compression=None,
+                open_timeout=transport.open_s,
+                close_timeout=transport.close_s,
+                ping_interval=None,
+                logger=_NoFrames(log),
+                max_size=MAX_FRAME_BYTES,
+                **tls,
+            )
+        except InvalidStatus as exc:
+            status = exc.response.status_code
+            if status >= 500 or status in PASSING_STATUSES:
+                raise ConnectionLostError(f"HTTP status {status}") from exc
+            raise RefusedError(
+                f"{transport.endpoint} takes no WebSocket: HTTP status {status}.", status
+            ) from exc
+        except (InvalidURI, ssl.SSLCertVerificationError) as exc:
+            raise RefusedError(f"{transport.endpoint} cannot be used: {exc}") from exc
+        except (OSError, TimeoutError, InvalidHandshake, EOFError) as exc:
+            raise ConnectionLostError(str(exc) or type(exc).__name__) from exc
+
+    async def _greet(self, socket: ClientConnection) -> None:
+        session = self._session
+        makes_room = not session.is_welcomed and not session.join_key
+        limit_s = self._transport.greeting_s
+        try:
+            async with asyncio.timeout(limit_s):
+                await socket.send(session.connected(), text=True)
+                while session.phase is Phase.GREETING:
+                    await self._receive_one(socket)
+        except TimeoutError:
+            if session.welcomed_silently():
+                return
+            problem = f"no answer to the greeting within {limit_s:g} s"
+        except ConnectionClosed as exc:
+            ending = _ending(exc)
+            _raise_if_final(ending)
+            problem = str(ending)
+        else:
+            return
+        if makes_room:
+            # The server may have made the room and charged for it: a second init could do both again.
+            session.close()
+            problem += "; a room may have been made, so init is not repeated"
+        raise ConnectionLostError(problem, session.last_n)
+
+    # One connection: its life
+
+    async def _pump(self, socket: ClientConnection) -> Ending:
+        """Serve one connection until the peer or the network ends it.
+
+        Raises:
+            RemoteProtocolError: the server sent what is no frame.
+        """
+        async with asyncio.TaskGroup() as group:
+            tasks = [
+                group.create_task(self._write(socket), name="writer of a room"),
+                group.create_task(self._beat(socket), name="heart of a room"),
+            ]
+            outcome = await self._read(socket)
+            for task in tasks:
+                task.cancel()
+        if isinstance(outcome, RemoteProtocolError):
+            raise outcome
+        return outcome
+
+    async def _read(self, socket: ClientConnection) -> Ending | RemoteProtocolError:
+        try:
+            while True:
+                await self._gate.passage()
+                await self._receive_one(socket)
+        except RemoteProtocolError as exc:
+            return exc  # Raised here it would reach nobody but as a group of exceptions.
+        except ConnectionClosed as exc:
+            self._is_useful |= asyncio.get_running_loop().time() - self._opened_s >= USEFUL_S
+            return _ending(exc)
+
+    async def _receive_one(self, socket: ClientConnection) -> None:
+        data = await socket.recv(decode=False)
+        self._heard += 1
+        for frame in self._session.receive(data):
+            self._is_useful = True
+            self._listener.received(frame)
+
+    async def _write(self, socket: ClientConnection) -> None:
+        # After a failed write the reader still reads what had arrived, then ends the connection.
+        with contextlib.suppress(ConnectionClosed):
+            while True:
+                await self._outgoing.wait()
+                self._outgoing.clear()
+                for pending, data in self._session.frames_to_send():
+                    await socket.send(data, text=True)
+                    self._listener.written(pending)
+
+    async def _beat(self, socket: ClientConnection) -> None:
+        beat = self._transport.heartbeat
+        with contextlib.suppress(ConnectionClosed):
+            while True:
+                await asyncio.sleep(beat.every_s)
+                if not self._gate.is_open:
+                    await socket.pong()
+                elif not await self._answers(socket, beat.deadline_s):
+                    log.info("no sign of life within %g s of a ping", beat.deadline_s)
+                    socket.transport.abort()
+                    return
+
+    async def _answers(self, socket: ClientConnection, deadline_s: float) -> bool:
+        """Ping; anything heard counts as an answer, and a time in which we did not read proves nothing."""
+        heard = self._heard
+        pong = await socket.ping()
+        try:
+            async with asyncio.timeout(deadline_s):
+                await pong
+        except TimeoutError:
+            return self._heard != heard or not self._gate.is_open
+        return True
+
+    async def _shut(self) -> None:
+        """Close the socket within its deadline; what still arrives is thrown away. Idempotent."""
+        socket, self._socket = self._socket, None
+        if socket is None:
+            return
+        try:
+            async with asyncio.timeout(self._transport.close_s), asyncio.TaskGroup() as group:
+                # A closing handshake needs a peer that reads: without this, a full queue would hold it up.
+                drain = group.create_task(_drain(socket), name="drain of a room")
+                await socket.close()
+                drain.cancel()
+        except TimeoutError:
+            pass
+        finally:
+            socket.transport.abort()
+
+
+class _SameOrigin(open_websocket):
+    """Follows redirects only within the origin: the first frame carries secrets in its body."""
+
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        outcome = super().process_redirect(exc)
+        if isinstance(outcome, str):
+            before, after = self.ws_uri, parse_uri(outcome)
+            if (after.secure, after.host, after.port) != (before.secure, before.host, before.port):
+                place = f"{after.host}:{after.port}"
+                return RefusedError(f"The server redirects to {place}; connect there if you trust it.")
+        return outcome
+
+
+class _NoFrames(logging.LoggerAdapter[logging.Logger]):
+    """The library's log without its debug lines: they hold whole frames, and so secrets."""
+
+    def isEnabledFor(self, level: int) -> bool:  # noqa: N802  the name is logging's
+        return level > logging.DEBUG and super().isEnabledFor(level)
+
+
+async def _drain(socket: ClientConnection) -> None:
+    with contextlib.suppress(ConnectionClosed):
+        while True:
+            await socket.recv(decode=False)
+
+
+def _ending(exc: ConnectionClosed) -> Ending:
+    return Ending(exc.rcvd.code, exc.rcvd.reason) if exc.rcvd is not None else Ending()
+
+
+def _raise_if_final(ending: Ending) -> None:
+    if ending.code == CloseCode.ROOM_ENDED:
+        raise RoomClosedError(ending.reason or "no reason given")
+    if ending.code in FINAL_CODES:
+        raise RefusedError(ending.reason or str(ending), ending.code)

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import base64
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from embedenv_jupyter.client.exchange import Stream
+from embedenv_jupyter.client.flow import Buffering, Gate
+from embedenv_jupyter.client.frames import Chunk, Done, End, Error
+from embedenv_jupyter.client.refusal import RefusedError
+from embedenv_jupyter.errors import RemoteProtocolError
+
+
+def make(*, is_base64: bool = False) -> Stream:
+    return Stream(Gate(Buffering()), is_base64=is_base64)
+
+
+def taken(stream: Stream) -> list[bytes | str]:
+    return [stream.pieces.take_now() for _ in range(len(stream.pieces))]
+
+
+def test_an_answer_of_chunks_ends_with_end() -> None:
+    stream = make()
+    assert not stream.receive(Chunk("a"))
+    assert not stream.receive(Done())
+    assert stream.receive(End())
+    assert taken(stream) == ["a"]
+
+
+async def test_a_refusal_ends_an_answer() -> None:
+    stream = make()
+    stream.receive(Chunk("a"))
+    assert stream.receive(Error("nothing listens on port 3000"))
+    assert await stream.pieces.take() == "a"
+    with pytest.raises(RefusedError, match="port 3000"):
+        await stream.pieces.take()
+
+
+async def test_base64_that_is_none_is_the_peers_fault() -> None:
+    stream = make(is_base64=True)
+    assert stream.receive(Chunk("!!!!"))
+    with pytest.raises(RemoteProtocolError, match="base64"):
+        await stream.pieces.take()
+
+
+def cut(text: str, places: list[int]) -> list[str]:
+    borders = [0, *sorted(place % (len(text) + 1) for place in places), len(text)]
+    return [text[a:b] for a, b in itertools.pairwise(borders)]
+
+
+places = st.lists(st.integers(0, 1000), max_size=6)
+
+
+@given(
+    text=st.text(max_size=60), first=places, again=places, arrived=st.integers(0, 7), cuts=st.integers(1, 3)
+)
+def test_a_restarted_answer_is_taken_up_where_it_was(
+    text: str, first: list[int], again: list[int], arrived: int, cuts: int
+) -> None:
+    stream = make()
+    for _ in range(cuts):
+        for chunk in cut(text, first)[:arrived]:
+            stream.receive(Chunk(chunk))
+        stream.restarted()
+    for chunk in cut(text, again):
+        stream.receive(Chunk(chunk))
+    stream.receive(End())
+    assert "".join(map(str, taken(stream))) == text
+
+
+@given(content=st.binary(max_size=60), first=places, again=places, arrived=st.integers(0, 7))
+def test_so_is_one_in_base64(content: bytes, first: list[int], again: list[int], arrived: int) -> None:
+    text = base64.b64encode(content).decode()
+    stream = make(is_base64=True)
+    for chunk in cut(text, first)[:arrived]:
+        stream.receive(Chunk(chunk))
+    stream.restarted()
+    for chunk in cut(text, again):
+        stream.receive(Chunk(chunk))
+    assert b"".join(piece for piece in taken(stream) if isinstance(piece, bytes)) == content
+
+
+def test_each_chunk_may_be_padded_by_itself() -> None:
+    stream = make(is_base64=True)
+    for part in (b"a", b"bc", b"def"):
+        stream.receive(Chunk(base64.b64encode(part).decode()))
+    assert taken(stream) == [b"a", b"bc", b"def"]
