@@ -8,7 +8,7 @@ from typing import Any
 from jupyter_server.extension.application import ExtensionApp
 from traitlets import Bool, Enum, Float, Int, List, Unicode
 
-from embedenv_jupyter.accounts.location import default_data_dir
+from embedenv_jupyter.accounts import data_dir
 from embedenv_jupyter.gateway import Gateway, GatewaySettings
 from embedenv_jupyter.handlers.health import HealthHandler
 from embedenv_jupyter.handlers.spaces import SpacesHandler, SpacesOptions
@@ -72,7 +72,7 @@ class EmbedenvApp(ExtensionApp):  # type: ignore[misc]
 
     def _gateway_settings(self) -> GatewaySettings:
         return GatewaySettings(
-            data_dir=Path(self.data_dir) if self.data_dir else default_data_dir(),
+            data_dir=Path(self.data_dir).absolute() if self.data_dir else data_dir(),
             database_url=self.database_url or None,
             tier=self.tier,
             allow_unsafe=self.allow_unsafe,

@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from embedenv_jupyter.accounts.location import default_database_url
-from embedenv_jupyter.accounts.manager import AccountManager
+from embedenv_jupyter.accounts import AccountManager, default_database_url
+from embedenv_jupyter.accounts.location import DATA_DIR_VARIABLE
 from embedenv_jupyter.errors import SandboxUnavailableError
 from embedenv_jupyter.metrics import Metrics
 from embedenv_jupyter.rooms.manager import RoomManager, RoomSettings, Starter
@@ -70,7 +71,9 @@ class Gateway:
     async def _start(self) -> None:
         settings = self.settings
         settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        url = settings.database_url or default_database_url(settings.data_dir)
+        url = settings.database_url or default_database_url(
+            {**os.environ, DATA_DIR_VARIABLE: str(settings.data_dir)}
+        )
         self._accounts = await self._stack.enter_async_context(AccountManager(url))
         tier = await choose(settings.tier, allow_unsafe=settings.allow_unsafe)
         self._stack.push_async_callback(tier.aclose)

@@ -15,10 +15,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from embedenv_jupyter.accounts.costs import cost_of
-from embedenv_jupyter.accounts.manager import AccountManager
-from embedenv_jupyter.accounts.models import Account
-from embedenv_jupyter.errors import BusyError, SandboxUnavailableError, UnknownKeyError
+from embedenv_jupyter.accounts import INIT_COST, Account, AccountManager, Kind, cost_of
+from embedenv_jupyter.errors import (
+    BusyError,
+    InsufficientCreditsError,
+    SandboxUnavailableError,
+    UnknownKeyError,
+)
 from embedenv_jupyter.rooms.events import IdleCountdown
 from embedenv_jupyter.rooms.log import Log
 from embedenv_jupyter.rooms.members import JoinKey, Role
@@ -28,7 +31,6 @@ from embedenv_jupyter.sandbox.spec import Breach, Limits, SandboxSpec
 
 log = logging.getLogger(__name__)
 
-INIT_COST = 1
 LOOK_EVERY_S = 1.0
 COUNTDOWN_STEPS_S = (60, 30, 10, 5)
 START_TIMEOUT_S = 60.0
@@ -61,7 +63,7 @@ class Opened:
 
     room: Room
     join_key: str
-    remaining_credits: int
+    remaining_credits: int | None
 
 
 class RoomManager:
@@ -124,11 +126,13 @@ class RoomManager:
         return Opened(room, room.host_key.key, remaining)
 
     @asynccontextmanager
-    async def _paid(self, account: Account, key: str) -> AsyncIterator[int]:
+    async def _paid(self, account: Account, key: str) -> AsyncIterator[int | None]:
         """Charge for an ``init``; give it back when the body fails, even when cancelled."""
-        charge = await self._accounts.charge(account.id, INIT_COST, kind="init", idempotency_key=key)
         try:
+            charge = await self._accounts.charge(account.id, INIT_COST, kind=Kind.INIT, idempotency_key=key)
             yield charge.remaining
+        except InsufficientCreditsError:
+            raise
         except BaseException:
             await asyncio.shield(self._accounts.refund(account.id, key))
             raise
@@ -249,7 +253,7 @@ class _AccountCharger:
     async def charge(self, command: str, key: str) -> int:
         cost = cost_of(command)
         if cost:
-            await self.accounts.charge(self.account.id, cost, kind="shell", idempotency_key=key)
+            await self.accounts.charge(self.account.id, cost, kind=Kind.SHELL, idempotency_key=key)
         return cost
 
     async def refund(self, key: str) -> None:

@@ -97,8 +97,12 @@ class Room:
         self.touch()
 
     def touch(self) -> None:
-        """Start the idle time anew."""
-        self.last_active_s = time.monotonic()
+        """Start the idle time anew; what :meth:`keep` put off stays put off."""
+        self.last_active_s = max(self.last_active_s, time.monotonic())
+
+    def keep(self, seconds: float) -> None:
+        """Put the idle stop off: the idle time begins ``seconds`` from now."""
+        self.last_active_s = max(self.last_active_s, time.monotonic() + seconds)
 
     @property
     def running(self) -> int:

@@ -25,7 +25,7 @@ class ByteSource:
     async def read(self, limit: int = READ_BYTES) -> bytes:
         """Return what is there, waiting for at least one byte; ``b""`` at the end."""
         while (data := self.read_now(limit)) is None:
-            await self._readable()
+            await self.readable()
         return data
 
     def read_now(self, limit: int = READ_BYTES) -> bytes | None:
@@ -41,7 +41,15 @@ class ByteSource:
                 return b""
             raise
 
-    async def _readable(self) -> None:
+    def wake(self) -> None:
+        """Make a waiting :meth:`readable` return now."""
+        if self._waiter is not None:
+            _wake(self._waiter)
+
+    async def readable(self) -> None:
+        """Wait until :meth:`read_now` may have something to say, or for :meth:`wake`."""
+        if self._fd < 0:
+            return
         loop = asyncio.get_running_loop()
         self._waiter = loop.create_future()
         loop.add_reader(self._fd, _wake, self._waiter)
