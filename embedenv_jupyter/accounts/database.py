@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, nullcontext
+from typing import Any, TypeAlias, TypeVar
 
 from sqlalchemy.exc import DBAPIError, IntegrityError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -15,17 +16,23 @@ from embedenv_jupyter.accounts.location import make_private
 from embedenv_jupyter.accounts.migrate import upgrade
 from embedenv_jupyter.errors import AccountsUnavailableError
 
+T = TypeVar("T")
+
+Work: TypeAlias = Callable[[AsyncSession], Awaitable[T]]
+"""What is done within one transaction."""
+
 _OUR_FAULT = (IntegrityError, ProgrammingError)
 """What the driver raises when a statement of ours is wrong, not when the database is away."""
 
 
 class Database:
-    """The connections to one database. Every transaction ends within ``timeout_s`` seconds."""
+    """The connections to one database. No caller waits longer than ``timeout_s`` seconds."""
 
     def __init__(self, url: str, timeout_s: float) -> None:
         self._url = database_url(url)
         self._timeout_s = timeout_s
         self._engine: AsyncEngine | None = None
+        self._running: set[asyncio.Task[Any]] = set()
         # SQLite's writers of one process queue here, in order: its own waiting polls with
         # growing pauses, serves whoever asks at the right moment, and is left to processes.
         self._writers_turn = asyncio.Lock() if is_sqlite(self._url) else nullcontext()
@@ -45,33 +52,52 @@ class Database:
         self._engine = create_engine(self._url, timeout_s=self._timeout_s)
 
     async def aclose(self) -> None:
-        """Close all connections. Idempotent."""
+        """Let what has begun end, then close all connections. Idempotent."""
         engine, self._engine = self._engine, None
+        await asyncio.gather(*self._running, return_exceptions=True)
         if engine is not None:
             await engine.dispose()
 
-    @asynccontextmanager
-    async def reading(self) -> AsyncIterator[AsyncSession]:
-        """Begin a transaction that only reads; SQLite's readers wait for nobody."""
+    async def read(self, work: Work[T]) -> T:
+        """Return what ``work`` returns, run in a transaction that only reads; in SQLite it waits for nobody.
+
+        Raises:
+            AccountsUnavailableError: the database is away, locked or too slow.
+        """
         async with self._outages_named(), asyncio.timeout(self._timeout_s):
-            async with self._session(reads=True) as session:
-                yield session
+            return await self._undisturbed(work, reads=True)
 
-    @asynccontextmanager
-    async def writing(self) -> AsyncIterator[AsyncSession]:
-        """Begin a transaction that writes; it is committed unless an exception leaves it."""
+    async def write(self, work: Work[T]) -> T:
+        """Return what ``work`` returns, run in a transaction that is committed unless it raises.
+
+        Raises:
+            AccountsUnavailableError: the database is away, locked or too slow.
+        """
         async with self._outages_named(), asyncio.timeout(self._timeout_s), self._writers_turn:
-            async with self._session(reads=False) as session:
-                yield session
+            return await self._undisturbed(work, reads=False)
 
-    @asynccontextmanager
-    async def _session(self, *, reads: bool) -> AsyncIterator[AsyncSession]:
+    async def _undisturbed(self, work: Work[T], *, reads: bool) -> T:
+        """Run a transaction in a task of ours, so that a caller who is cancelled leaves it to its end.
+
+        A statement cut short would stay half-read as long as anybody holds the
+        traceback, and SQLite keeps the connection and its write lock that long,
+        even when the connection was closed (its documentation of
+        ``sqlite3_close_v2`` calls it a zombie).
+        """
+        task = asyncio.create_task(self._transact(work, reads=reads))
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        # what must survive is the transaction; SQLite's time to wait and PostgreSQL's
+        # command_timeout end it, and aclose() awaits it
+        return await asyncio.shield(task)
+
+    async def _transact(self, work: Work[T], *, reads: bool) -> T:
         if self._engine is None:
             raise AccountsUnavailableError("The accounts are not open.")
         engine = self._engine.execution_options(**{READS: reads})
         async with AsyncSession(engine, expire_on_commit=False) as session, session.begin():
             await session.connection()  # begin now: in SQLite this is where a writer gets its lock
-            yield session
+            return await work(session)
 
     @asynccontextmanager
     async def _outages_named(self) -> AsyncIterator[None]:

@@ -58,7 +58,7 @@ def sqlite_file(url: URL) -> Path:
 
 
 def create_engine(url: URL, *, timeout_s: float, **options: Any) -> AsyncEngine:
-    """Make the engine for ``url``; ``timeout_s`` bounds connecting and waiting for SQLite's locks.
+    """Make the engine for ``url``; ``timeout_s`` bounds connecting, and each statement's wait.
 
     Raises:
         AccountsUnavailableError: the database's driver is not installed.
@@ -71,7 +71,7 @@ def create_engine(url: URL, *, timeout_s: float, **options: Any) -> AsyncEngine:
     try:
         return create_async_engine(
             url,
-            connect_args={"timeout": timeout_s},
+            connect_args={"timeout": timeout_s, "command_timeout": timeout_s},
             isolation_level="READ COMMITTED",  # what the locks in ledger.py are written for
             pool_pre_ping=True,  # a restarted server costs one reconnection, not one error a connection
             **options,

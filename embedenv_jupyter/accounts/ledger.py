@@ -57,19 +57,19 @@ class Ledger:
     """The changes of credits within one transaction, at one moment."""
 
     def __init__(self, session: AsyncSession, now: datetime, allowances: Allowances) -> None:
-        self._session = session
+        self.session = session
         self.now = now
         self._allowances = allowances
 
     async def open_account(self, name: str, mode: Mode, granted: int) -> AccountRow:
         """Add an account with its pools filled, and ``granted`` credits on top."""
         account = AccountRow(name=name, mode=mode, created=self.now)
-        self._session.add(account)
-        await self._session.flush()
+        self.session.add(account)
+        await self.session.flush()
         for pool, amount in self._allowances.opening(mode).items():
             day = day_of(self.now) if pool is Pool.DAILY else None
-            self._session.add(PoolRow(account_id=account.id, pool=pool, amount=0, day=day))
-            await self._session.flush()
+            self.session.add(PoolRow(account_id=account.id, pool=pool, amount=0, day=day))
+            await self.session.flush()
             if amount:
                 await self._move(account, pool, amount, Kind.GRANT, f"{_OWN}opening:{pool}", note="opening")
         if granted:
@@ -84,7 +84,7 @@ class Ledger:
             IdempotencyError: the key stands for another charge.
             UnknownAccountError: there is no such account.
         """
-        account = await self._locked(account_id)
+        account = await self.locked(account_id)
         if before := await self._written(account_id, key):
             return await self._repeated(account, before, cost, kind)
         amounts = await self._settled(account)
@@ -99,12 +99,12 @@ class Ledger:
 
     async def refund(self, account_id: int, key: str) -> Refund:
         """Give back what the charge ``key`` took, to the pools it came from; once."""
-        account = await self._locked(account_id)
+        account = await self.locked(account_id)
         amounts = await self._settled(account)
         charged = [entry for entry in await self._written(account_id, key) if entry.kind in CHARGES]
         entries: list[EntryRow] = []
         for entry in charged:
-            refunded = await self._session.scalar(select(EntryRow).where(EntryRow.refunds == entry.id))
+            refunded = await self.session.scalar(select(EntryRow).where(EntryRow.refunds == entry.id))
             if refunded is None:
                 own = f"{_OWN}refund:{entry.id}"
                 refunded = await self._move(
@@ -122,7 +122,7 @@ class Ledger:
             IdempotencyError: the key stands for something else.
             UnknownAccountError: there is no such account.
         """
-        account = await self._locked(account_id)
+        account = await self.locked(account_id)
         key = key if key is not None else f"{_OWN}grant:{uuid.uuid4()}"
         for entry in await self._written(account_id, key):
             if (entry.kind, entry.delta) != (Kind.GRANT, amount):
@@ -132,21 +132,26 @@ class Ledger:
 
     async def settle(self, account_id: int) -> tuple[Mode, dict[Pool, int]]:
         """Fill the daily pool if its day is over; return the account's mode and what its pools hold."""
-        account = await self._locked(account_id)
+        account = await self.locked(account_id)
         return account.mode, await self._settled(account)
 
-    # -- steps --------------------------------------------------------------
+    async def locked(self, account_id: int) -> AccountRow:
+        """Return an account that nobody else changes until this transaction ends.
 
-    async def _locked(self, account_id: int) -> AccountRow:
+        Raises:
+            UnknownAccountError: there is no such account.
+        """
         query = select(AccountRow).where(AccountRow.id == account_id).with_for_update()
-        account = await self._session.scalar(query)
+        account = await self.session.scalar(query)
         if account is None:
             raise UnknownAccountError(account_id)
         return account
 
+    # -- steps --------------------------------------------------------------
+
     async def _settled(self, account: AccountRow) -> dict[Pool, int]:
         amounts: dict[Pool, int] = {}
-        for row in await self._session.scalars(select(PoolRow).where(PoolRow.account_id == account.id)):
+        for row in await self.session.scalars(select(PoolRow).where(PoolRow.account_id == account.id)):
             amounts[row.pool] = row.amount
             if is_over(row.day, self.now):
                 amounts[row.pool] = await self._reset(account, row)
@@ -155,7 +160,7 @@ class Ledger:
     async def _reset(self, account: AccountRow, row: PoolRow) -> int:
         lacking = self._allowances.daily - row.amount
         row.day = day_of(self.now)
-        await self._session.flush()
+        await self.session.flush()
         if lacking:
             await self._move(account, row.pool, lacking, Kind.RESET, f"{_OWN}reset:{row.day}")
         return self._allowances.daily
@@ -180,7 +185,7 @@ class Ledger:
             .returning(PoolRow.amount)
             .execution_options(synchronize_session=False)
         )
-        balance = await self._session.scalar(change)
+        balance = await self.session.scalar(change)
         if balance is None:
             raise InsufficientCreditsError(-delta, 0)
         entry = EntryRow(
@@ -195,8 +200,8 @@ class Ledger:
             refunds=refunds,
             note=note,
         )
-        self._session.add(entry)
-        await self._session.flush()
+        self.session.add(entry)
+        await self.session.flush()
         return entry
 
     async def _written(self, account_id: int, key: str) -> Sequence[EntryRow]:
@@ -205,7 +210,7 @@ class Ledger:
             .where(EntryRow.account_id == account_id, EntryRow.idempotency_key == key)
             .order_by(EntryRow.part)
         )
-        return (await self._session.scalars(query)).all()
+        return (await self.session.scalars(query)).all()
 
     async def _repeated(
         self, account: AccountRow, before: Sequence[EntryRow], cost: int, kind: Kind
@@ -220,9 +225,24 @@ class Ledger:
             .where(EntryRow.account_id == account.id, EntryRow.id <= last)
             .group_by(EntryRow.pool)
         )
-        entries = await self._session.scalars(select(EntryRow).where(EntryRow.id.in_(newest)))
+        entries = await self.session.scalars(select(EntryRow).where(EntryRow.id.in_(newest)))
         amounts = dict.fromkeys(PAYING[account.mode], 0) | {entry.pool: entry.balance for entry in entries}
         return Charge(tuple(entry.id for entry in before), cost, total(account.mode, amounts))
+
+
+async def look_at(
+    session: AsyncSession, account_id: int, now: datetime
+) -> tuple[Mode, dict[Pool, int], bool]:
+    """Return an account's mode, what its pools hold, and whether one of them is due to be filled.
+
+    Raises:
+        UnknownAccountError: there is no such account.
+    """
+    account = await session.get(AccountRow, account_id)
+    if account is None:
+        raise UnknownAccountError(account_id)
+    rows = (await session.scalars(select(PoolRow).where(PoolRow.account_id == account_id))).all()
+    return account.mode, {row.pool: row.amount for row in rows}, any(is_over(row.day, now) for row in rows)
 
 
 async def list_entries(

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from jupyter_core.paths import jupyter_data_dir
+from sqlalchemy import URL
 
 DATABASE_VARIABLE = "EMBEDENV_DATABASE"
 DATA_DIR_VARIABLE = "EMBEDENV_DATA_DIR"
@@ -22,7 +23,9 @@ def data_dir(environ: Mapping[str, str] = os.environ) -> Path:
 def default_database_url(environ: Mapping[str, str] = os.environ) -> str:
     """Return the database for the command line and the server alike, unless they are told another."""
     chosen = environ.get(DATABASE_VARIABLE)
-    return chosen or f"sqlite+aiosqlite:///{data_dir(environ) / DATABASE_NAME}"
+    # composed by SQLAlchemy, which knows how to escape a question mark in a folder's name
+    local = URL.create("sqlite+aiosqlite", database=str(data_dir(environ) / DATABASE_NAME))
+    return chosen or local.render_as_string()
 
 
 def make_private(database: Path) -> None:

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Self
-
-from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncSession
+from typing import Self, TypeVar
 
 from embedenv_jupyter.accounts import keys
 from embedenv_jupyter.accounts.database import Database
-from embedenv_jupyter.accounts.ledger import Ledger, list_entries, stored_key, stored_note
-from embedenv_jupyter.accounts.models import AccountRow, PoolRow
-from embedenv_jupyter.accounts.pools import MAX_GRANT, Allowances, is_over, total
+from embedenv_jupyter.accounts.ledger import Ledger, list_entries, look_at, stored_key, stored_note
+from embedenv_jupyter.accounts.pools import MAX_GRANT, PAYING, Allowances, total
 from embedenv_jupyter.accounts.values import (
     CHARGES,
     LOCAL_ACCOUNT,
@@ -27,10 +22,10 @@ from embedenv_jupyter.accounts.values import (
     Kind,
     Mode,
     NewKey,
-    Pool,
     Refund,
 )
-from embedenv_jupyter.errors import UnknownAccountError
+
+T = TypeVar("T")
 
 _MAX_NAME_CHARACTERS = 100
 _FREE = Allowances()
@@ -44,8 +39,9 @@ class AccountManager:
     """Keys, pools and ledger in one database; safe to use from many tasks and many processes at once.
 
     ``clock`` returns the present with its time zone. Every call ends within
-    ``timeout_s`` seconds. A call that was cancelled, or whose connection broke,
-    may or may not have happened: repeat it with the same idempotency key.
+    ``timeout_s`` seconds. A call that was cancelled or found the database
+    unavailable may have happened all the same: repeat it with the same
+    idempotency key.
 
     All methods raise AccountsUnavailableError when the database cannot be used.
     """
@@ -101,9 +97,13 @@ class AccountManager:
             raise ValueError(f"a name has at most {_MAX_NAME_CHARACTERS} printable characters")
         if not 0 <= credits <= MAX_GRANT:
             raise ValueError(f"credits are from 0 to {MAX_GRANT}")
-        async with self._changing() as (ledger, session):
-            account = await ledger.open_account(name, Mode(mode), credits)
-            return await keys.add_key(session, account, ledger.now, expires)
+        chosen = Mode(mode)
+
+        async def work(ledger: Ledger) -> NewKey:
+            account = await ledger.open_account(name, chosen, credits)
+            return await keys.add_key(ledger.session, account, ledger.now, expires)
+
+        return await self._change(work)
 
     async def add_key(self, account_id: int, *, expires: datetime | None = None) -> NewKey:
         """Return a further key of an account, so that an old one can be revoked without a gap.
@@ -111,11 +111,12 @@ class AccountManager:
         Raises:
             UnknownAccountError: there is no such account.
         """
-        async with self._changing() as (ledger, session):
-            account = await session.get(AccountRow, account_id)
-            if account is None:
-                raise UnknownAccountError(account_id)
-            return await keys.add_key(session, account, ledger.now, expires)
+
+        async def work(ledger: Ledger) -> NewKey:
+            account = await ledger.locked(account_id)
+            return await keys.add_key(ledger.session, account, ledger.now, expires)
+
+        return await self._change(work)
 
     async def authenticate(self, public_key: str, secret_key: str) -> Account:
         """Return whose keys these are.
@@ -123,8 +124,9 @@ class AccountManager:
         Raises:
             AuthenticationError: they are unknown, wrong, revoked or expired; it never says which.
         """
-        async with self._database.reading() as session:
-            return await keys.check_secret(session, public_key, secret_key, self._clock())
+        return await self._database.read(
+            lambda session: keys.check_secret(session, public_key, secret_key, self._clock())
+        )
 
     async def authenticate_api_key(self, key: str) -> Account:
         """Return whose API key this is.
@@ -132,13 +134,11 @@ class AccountManager:
         Raises:
             AuthenticationError: it is unknown, revoked or expired; it never says which.
         """
-        async with self._database.reading() as session:
-            return await keys.check_api_key(session, key, self._clock())
+        return await self._database.read(lambda session: keys.check_api_key(session, key, self._clock()))
 
     async def list_keys(self) -> list[Key]:
         """Return all keys, oldest first, whatever their state."""
-        async with self._database.reading() as session:
-            return await keys.list_keys(session)
+        return await self._database.read(keys.list_keys)
 
     async def find_key(self, public_key: str) -> Key:
         """Return what can be shown of one key.
@@ -146,8 +146,7 @@ class AccountManager:
         Raises:
             UnknownAccountError: there is no such key.
         """
-        async with self._database.reading() as session:
-            return await keys.find_key(session, public_key)
+        return await self._database.read(lambda session: keys.find_key(session, public_key))
 
     async def revoke(self, public_key: str) -> Key:
         """Make a key useless from now on. Idempotent; what its account has left stays.
@@ -155,8 +154,7 @@ class AccountManager:
         Raises:
             UnknownAccountError: there is no such key.
         """
-        async with self._database.writing() as session:
-            return await keys.revoke(session, public_key, self._clock())
+        return await self._change(lambda ledger: keys.revoke(ledger.session, public_key, ledger.now))
 
     # -- credits ------------------------------------------------------------
 
@@ -181,8 +179,9 @@ class AccountManager:
         key = stored_key(idempotency_key)
         if cost == 0 or account_id == LOCAL_ACCOUNT.id:
             return Charge((), 0, (await self.balance(account_id)).total)
-        async with self._changing() as (ledger, _):
-            return await ledger.charge(account_id, cost, Kind(kind), key, stored_note(note))
+        return await self._change(
+            lambda ledger: ledger.charge(account_id, cost, Kind(kind), key, stored_note(note))
+        )
 
     async def refund(self, account_id: int, idempotency_key: str) -> Refund:
         """Give back what the charge with this key took; idempotent.
@@ -197,8 +196,7 @@ class AccountManager:
         key = stored_key(idempotency_key)
         if account_id == LOCAL_ACCOUNT.id:
             return Refund((), 0, None)
-        async with self._changing() as (ledger, _):
-            return await ledger.refund(account_id, key)
+        return await self._change(lambda ledger: ledger.refund(account_id, key))
 
     async def grant(
         self, account_id: int, amount: int, *, note: str = "", idempotency_key: str | None = None
@@ -213,8 +211,7 @@ class AccountManager:
         if not 1 <= amount <= MAX_GRANT:
             raise ValueError(f"a grant is from 1 to {MAX_GRANT} credits")
         key = stored_key(idempotency_key) if idempotency_key is not None else None
-        async with self._changing() as (ledger, _):
-            return await ledger.grant(account_id, amount, stored_note(note), key)
+        return await self._change(lambda ledger: ledger.grant(account_id, amount, stored_note(note), key))
 
     async def balance(self, account_id: int) -> Balance:
         """Return what an account has left, by pool; after midnight UTC the daily pool is full again.
@@ -224,16 +221,12 @@ class AccountManager:
         """
         if account_id == LOCAL_ACCOUNT.id:
             return Balance({}, None)
-        async with self._database.reading() as session:
-            account = await session.get(AccountRow, account_id)
-            if account is None:
-                raise UnknownAccountError(account_id)
-            rows = (await session.scalars(select(PoolRow).where(PoolRow.account_id == account_id))).all()
-        mode, amounts = account.mode, {row.pool: row.amount for row in rows}
-        if any(is_over(row.day, self._clock()) for row in rows):
-            async with self._changing() as (ledger, _):
-                mode, amounts = await ledger.settle(account_id)
-        return Balance({pool: amounts[pool] for pool in Pool if pool in amounts}, total(mode, amounts))
+        mode, amounts, is_due = await self._database.read(
+            lambda session: look_at(session, account_id, self._clock())
+        )
+        if is_due:
+            mode, amounts = await self._change(lambda ledger: ledger.settle(account_id))
+        return Balance({pool: amounts[pool] for pool in PAYING[mode]}, total(mode, amounts))
 
     async def ledger(
         self, account_id: int, *, after: int = 0, limit: int = 1000, newest: bool = False
@@ -243,13 +236,12 @@ class AccountManager:
         With ``newest`` they are the last ones instead of the first ones. The next
         page begins after the id of the last entry.
         """
-        async with self._database.reading() as session:
-            return await list_entries(session, account_id, after=after, limit=limit, newest=newest)
+        return await self._database.read(
+            lambda session: list_entries(session, account_id, after=after, limit=limit, newest=newest)
+        )
 
-    # -- transactions -------------------------------------------------------
-
-    @asynccontextmanager
-    async def _changing(self) -> AsyncIterator[tuple[Ledger, AsyncSession]]:
-        async with self._database.writing() as session:
-            # the clock is read when the turn has come, so that entries are in the order of time
-            yield Ledger(session, self._clock(), self._allowances), session
+    async def _change(self, work: Callable[[Ledger], Awaitable[T]]) -> T:
+        # the clock is read when the turn has come, so that entries are in the order of time
+        return await self._database.write(
+            lambda session: work(Ledger(session, self._clock(), self._allowances))
+        )

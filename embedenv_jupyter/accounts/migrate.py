@@ -50,7 +50,7 @@ def _upgrade_in_thread(url: URL, timeout_s: float) -> None:
 async def _upgrade(url: URL, timeout_s: float) -> None:
     engine = create_engine(url, timeout_s=timeout_s, poolclass=NullPool)
     try:
-        async with asyncio.timeout(timeout_s), engine.begin() as connection:
+        async with engine.begin() as connection:
             if not is_sqlite(url):  # SQLite's BEGIN IMMEDIATE is this lock already
                 await connection.execute(select(func.pg_advisory_xact_lock(_ADVISORY_LOCK)))
             await connection.run_sync(_run_alembic)

@@ -54,7 +54,9 @@ def with_accounts(url: str, work: Callable[[AccountManager], Awaitable[T]]) -> T
 
 def print_table(*columns: str, rows: list[tuple[object, ...]]) -> None:
     """Print rows as a table; cells are never read as markup, and never folded when it goes to a file."""
-    table = Table(*columns, box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
+    for index, column in enumerate(columns):
+        table.add_column(column, no_wrap=index == 0)  # the first is what people copy
     for row in rows:
         table.add_row(*(Text("" if cell is None else str(cell), overflow="fold") for cell in row))
     console = Console()

@@ -85,7 +85,7 @@ def list_(as_json: bool, database: str) -> None:
             "public key", "account", "name", "mode", "state", "created", "expires",
             rows=[
                 (key.public_key, key.account.id, key.account.name, key.account.mode, key.state(now),
-                 f"{key.created:%Y-%m-%d %H:%M}", f"{key.expires:%Y-%m-%d %H:%M}" if key.expires else "")
+                 f"{key.created:%Y-%m-%d}", f"{key.expires:%Y-%m-%d}" if key.expires else "")
                 for key in found
             ],
         )  # fmt: skip

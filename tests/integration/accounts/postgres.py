@@ -26,7 +26,16 @@ DEADLINE_S = 60
 READY = "database system is ready to accept connections"
 
 # What a crash would cost does not matter here; what an fsync costs does.
-SETTINGS = ["-c", "listen_addresses=", "-c", "fsync=off", "-c", "max_connections=100", "-c", "log_timezone=UTC"]
+SETTINGS = [
+    "-c",
+    "listen_addresses=",
+    "-c",
+    "fsync=off",
+    "-c",
+    "max_connections=100",
+    "-c",
+    "log_timezone=UTC",
+]
 
 
 @dataclass(frozen=True)
@@ -45,11 +54,12 @@ class PostgresServer:
 
     def run_sql(self, database: str, statement: str) -> str:
         """Run a statement from outside the program under test; return what psql prints."""
-        psql = [self.binaries / "psql", "-X", "-q", "-A", "-t", "-h", self.directory, "-U", self.user, database]
-        ran = subprocess.run(
-            [*psql, "-c", statement], check=True, timeout=DEADLINE_S, capture_output=True, text=True
-        )
-        return ran.stdout.strip()
+        where = ["-h", str(self.directory), "-U", self.user, "-d", database]
+        return subprocess.check_output(
+            [str(self.binaries / "psql"), "-X", "-q", "-A", "-t", *where, "-c", statement],
+            timeout=DEADLINE_S,
+            text=True,
+        ).strip()
 
 
 def installed_binaries() -> Path | None:
