@@ -1,0 +1,128 @@
+"""Frames to bytes and back."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, Raw, Struct, UnsetType
+
+from embedenv_jupyter.protocols.spaces.faults import FrameError, explain, tags_of
+from embedenv_jupyter.protocols.spaces.frames import (
+    MAX_ID_CHARS,
+    ClientFrame,
+    Command,
+    Event,
+    Hello,
+    Id,
+    ServerFrame,
+    TaggedFrame,
+)
+
+_ALLOWED = {"type": tags_of(ClientFrame), "command.type": tags_of(Command)}
+_ALLOWED_FIRST = {"type": tags_of(Hello)}
+_HALF_CHARACTERS = re.compile("[\ud800-\udfff]+")
+
+_encoder = msgspec.json.Encoder()
+_client_decoder: msgspec.json.Decoder[ClientFrame] = msgspec.json.Decoder(ClientFrame)
+_server_decoder: msgspec.json.Decoder[TaggedFrame] = msgspec.json.Decoder(TaggedFrame)
+_object_decoder = msgspec.json.Decoder(dict[str, Any])
+
+
+class _Head(Struct):
+    id: Id | None = None
+
+
+_id_decoder: msgspec.json.Decoder[str | None] = msgspec.json.Decoder(Id | None)
+_head_decoder = msgspec.json.Decoder(_Head)
+
+
+def whole(text: str) -> str:
+    """Replace what is no character (lone surrogates) by U+FFFD, and join halves that belong together."""
+    return _HALF_CHARACTERS.sub(
+        lambda halves: halves[0].encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace"), text
+    )
+
+
+def encode(frame: ClientFrame | ServerFrame) -> bytes:
+    """Write one frame. Text that no UTF-8 can carry is mended with U+FFFD; nothing raises."""
+    plain: object = frame
+    if isinstance(frame, Event):
+        head = {"type": "event", "event": frame.event}
+        plain = head | frame.details | head | {"n": frame.n}
+    try:
+        return _encoder.encode(plain)
+    except UnicodeEncodeError:
+        return _encoder.encode(_mended(msgspec.to_builtins(plain)))
+
+
+def _mended(value: Any) -> Any:
+    match value:
+        case str():
+            return whole(value)
+        case dict():
+            return {whole(key): _mended(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_mended(item) for item in value]
+    return value
+
+
+def decode_client_frame(text: str | bytes, *, is_first: bool = False) -> ClientFrame:
+    """Read a client's frame; of the first one a fault is told as that of a hello.
+
+    Raises:
+        FrameError: what is wrong with it, and what is allowed.
+    """
+    allowed = _ALLOWED_FIRST if is_first else _ALLOWED
+    try:
+        return _client_decoder.decode(text)
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as exc:
+        raise FrameError(explain(exc, "the frame", allowed)) from None
+
+
+def decode_server_frame(text: str | bytes) -> ServerFrame:
+    """Read a server's frame as strictly as it is written; for tests and tools.
+
+    Raises:
+        FrameError: it is not one.
+    """
+    try:
+        return _server_decoder.decode(text)
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as exc:
+        event = _decode_event(text)
+        if event is None:
+            raise FrameError(explain(exc, "the frame", {"type": tags_of(TaggedFrame)})) from None
+        return event
+
+
+def _decode_event(text: str | bytes) -> Event | None:
+    try:
+        fields = _object_decoder.decode(text)
+        if fields.pop("type", None) != "event":
+            return None
+        return msgspec.convert({"event": fields.pop("event"), "n": fields.pop("n"), "details": fields}, Event)
+    except (msgspec.DecodeError, UnicodeError, RecursionError, KeyError):
+        return None
+
+
+def id_of(text: str | bytes) -> str | None:
+    """Read only a command's id; ``None`` where there is none, or nothing that could be one."""
+    try:
+        return _head_decoder.decode(text).id
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return None
+
+
+def read_id(raw: Raw | UnsetType) -> str | None:
+    """Read the id of a command of a client that asks.
+
+    Raises:
+        FrameError: it is not a text of 1 to 64 characters.
+    """
+    if raw is UNSET:
+        return None
+    try:
+        return _id_decoder.decode(raw)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        raise FrameError(f"'id' must be a text of 1 to {MAX_ID_CHARS} characters") from None
