@@ -18,7 +18,7 @@ import uuid
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import func, select, update
+from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from embedenv_jupyter.accounts.models import AccountRow, EntryRow, PoolRow
@@ -219,14 +219,15 @@ class Ledger:
         charged = -sum(entry.delta for entry in before)
         if (before[0].kind, charged) != (kind, cost):
             raise IdempotencyError(before[0].idempotency_key, f"{before[0].kind} {charged}", f"{kind} {cost}")
-        last = before[-1].id
-        newest = (
-            select(func.max(EntryRow.id))
-            .where(EntryRow.account_id == account.id, EntryRow.id <= last)
-            .group_by(EntryRow.pool)
-        )
-        entries = await self.session.scalars(select(EntryRow).where(EntryRow.id.in_(newest)))
-        amounts = dict.fromkeys(PAYING[account.mode], 0) | {entry.pool: entry.balance for entry in entries}
+        amounts: dict[Pool, int] = {}
+        for pool in PAYING[account.mode]:
+            until_then = (
+                select(EntryRow.balance)
+                .where(EntryRow.account_id == account.id, EntryRow.pool == pool, EntryRow.id <= before[-1].id)
+                .order_by(EntryRow.id.desc())
+                .limit(1)
+            )
+            amounts[pool] = await self.session.scalar(until_then) or 0
         return Charge(tuple(entry.id for entry in before), cost, total(account.mode, amounts))
 
 

@@ -141,6 +141,7 @@ class EntryRow(Base):
         UniqueConstraint("refunds"),
         CheckConstraint("balance >= 0", name="balance"),
         Index(None, "account_id", "id"),
+        Index(None, "account_id", "pool", "id"),
         {"sqlite_autoincrement": True},
     )
 

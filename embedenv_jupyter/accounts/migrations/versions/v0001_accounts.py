@@ -84,6 +84,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("refunds"),
         sa.CheckConstraint("balance >= 0", name="balance"),
         sa.Index(None, "account_id", "id"),
+        sa.Index(None, "account_id", "pool", "id"),
         sqlite_autoincrement=True,
     )
     is_sqlite = op.get_bind().dialect.name == "sqlite"
