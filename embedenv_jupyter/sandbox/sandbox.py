@@ -36,6 +36,7 @@ MAX_STRAYS = 1000
 """How many messages that nobody asked for one sandbox may send, beyond one for each request."""
 
 _PTMX = os.makedev(5, 2)
+_NOBODY_LISTENS = (errno.ECONNREFUSED, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.ENETUNREACH)
 
 BreachCallback = Callable[[Breach, str], None]
 Accepts = Callable[[os.stat_result], bool]
@@ -560,11 +561,9 @@ class Sandbox:
                 connection = socket.socket(fileno=fds[0])
                 return await self._connected(connection, timeout_s)
             except SandboxRequestError as exc:
-                if ipv6 or exc.errno not in (errno.ECONNREFUSED, errno.EADDRNOTAVAIL):
-                    raise ConnectionRefusedError(
-                        errno.ECONNREFUSED, f"nothing listens on port {port} in this room"
-                    ) from exc
-        raise AssertionError("unreachable")
+                if exc.errno not in _NOBODY_LISTENS:
+                    raise
+        raise ConnectionRefusedError(errno.ECONNREFUSED, f"nothing listens on port {port} in this room")
 
     async def _connected(self, connection: socket.socket, timeout_s: float) -> socket.socket:
         waiter = self._loop.create_future()
@@ -618,7 +617,7 @@ class Sandbox:
         )
 
     def _disk_bytes(self) -> int | None:
-        if self._workspace_fd < 0 or self.spec.workspace is not None or self.home != HOME:
+        if self._workspace_fd < 0 or self.spec.workspace is not None:
             return None  # not a file system of its own
         found = os.fstatvfs(self._workspace_fd)
         return (found.f_blocks - found.f_bfree) * found.f_frsize

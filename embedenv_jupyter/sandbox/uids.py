@@ -8,8 +8,13 @@ a gateway that dies gives back what it held.
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import fcntl
 import os
+
+from embedenv_jupyter.errors import SandboxUnavailableError
+from embedenv_jupyter.sandbox.spec import SandboxSpec
 
 FIRST_UID = 200_000
 LAST_UID = 265_535
@@ -29,6 +34,53 @@ class UidLease:
             os.close(self._fd)
             self._fd = -1
 
+    async def own(self, spec: SandboxSpec) -> None:
+        """Make the room's user the owner of the folders that its spec binds.
+
+        Raises:
+            OSError: a folder does not exist, or is neither the gateway's nor an earlier room's.
+        """
+        if spec.runtime_dir is not None:
+            os.chown(spec.runtime_dir, self.uid, self.uid, follow_symlinks=False)
+        if spec.workspace is not None:
+            await self._own_tree(spec.workspace)
+
+    async def _own_tree(self, folder: str) -> None:
+        owner = os.lstat(folder).st_uid
+        if owner == self.uid:
+            return
+        if owner != os.geteuid() and not FIRST_UID <= owner <= LAST_UID:
+            raise OSError(
+                errno.EPERM, f"belongs to user {owner}, neither to the gateway nor to a room", folder
+            )
+        # Only what the former owner had: an earlier room may have laid a hard link to a file of
+        # somebody else's. Links are changed themselves, not followed.
+        chown = await asyncio.create_subprocess_exec(
+            "chown", "-R", "-h", "-P", f"--from={owner}", f"{self.uid}:{self.uid}", "--", folder,
+            stdin=asyncio.subprocess.DEVNULL,
+        )  # fmt: skip
+        if await chown.wait() != 0:
+            raise OSError(errno.EPERM, "could not be given to the room's user", folder)
+
+
+async def lease_for(spec: SandboxSpec) -> UidLease:
+    """Lease a user id for a room and make it the owner of the folders that the spec binds.
+
+    Raises:
+        SandboxUnavailableError: there is no free one, or a folder cannot be given away.
+    """
+    leased = None
+    try:
+        leased = lease()
+        await leased.own(spec)
+    except BaseException as exc:
+        if leased is not None:
+            leased.release()
+        if isinstance(exc, OSError):
+            raise SandboxUnavailableError(f"No user for the room: {exc}") from exc
+        raise
+    return leased
+
 
 def lease(folder: str = LEASES) -> UidLease:
     """Lease the lowest free user id.
@@ -45,4 +97,4 @@ def lease(folder: str = LEASES) -> UidLease:
             os.close(fd)
             continue
         return UidLease(uid, fd)
-    raise BlockingIOError(11, "every user id for rooms is in use")
+    raise OSError(errno.EAGAIN, "every user id for rooms is in use")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import tempfile
 import weakref
+from dataclasses import replace
 
 from embedenv_jupyter.sandbox import uids
 from embedenv_jupyter.sandbox.sandbox import Sandbox
@@ -36,7 +37,8 @@ class UnsafeTier:
         Raises:
             SandboxUnavailableError: it did not come up; the text has its last words.
         """
-        place = Place(spec)
+        place = await Place.prepare(spec)
+        spec = place.spec
         try:
             connection, keeper = exec_keeper.start(
                 place.command, {"spec": spec.to_dict(), "home": place.home}, place.release
@@ -56,18 +58,46 @@ class UnsafeTier:
 
 
 class Place:
-    """What one room without a mount namespace has on the host: its folders and, under root, its user."""
+    """What one room without a mount namespace has on the host: its folders and, under root, its user.
 
-    def __init__(self, spec: SandboxSpec) -> None:
-        self._lease = uids.lease() if os.geteuid() == 0 else None
-        self.base = tempfile.mkdtemp(prefix="embedenv-room-")
-        self.home = spec.workspace or os.path.join(self.base, "home")
-        self.tmp = os.path.join(self.base, "tmp")
-        for folder in (self.home, self.tmp):
-            os.makedirs(folder, mode=0o700, exist_ok=True)
-        if self._lease is not None:
-            for owned in filter(None, (self.base, self.home, self.tmp, spec.runtime_dir)):
-                os.chown(owned, self._lease.uid, self._lease.uid)
+    Made by :meth:`prepare`; ``spec`` is the one that was asked for, with the workspace filled in.
+    """
+
+    def __init__(self, spec: SandboxSpec, base: str, lease: uids.UidLease | None) -> None:
+        self.spec = spec
+        self.base = base
+        self._lease = lease
+
+    @classmethod
+    async def prepare(cls, spec: SandboxSpec) -> Place:
+        """Make the folders and lease the user.
+
+        Raises:
+            SandboxUnavailableError: there is no free user, or a folder of the spec cannot be given to it.
+        """
+        base = tempfile.mkdtemp(prefix="embedenv-room-")
+        try:
+            os.mkdir(f"{base}/scratch", 0o700)
+            if spec.workspace is None:
+                os.mkdir(f"{base}/home", 0o700)
+                spec = replace(spec, workspace=f"{base}/home")
+            lease = await uids.lease_for(spec) if os.geteuid() == 0 else None
+        except BaseException:
+            await exec_keeper.remove_tree(base)
+            raise
+        if lease is not None:
+            for folder in (base, f"{base}/scratch"):
+                os.chown(folder, lease.uid, lease.uid)
+        return cls(spec, base, lease)
+
+    @property
+    def home(self) -> str:
+        assert self.spec.workspace is not None, "filled in by prepare"
+        return self.spec.workspace
+
+    @property
+    def tmp(self) -> str:
+        return f"{self.base}/scratch"
 
     def command(self, channel_fd: int, lifeline_fd: int) -> list[str]:
         """Return the command of the monitor that guards the supervisor."""

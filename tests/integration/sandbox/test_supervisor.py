@@ -184,7 +184,7 @@ async def test_interrupt_reaches_the_foreground_group_only(sandbox: Sandbox) -> 
 
 async def test_control_c_typed_on_the_terminal_interrupts(sandbox: Sandbox) -> None:
     program = (
-        "import time\nprint('begin')\ntry:\n time.sleep(1000)\nexcept KeyboardInterrupt:\n print('caught')"
+        "import time\ntry:\n print('begin')\n time.sleep(1000)\nexcept KeyboardInterrupt:\n print('caught')"
     )
     process = await sandbox.spawn_pty(["python3", "-c", program])
     assert process.stdin is not None
