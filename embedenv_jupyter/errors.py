@@ -12,6 +12,7 @@
     ├── RoomError
     │   ├── RoomClosedError           the room has ended; carries its post-mortem reason
     │   ├── UnknownKeyError           no open room has this join key
+    │   ├── UnknownNumberError        the room's log has not come to this number
     │   ├── RoleError                 the member's role does not allow the request
     │   ├── BusyError                 the request must wait for something that runs
     │   └── WorkspaceError            a path or a file tree is not acceptable
@@ -147,6 +148,21 @@ class UnknownKeyError(RoomError):
 
     def __str__(self) -> str:
         return "This join key opens no room; it may have expired or its room has ended."
+
+
+class UnknownNumberError(RoomError, ValueError):
+    """A reader asked for what follows the number ``asked``; the log's newest is ``last``."""
+
+    def __init__(self, asked: int, last: int) -> None:
+        super().__init__(asked, last)
+        self.asked = asked
+        self.last = last
+
+    def __str__(self) -> str:
+        return (
+            f"This room has the events 1 to {self.last}; number {self.asked} is not one of them, "
+            f"so it comes from another room."
+        )
 
 
 class RoleError(RoomError):
