@@ -238,7 +238,7 @@ class Jobs:
         states = [_waits_for_input(pid) for pid in _members(group)]
         if any(states):
             return True
-        return None if not states or None in states else False
+        return None if None in states else False
 
 
 def _become_child(stderr: int) -> None:
