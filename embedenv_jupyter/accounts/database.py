@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeAlias, TypeVar
 
 from sqlalchemy.exc import DBAPIError, IntegrityError, ProgrammingError
@@ -26,16 +26,14 @@ _OUR_FAULT = (IntegrityError, ProgrammingError)
 
 
 class Database:
-    """The connections to one database. No caller waits longer than ``timeout_s`` seconds."""
+    """The connections to one database; each wait for it, and for one's turn, is at most ``timeout_s``."""
 
     def __init__(self, url: str, timeout_s: float) -> None:
         self._url = database_url(url)
         self._timeout_s = timeout_s
         self._engine: AsyncEngine | None = None
         self._running: set[asyncio.Task[Any]] = set()
-        # SQLite's writers of one process queue here, in order: its own waiting polls with
-        # growing pauses, serves whoever asks at the right moment, and is left to processes.
-        self._writers_turn = asyncio.Lock() if is_sqlite(self._url) else nullcontext()
+        self._writer = asyncio.Lock() if is_sqlite(self._url) else None
 
     async def open(self) -> None:
         """Create the database if it is a file, bring its tables up to date, and connect. Idempotent.
@@ -49,7 +47,7 @@ class Database:
             if is_sqlite(self._url):
                 await asyncio.to_thread(make_private, sqlite_file(self._url))
             await upgrade(self._url, self._timeout_s)
-        self._engine = create_engine(self._url, timeout_s=self._timeout_s)
+        self._engine = create_engine(self._url, timeout_s=self._timeout_s, pool_timeout=self._timeout_s)
 
     async def aclose(self) -> None:
         """Let what has begun end, then close all connections. Idempotent."""
@@ -64,7 +62,7 @@ class Database:
         Raises:
             AccountsUnavailableError: the database is away, locked or too slow.
         """
-        async with self._outages_named(), asyncio.timeout(self._timeout_s):
+        async with self._outages_named():
             return await self._undisturbed(work, reads=True)
 
     async def write(self, work: Work[T]) -> T:
@@ -73,23 +71,47 @@ class Database:
         Raises:
             AccountsUnavailableError: the database is away, locked or too slow.
         """
-        async with self._outages_named(), asyncio.timeout(self._timeout_s), self._writers_turn:
+        async with self._outages_named(), self._turn_to_write():
             return await self._undisturbed(work, reads=False)
 
-    async def _undisturbed(self, work: Work[T], *, reads: bool) -> T:
-        """Run a transaction in a task of ours, so that a caller who is cancelled leaves it to its end.
+    @asynccontextmanager
+    async def _turn_to_write(self) -> AsyncIterator[None]:
+        """Queue SQLite's writers of this process.
 
-        A statement cut short would stay half-read as long as anybody holds the
-        traceback, and SQLite keeps the connection and its write lock that long,
-        even when the connection was closed (its documentation of
-        ``sqlite3_close_v2`` calls it a zombie).
+        SQLite's own waiting polls with growing pauses and serves whoever asks at
+        the right moment; it is left to other processes.
+        """
+        if self._writer is None:
+            yield
+            return
+        async with asyncio.timeout(self._timeout_s):
+            await self._writer.acquire()
+        try:
+            yield
+        finally:
+            self._writer.release()
+
+    async def _undisturbed(self, work: Work[T], *, reads: bool) -> T:
+        """Run a transaction to its end, also for a caller who is cancelled, and who waits for that.
+
+        So a cancelled call has happened or not by the time it returns, and a
+        refund after it cannot overtake its charge. Nor may a statement be cut
+        short: it would stay half-read as long as anybody holds the traceback, and
+        SQLite keeps connection and write lock that long, even after ``close``
+        (see the "zombie" connections in its documentation of sqlite3_close_v2).
+
+        What bounds the wait are the deadlines of each step: the pool's, SQLite's
+        for locks, PostgreSQL's for statements.
         """
         task = asyncio.create_task(self._transact(work, reads=reads))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
-        # what must survive is the transaction; SQLite's time to wait and PostgreSQL's
-        # command_timeout end it, and aclose() awaits it
-        return await asyncio.shield(task)
+        try:
+            return await asyncio.shield(task)
+        finally:
+            while not task.done():
+                with suppress(asyncio.CancelledError):  # the first one is on its way up already
+                    await asyncio.wait([task])
 
     async def _transact(self, work: Work[T], *, reads: bool) -> T:
         if self._engine is None:

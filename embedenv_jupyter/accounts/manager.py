@@ -38,10 +38,11 @@ def utc_now() -> datetime:
 class AccountManager:
     """Keys, pools and ledger in one database; safe to use from many tasks and many processes at once.
 
-    ``clock`` returns the present with its time zone. Every call ends within
-    ``timeout_s`` seconds. A call that was cancelled or found the database
-    unavailable may have happened all the same: repeat it with the same
-    idempotency key.
+    ``clock`` returns the present with its time zone. No call waits
+    longer than ``timeout_s`` seconds for its turn, for a connection, or for an
+    answer of the database. A cancelled call ends when its transaction has, and one
+    that found the database unavailable may have happened all the same: repeat or
+    refund it with the same idempotency key.
 
     All methods raise AccountsUnavailableError when the database cannot be used.
     """

@@ -141,6 +141,25 @@ async def test_a_cancelled_charge_can_be_repeated_without_paying_twice(
             assert charge.remaining == 1050 - 30 * (number + 1)
 
 
+@pytest.mark.parametrize("turns", range(12))
+async def test_a_refund_cannot_overtake_a_cancelled_charge(database_url: str, turns: int) -> None:
+    """The charge is cancelled after some turns of the loop, also before its connection is made."""
+    async with AccountManager(database_url) as accounts:
+        ben = (await accounts.create_key("Ben", mode="test")).account.id
+        busy = [asyncio.create_task(accounts.balance(ben)) for _ in range(3)]
+        task = asyncio.create_task(accounts.charge(ben, 30, kind="init", idempotency_key="a"))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await accounts.refund(ben, "a")
+        await asyncio.gather(*busy)
+        assert (await accounts.balance(ben)).total == 1050
+        assert not accounts._database._running
+
+
 @contextmanager
 def cancelled_at(engine: Engine, moment: int, task: asyncio.Task[Charge]) -> Iterator[None]:
     """Cancel the task while it waits for the database in the given moment of its transaction."""
