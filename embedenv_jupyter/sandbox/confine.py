@@ -16,7 +16,7 @@ import enum
 import functools
 import os
 import resource
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from embedenv_jupyter.sandbox import landlock, seccomp, syscalls
 from embedenv_jupyter.sandbox.spec import HOME, RUNTIME, Limits, SandboxSpec
@@ -64,23 +64,42 @@ _DATA_FACTOR, _ADDRESSES_FACTOR = 2, 4
 _SMALL_BYTES = 64 << 10
 
 
-def confine(spec: SandboxSpec, layers: Sequence[str]) -> list[str]:
+def confine(spec: SandboxSpec, layers: Iterable[str]) -> list[str]:
     """Apply the named layers to this process; return those that hold now.
 
     Raises:
         ValueError: a name that no layer has.
         OSError: the kernel refused a layer; the process must not go on.
     """
+    wanted = _with_implied(layers)
+    program = compiled_filter(wanted)
+    return [layer.value for layer in Layer if layer in wanted and _apply(layer, spec, program)]
+
+
+def compiled_filter(layers: Iterable[str]) -> bytes:
+    """Return the filter that these layers need; compiled once, so the zygote asks before it forks."""
+    wanted = _with_implied(layers)
+    return _build(frozenset(wanted & _FILTER_OPTIONS)) if Layer.SECCOMP in wanted else b""
+
+
+def _with_implied(layers: Iterable[str]) -> frozenset[Layer]:
     wanted = {Layer(name) for name in layers}
     if wanted & _FILTER_OPTIONS:
         wanted.add(Layer.SECCOMP)
     if wanted & {Layer.SECCOMP, Layer.LANDLOCK}:
         wanted.add(Layer.NO_NEW_PRIVILEGES)
-    if Layer.SECCOMP in wanted:
-        program = compiled_filter(frozenset(wanted & _FILTER_OPTIONS))
-    else:
-        program = b""
-    return [layer.value for layer in Layer if layer in wanted and _apply(layer, spec, program)]
+    return frozenset(wanted)
+
+
+@functools.cache
+def _build(options: frozenset[Layer]) -> bytes:
+    return seccomp.build(
+        seccomp.Options(
+            deny_shared_memory=Layer.NO_SHARED_MEMORY in options,
+            deny_affinity=Layer.NO_AFFINITY in options,
+            deny_datagrams=Layer.NO_DATAGRAMS in options,
+        )
+    )
 
 
 def _apply(layer: Layer, spec: SandboxSpec, program: bytes) -> bool:
@@ -138,18 +157,6 @@ def _restrict_files() -> bool:
         return False
     landlock.restrict(landlock.Rules(read=("/",), write=_WRITABLE))
     return True
-
-
-@functools.cache
-def compiled_filter(options: frozenset[Layer] = frozenset()) -> bytes:
-    """Return the filter for a set of options; the zygote compiles ahead of its forks."""
-    return seccomp.build(
-        seccomp.Options(
-            deny_shared_memory=Layer.NO_SHARED_MEMORY in options,
-            deny_affinity=Layer.NO_AFFINITY in options,
-            deny_datagrams=Layer.NO_DATAGRAMS in options,
-        )
-    )
 
 
 def pin(cores: Iterable[int]) -> None:

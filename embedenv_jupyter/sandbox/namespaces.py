@@ -27,7 +27,7 @@ import fcntl
 import os
 import socket
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -112,17 +112,10 @@ def fork_room(own_pid_namespace: int) -> int:
     return pid
 
 
-def enter(
-    spec: SandboxSpec,
-    entry: Entry,
-    cgroups: Iterable[str],
-    configuration: Sequence[str],
-    python: Sequence[str],
-) -> list[str]:
+def enter(spec: SandboxSpec, entry: Entry, cgroups: Iterable[str], host: rootfs.Host) -> list[str]:
     """Make this process, fresh from :func:`fork_room`, the confined pid 1 of its room.
 
-    ``cgroups`` are the folders to join; the other two are what :mod:`.rootfs` found.
-    Returns the layers of :mod:`.confine` that hold now.
+    ``cgroups`` are the folders to join. Returns the layers of :mod:`.confine` that hold now.
 
     Raises:
         OSError: the kernel refused a step; the process must end.
@@ -133,7 +126,7 @@ def enter(
     syscalls.unshare(flags if spec.network else flags | syscalls.CLONE_NEWNET)
     host_proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     uid = USER_MODE_UID if entry.uid is None else entry.uid
-    rootfs.build(spec, uid, configuration, python)
+    rootfs.build(spec, uid, host)
     if not spec.network:
         _bring_loopback_up()
     socket.sethostname(spec.hostname)

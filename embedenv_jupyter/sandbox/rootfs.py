@@ -26,6 +26,7 @@ import site
 import stat
 import sys
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from embedenv_jupyter.sandbox import syscalls
 from embedenv_jupyter.sandbox.spec import HOME, RUNTIME, SandboxSpec
@@ -73,13 +74,29 @@ _BYTES_PER_INODE = 4096
 """A tmpfs of a million empty files costs a gigabyte that its size does not count."""
 
 
-def python_folders(extra: Iterable[str] = ()) -> tuple[str, ...]:
-    """Return the folders that the interpreter of this process, and our package, live in.
+@dataclass(frozen=True)
+class Host:
+    """What every room sees of this host: looked up once, as long as links still lead there.
 
-    ``extra`` are further folders of modules that this process imports from.
+    ``configuration`` are paths below /etc; ``python`` pairs each folder of the
+    interpreter and its modules, as it is called, with where it really is.
     """
+
+    configuration: tuple[str, ...]
+    python: tuple[tuple[str, str], ...]
+
+
+def look_at_host(module_folders: Iterable[str] = ()) -> Host:
+    """Find what every room sees; ``module_folders`` are further ones that this process imports from."""
+    found = (match for pattern in _CONFIGURATION for match in glob.glob(f"/etc/{pattern}"))
+    return Host(tuple(sorted(found)), _resolved(python_folders(module_folders)))
+
+
+def python_folders(module_folders: Iterable[str] = ()) -> tuple[str, ...]:
+    """Return the folders that the interpreter of this process, and our package, live in."""
     package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    found = [sys.prefix, sys.base_prefix, sys.exec_prefix, *site.getsitepackages(), *extra, package]
+    prefixes = (sys.prefix, sys.base_prefix, sys.exec_prefix)
+    found = (*prefixes, *site.getsitepackages(), *module_folders, package)
     return outermost(path for path in found if os.path.isdir(path))
 
 
@@ -97,29 +114,21 @@ def is_below(path: str, folder: str) -> bool:
     return path == folder or path.startswith(folder.rstrip("/") + "/")
 
 
-def host_configuration() -> tuple[str, ...]:
-    """Return what of the host's /etc rooms see, as absolute paths."""
-    found = (match for pattern in _CONFIGURATION for match in glob.glob(f"/etc/{pattern}"))
-    return tuple(sorted(found))
-
-
-def build(spec: SandboxSpec, uid: int, configuration: Iterable[str], python: Iterable[str]) -> None:
+def build(spec: SandboxSpec, uid: int, host: Host) -> None:
     """Give this process's mount namespace the tree of a room; the current folder becomes its root.
 
-    ``uid`` is the room's user (and group) as this user namespace numbers it,
-    ``configuration`` is what :func:`host_configuration` said, ``python`` what
-    :func:`python_folders` said.
+    ``uid`` is the room's user (and group) as this user namespace numbers it.
 
     Raises:
         OSError: the kernel refused a step, or a folder of the spec does not exist on
             the host or would hide one of the room's own; the text names it.
     """
-    folders = _resolved((*python, *spec.read_only))
+    folders = (*host.python, *_resolved(spec.read_only)) if spec.read_only else host.python
     workspace = os.path.realpath(spec.workspace) if spec.workspace is not None else None
     runtime = os.path.realpath(spec.runtime_dir) if spec.runtime_dir is not None else None
     _enter_scaffold()
     _bind_system()
-    _make_configuration(spec, uid, configuration)
+    _make_configuration(spec, uid, host.configuration)
     _make_devices(spec)
     _make_writable(spec, uid, workspace, runtime)
     for target, source in folders:
@@ -132,8 +141,8 @@ def build(spec: SandboxSpec, uid: int, configuration: Iterable[str], python: Ite
     _leave_scaffold()
 
 
-def _resolved(folders: Iterable[str]) -> list[tuple[str, str]]:
-    """Pair each folder's name inside with where it really is, while links still lead there."""
+def _resolved(folders: Iterable[str]) -> tuple[tuple[str, str], ...]:
+    """Pair each folder's name inside with where it really is; a link becomes a folder, too."""
     pairs: dict[str, str] = {}
     for folder in folders:
         real = os.path.realpath(folder, strict=True)
@@ -142,7 +151,7 @@ def _resolved(folders: Iterable[str]) -> list[tuple[str, str]]:
     for target in pairs:
         if not os.path.isabs(target) or any(is_below(own, target) for own in _OWN):
             raise OSError(errno.EINVAL, f"{target} cannot be read-only: it would hide a folder of the room")
-    return [(target, pairs[target]) for target in outermost(pairs)]
+    return tuple((target, pairs[target]) for target in outermost(pairs))
 
 
 def _enter_scaffold() -> None:

@@ -130,6 +130,8 @@ class Sandbox:
         """The workspace as the room's programs see it."""
         self.runtime = runtime
         """Where ``spec.runtime_dir`` is for them."""
+        self.on_exit: Callable[[], None] = lambda: None
+        """Called after each end of a program: the time to look at the limits."""
         self.cause: str | None = None
         """Why it ended, one word or two; ``None`` while it lives."""
         self._connection = connection
@@ -220,6 +222,7 @@ class Sandbox:
 
     async def _close(self, cause: str) -> None:
         self.lost(cause)  # the end of the channel ends the supervisor, and with it the room
+        await self.keeper.resume()  # one that is frozen would not notice
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
                 await self.keeper.wait()
@@ -320,6 +323,7 @@ class Sandbox:
                 ended = self.exit_of(job)
                 if not ended.done():
                     ended.set_result(ExitStatus.from_returncode(status))
+                self.on_exit()
                 return waited_for
             case {"id": int(number)} if number in self._pending:
                 future = self._pending.pop(number)

@@ -3,7 +3,7 @@
 The gateway execs it with a minimal environment and speaks to it over a channel
 (:mod:`embedenv_jupyter.sandbox.channel`):
 
-    gateway: {"op": "configure", "kernels": bool, "cgroups": [folder, …]}
+    gateway: {"op": "configure", "kernels": bool, "cgroups": [folder, …], "layers": [layer, …]}
     zygote:  {"event": "ready", "user_mode": bool}  or  {"event": "failed", "errno": e, "detail": text}
     gateway: {"op": "start", "id": n, "cgroups": [folder, …]} and two descriptors: connection, report
     zygote:  {"id": n} and a pidfd of the room's pid 1,  or  {"id": n, "error": {…}}
@@ -72,10 +72,10 @@ def main() -> NoReturn:
     if pid == 0:
         syscalls.set_death_signal(signal.SIGKILL)
         os.close(reader)
-        Zygote(control, user_mode=user_mode, kernels=bool(configuration.get("kernels"))).run()
+        Zygote(control, configuration, user_mode=user_mode).run()
     os.close(writer)
     control.close()
-    _guard(pid, reader, configuration.get("cgroups") or [])
+    _guard(pid, reader, configuration["cgroups"])
 
 
 def _guard(zygote: int, alive: int, folders: list[str]) -> NoReturn:
@@ -97,15 +97,15 @@ def _guard(zygote: int, alive: int, folders: list[str]) -> NoReturn:
 class Zygote:
     """Serves the gateway until it is gone."""
 
-    def __init__(self, control: socket.socket, *, user_mode: bool, kernels: bool) -> None:
+    def __init__(self, control: socket.socket, configuration: dict[str, Any], *, user_mode: bool) -> None:
         self._control = control
         self._user_mode = user_mode
-        self._kernels = kernels
+        self._kernels = bool(configuration["kernels"])
+        self._layers = tuple(configuration["layers"])
         self._rooms: dict[int, int] = {}
         self._selector = selectors.DefaultSelector()
         self._pid_namespace = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
-        self._configuration: tuple[str, ...] = ()
-        self._python: tuple[str, ...] = ()
+        self._host: rootfs.Host | None = None
 
     def run(self) -> NoReturn:
         """Warm up, then serve; when the gateway is gone, end, and with it every room."""
@@ -126,10 +126,9 @@ class Zygote:
         """Do now what every room would otherwise do; then hide it from the garbage collector."""
         if self._kernels:
             kernel.warm()
-        confine.compiled_filter()
-        self._configuration = rootfs.host_configuration()
+        confine.compiled_filter(self._layers)
         modules = [path for path in sys.path if path.rstrip("/").endswith(("site-packages", "dist-packages"))]
-        self._python = rootfs.python_folders(modules)
+        self._host = rootfs.look_at_host(modules)
         threads = os.listdir("/proc/self/task")
         if len(threads) != 1:
             # A lock that another thread holds at the fork would stay locked in the room for ever.
@@ -204,7 +203,8 @@ class Zygote:
                 os._exit(0)
             spec = SandboxSpec.from_dict(received[0]["spec"])
             entry = namespaces.Entry.from_dict(received[0]["entry"])
-            namespaces.enter(spec, entry, folders, self._configuration, self._python)
+            assert self._host is not None, "the zygote looks at the host before it serves"
+            namespaces.enter(spec, entry, folders, self._host)
             _use_null_streams()
             os.close(report)
         except BaseException as exc:  # noqa: BLE001 - a half-confined process must not go on

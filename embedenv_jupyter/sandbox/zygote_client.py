@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import signal
 import socket
 import subprocess
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from embedenv_jupyter.errors import SandboxUnavailableError
@@ -19,10 +19,9 @@ from embedenv_jupyter.sandbox.tiers import exec_keeper
 log = logging.getLogger(__name__)
 
 READY_TIMEOUT_S = 30.0
-START_TIMEOUT_S = 10.0
 END_TIMEOUT_S = 5.0
-_MAX_UNANSWERED = 32
-"""Starts in flight: their messages and descriptors must fit the socket's buffer."""
+MAX_UNANSWERED = 32
+"""Rooms asked for at the same time: their messages and descriptors must fit the socket's buffer."""
 
 _ENVIRONMENT = {
     "PATH": "/usr/local/bin:/usr/bin:/bin",
@@ -39,12 +38,28 @@ _ENVIRONMENT = {
 }
 
 
-@dataclass(frozen=True)
-class Born:
-    """A room that the zygote has forked: its pid 1 as a pidfd, and how it will end."""
+class Birth:
+    """A room that the zygote was asked for.
 
-    pidfd: int
-    exited: asyncio.Future[ExitStatus]
+    ``forked`` becomes the pidfd of its pid 1, which is then the waiter's to close;
+    ``exited`` becomes its exit status, also when it was never born.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.forked: asyncio.Future[int] = loop.create_future()
+        self.exited: asyncio.Future[ExitStatus] = loop.create_future()
+
+    def fail(self, reason: Exception) -> None:
+        """Note that it was not born, or that nobody will tell."""
+        if not self.forked.done():
+            self.forked.set_exception(reason)
+            self.forked.exception()  # retrieved: nobody has to wait for it
+        self.end(ExitStatus(signal=signal.SIGKILL))
+
+    def end(self, status: ExitStatus) -> None:
+        """Note how it ended; the first word counts."""
+        if not self.exited.done():
+            self.exited.set_result(status)
 
 
 def _execute(configuration: dict[str, Any]) -> tuple[subprocess.Popen[bytes], socket.socket]:
@@ -73,9 +88,7 @@ class ZygoteClient:
         self._ready: asyncio.Future[None] = self._loop.create_future()
         self._ended = asyncio.Event()
         self._next_id = 1
-        self._answers: dict[int, asyncio.Future[int]] = {}
-        self._exits: dict[int, asyncio.Future[ExitStatus]] = {}
-        self._unanswered = asyncio.Semaphore(_MAX_UNANSWERED)
+        self._births: dict[int, Birth] = {}
         self.cause: str | None = None
         """Why it serves no more; ``None`` while it does."""
         self.user_mode = False
@@ -86,16 +99,24 @@ class ZygoteClient:
 
     @classmethod
     async def launch(
-        cls, cgroup_folders: Sequence[str], on_death: Callable[[str], None], *, kernels: bool = True
+        cls,
+        on_death: Callable[[str], None],
+        *,
+        cgroup_folders: Sequence[str] = (),
+        layers: Sequence[str] = (),
+        kernels: bool = True,
     ) -> ZygoteClient:
         """Start a zygote and wait until it serves.
 
-        ``on_death`` is called once with the cause when it ends without being asked to.
+        ``on_death`` is called once with the cause when it ends without being asked
+        to. ``cgroup_folders`` hold the groups of its rooms; ``layers`` is what its
+        rooms will be confined by.
 
         Raises:
             SandboxUnavailableError: it does not come up here; the text says which call failed.
         """
-        process, ours = _execute({"kernels": kernels, "cgroups": list(cgroup_folders)})
+        configuration = {"kernels": kernels, "cgroups": list(cgroup_folders), "layers": list(layers)}
+        process, ours = _execute(configuration)
         client = cls(process, ours, on_death)
         try:
             async with asyncio.timeout(READY_TIMEOUT_S):
@@ -114,32 +135,26 @@ class ZygoteClient:
         """The pid of the process that we started: the guard, whose only child is the zygote."""
         return self._process.pid
 
-    async def start(self, connection: int, report: int, cgroup_folders: Sequence[str]) -> Born:
-        """Have a room forked that will serve on ``connection``; both descriptors stay the caller's.
+    def ask(self, connection: int, report: int, cgroup_folders: Sequence[str]) -> Birth:
+        """Ask for a room that will serve on ``connection``; both descriptors stay the caller's.
 
-        When this is cancelled the room may yet come to life: close the other end of its connection.
+        Who no longer wants the room closes the other end of its connection, and
+        it ends by itself. Not more than ``MAX_UNANSWERED`` may be waited for.
 
         Raises:
-            SandboxUnavailableError: the zygote is dead, or cannot fork.
+            SandboxUnavailableError: the zygote is dead.
         """
-        async with self._unanswered:
-            if self.cause is not None:
-                raise SandboxUnavailableError(f"The zygote has ended: {self.cause}.")
-            number = self._next_id
-            self._next_id += 1
-            answer: asyncio.Future[int] = self._loop.create_future()
-            exited: asyncio.Future[ExitStatus] = self._loop.create_future()
-            self._answers[number] = answer
-            self._exits[number] = exited
-            message = {"op": "start", "id": number, "cgroups": list(cgroup_folders)}
-            try:
-                channel.send(self._control, message, [connection, report])
-                async with asyncio.timeout(START_TIMEOUT_S):
-                    return Born(await answer, exited)
-            except (OSError, TimeoutError) as exc:
-                raise SandboxUnavailableError(f"The zygote does not answer: {exc}") from exc
-            finally:
-                self._answers.pop(number, None)
+        if self.cause is not None:
+            raise SandboxUnavailableError(f"The zygote has ended: {self.cause}.")
+        number = self._next_id
+        self._next_id += 1
+        message = {"op": "start", "id": number, "cgroups": list(cgroup_folders)}
+        try:
+            channel.send(self._control, message, [connection, report])
+        except OSError as exc:
+            raise SandboxUnavailableError(f"The zygote cannot be asked: {exc.strerror}") from exc
+        birth = self._births[number] = Birth(self._loop)
+        return birth
 
     def _receive(self) -> None:
         while True:
@@ -156,34 +171,22 @@ class ZygoteClient:
             self._dispatch(*received)
 
     def _dispatch(self, message: dict[str, Any], fds: list[int]) -> None:
-        number = message.get("id", 0)
-        match message.get("event"):
-            case None:
-                self._answer(number, message.get("error"), fds)
-            case "exit":
-                exited = self._exits.pop(number, None)
-                if exited is not None and not exited.done():
-                    exited.set_result(ExitStatus.from_returncode(message["status"]))
-            case "ready":
-                self.user_mode = bool(message["user_mode"])
-                if not self._ready.done():
-                    self._ready.set_result(None)
-            case "failed":
-                if not self._ready.done():
-                    self._ready.set_exception(SandboxUnavailableError(str(message["detail"])))
+        match message:
+            case {"event": "exit", "id": int(number), "status": int(status)}:
+                self._births.pop(number).end(ExitStatus.from_returncode(status))
+            case {"event": "ready", "user_mode": bool(user_mode)}:
+                self.user_mode = user_mode
+                self._ready.set_result(None)
+            case {"event": "failed", "detail": str(detail)}:
+                self._ready.set_exception(SandboxUnavailableError(detail))
+            case {"id": int(number), "error": {"detail": str(detail)}}:
+                self._births.pop(number).fail(SandboxUnavailableError(f"No room could be forked: {detail}"))
+            case {"id": int(number)}:
+                forked = self._births[number].forked
+                if not forked.done():  # else whoever asked was cancelled
+                    forked.set_result(fds.pop())
         for fd in fds:
             os.close(fd)
-
-    def _answer(self, number: int, error: dict[str, Any] | None, fds: list[int]) -> None:
-        answer = self._answers.pop(number, None)
-        if error is not None:
-            self._exits.pop(number, None)
-        if answer is None or answer.done():
-            return
-        if error is not None:
-            answer.set_exception(SandboxUnavailableError(f"No room could be forked: {error['detail']}"))
-        else:
-            answer.set_result(fds.pop())
 
     def _process_ended(self) -> None:
         if self._process.poll() is None:
@@ -194,17 +197,20 @@ class ZygoteClient:
         self._lost(str(ExitStatus.from_returncode(self._process.returncode)))
 
     def _lost(self, cause: str, *, expected: bool = False) -> None:
-        """Note the end; rooms that it had are dead or dying, their pidfds say when."""
+        """Note the end; rooms that it had are dead or dying, and their pidfds say when."""
         if self.cause is not None:
             return
         self.cause = cause
         self._loop.remove_reader(self._control.fileno())
         self._control.close()
         gone = SandboxUnavailableError(f"The zygote has ended: {cause}.")
-        for future in (self._ready, *self._answers.values()):
-            if not future.done():
-                future.set_exception(gone)
-                future.exception()  # retrieved: nobody has to wait for it
+        if not self._ready.done():
+            self._ready.set_exception(gone)
+            self._ready.exception()  # retrieved: nobody has to wait for it
+        unborn = [birth for birth in self._births.values() if not birth.forked.done()]
+        self._births.clear()
+        for birth in unborn:
+            birth.fail(gone)
         if not expected:
             log.error("the zygote %d has ended: %s; its rooms end with it", self.pid, cause)
             self._on_death(cause)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import functools
 import itertools
 import json
 import logging
+import math
 import os
-import signal
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from typing import Any
 
 from embedenv_jupyter.errors import SandboxError, SandboxUnavailableError
@@ -18,201 +16,185 @@ from embedenv_jupyter.sandbox import cgroups, channel, confine, uids
 from embedenv_jupyter.sandbox.confine import Layer
 from embedenv_jupyter.sandbox.namespaces import Entry
 from embedenv_jupyter.sandbox.sandbox import Sandbox
-from embedenv_jupyter.sandbox.spec import ExitStatus, SandboxSpec
-from embedenv_jupyter.sandbox.tiers import Counters
-from embedenv_jupyter.sandbox.zygote_client import Born, ZygoteClient
+from embedenv_jupyter.sandbox.spec import Limits, SandboxSpec
+from embedenv_jupyter.sandbox.tiers.ns_keeper import NsKeeper
+from embedenv_jupyter.sandbox.watch import Monitor
+from embedenv_jupyter.sandbox.zygote_client import MAX_UNANSWERED, ZygoteClient
 
 log = logging.getLogger(__name__)
 
-REMOVE_TIMEOUT_S = 5.0
+FORK_TIMEOUT_S = 10.0
 
-
-class NsKeeper:
-    """Holds one room on the host's side: its pid 1 by pidfd, its cgroup, its user id."""
-
-    def __init__(self, group: cgroups.Group | None, lease: uids.UidLease | None) -> None:
-        self._group = group
-        self._lease = lease
-        self._loop = asyncio.get_running_loop()
-        self._pidfd = -1
-        self._pid: int | None = None
-        self._exited: asyncio.Future[ExitStatus] = self._loop.create_future()
-        self._last = Counters()
-
-    def attach(self, born: Born) -> None:
-        """Take over the room that the zygote has forked."""
-        self._pidfd = born.pidfd
-        self._exited = born.exited
-        self._pid = _pid_of(born.pidfd)
-
-    def orphaned(self) -> None:
-        """The zygote is dead and will report nothing: learn of the room's end from its pidfd."""
-        if self._pidfd < 0 or self._exited.done():
-            return
-        self._loop.add_reader(self._pidfd, self._died_unreported)
-        self.kill()
-
-    def _died_unreported(self) -> None:
-        self._loop.remove_reader(self._pidfd)
-        if not self._exited.done():
-            self._exited.set_result(ExitStatus(signal=signal.SIGKILL))
-
-    @property
-    def pid(self) -> int | None:
-        return self._pid
-
-    async def wait(self) -> ExitStatus:
-        return await asyncio.shield(self._exited)  # any number of callers wait for the one end
-
-    def kill(self) -> None:
-        if self._pidfd >= 0:
-            with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
-        self._freeze(False)  # what is frozen by cgroup v1 does not die
-
-    def _freeze(self, frozen: bool) -> bool:
-        if self._group is None:
-            return False
-        try:
-            return self._group.freeze(frozen)
-        except FileNotFoundError:
-            return True  # it is gone already
-
-    async def pause(self) -> bool:
-        return self._freeze(True)
-
-    async def resume(self) -> bool:
-        return self._freeze(False)
-
-    def counters(self) -> Counters:
-        if self._group is not None:
-            self._last = self._group.counters()
-        return self._last
-
-    async def release(self) -> None:
-        group, self._group = self._group, None
-        if group is not None:
-            await _remove(group)
-        if self._pidfd >= 0:
-            self._loop.remove_reader(self._pidfd)
-            os.close(self._pidfd)
-            self._pidfd = -1
-        if self._lease is not None:
-            self._lease.release()
-
-
-def _pid_of(pidfd: int) -> int | None:
-    """Return the pid behind a pidfd as our own pid namespace numbers it (pidfd_open(2))."""
-    with open(f"/proc/self/fdinfo/{pidfd}") as file:
-        for line in file:
-            key, _, value = line.partition(":")
-            if key == "Pid":
-                return int(value) if int(value) > 0 else None
-    return None
-
-
-async def _remove(group: cgroups.Group) -> None:
-    """Remove a group; the kernel may need a moment after the end of its last process."""
-    try:
-        async with asyncio.timeout(REMOVE_TIMEOUT_S):
-            for delay_s in itertools.chain((0.001, 0.003, 0.01, 0.03), itertools.repeat(0.1)):
-                try:
-                    group.remove()
-                    return
-                except OSError:
-                    await asyncio.sleep(delay_s)
-    except TimeoutError:
-        log.warning("cgroups %s still hold processes and stay", ", ".join(group.folders))
+_KERNEL_IS_SHARED = (
+    "A flaw in this machine's Linux kernel, which all rooms use directly.",
+    "Measuring other rooms through caches and timing of the shared processors.",
+    "A workspace that is a folder of the host is measured now and then, not limited.",
+    "A room with network=True reaches whatever this machine reaches.",
+)
 
 
 class NsTier:
-    """Rooms in Linux namespaces, forked from one zygote.
+    """Rooms in Linux namespaces, forked from one zygote, which is started when it is first needed.
 
-    ``use_cgroups=False`` is for tests and for hosts where cgroups misbehave.
-    ``kernels=False`` makes a zygote that knows no ipykernel: ready sooner and smaller,
-    but ``fork_kernel`` then imports everything anew in each room.
+    ``use_cgroups=False`` leaves cgroups alone, where they misbehave.
+    ``kernels=False`` makes a zygote that knows no ipykernel: ready sooner and
+    smaller, but each ``fork_kernel`` then imports everything anew.
     """
 
     name = "ns"
+    unprotected: tuple[str, ...]
 
     def __init__(self, *, use_cgroups: bool = True, kernels: bool = True) -> None:
         self._kernels = kernels
         self._claim: cgroups.Claim | None = None
-        self._why_no_cgroups = "switched off"
+        self.why_no_cgroups = "" if use_cgroups else "switched off"
+        """Why no cgroup limits the rooms; empty if one does."""
         if use_cgroups:
             try:
                 self._claim = cgroups.claim()
             except OSError as exc:
-                self._why_no_cgroups = str(exc.strerror)
+                self.why_no_cgroups = exc.strerror or str(exc)
+        self.unprotected = (
+            *_KERNEL_IS_SHARED,
+            *_what_is_left(self.controllers, is_root=os.geteuid() == 0),
+        )
         self._zygote: ZygoteClient | None = None
         self._launching = asyncio.Lock()
+        self._forking = asyncio.Semaphore(MAX_UNANSWERED)
         self._numbers = itertools.count(1)
+        self._next_core = itertools.count()
         self._sandboxes: dict[NsKeeper, Sandbox] = {}
         self._cleaning: set[asyncio.Task[None]] = set()
+        self._monitor = Monitor()
         self._closed = False
 
     @property
     def controllers(self) -> frozenset[str]:
-        """Which cgroup controllers limit the rooms."""
+        """Which cgroup controllers hold the rooms' limits."""
         return self._claim.controllers if self._claim is not None else frozenset()
 
-    @functools.cached_property
-    def unprotected(self) -> tuple[str, ...]:
-        return ()
+    @property
+    def zygote(self) -> ZygoteClient | None:
+        """The process that rooms are forked from, once there is one."""
+        return self._zygote
 
     async def start(self, spec: SandboxSpec) -> Sandbox:
-        """Start one room.
+        """Start one room. Several may be started at the same time.
 
         Raises:
-            SandboxUnavailableError: the kernel refuses a step; the text names it.
+            SandboxUnavailableError: something that the room needs is refused; the text names it.
         """
         zygote = await self._ready_zygote()
-        lease = uids.lease() if not zygote.user_mode else None
+        keeper = await self._prepare(spec, user_mode=zygote.user_mode)
+        report, writer = os.pipe()
         try:
-            group = self._claim.create(f"room-{next(self._numbers)}", spec.limits) if self._claim else None
-        except OSError as exc:
-            if lease is not None:
-                lease.release()
-            raise SandboxUnavailableError(f"No cgroup could be made: {exc}") from exc
-        keeper = NsKeeper(group, lease)
-        ours, theirs = channel.pair()
-        reader, writer = os.pipe()
-        os.set_blocking(reader, False)
-        try:
-            entry = Entry(lease.uid if lease else None, None, self._layers())
-            channel.send(ours, {"op": "configure", "spec": spec.to_dict(), "entry": entry.to_dict()})
-            folders = group.folders if group is not None else ()
-            keeper.attach(await zygote.start(theirs.fileno(), writer, folders))
+            try:
+                sandbox = await self._fork(zygote, spec, keeper, writer)
+            finally:
+                os.close(writer)
+            await self._serving(sandbox, report)
         finally:
-            theirs.close()
-            os.close(writer)
-        sandbox = Sandbox(spec, ours, keeper, self.name)
-        self._sandboxes[keeper] = sandbox
-        try:
-            await sandbox.ready()
-        except SandboxError as exc:
-            await sandbox.aclose("did not start")
-            raise SandboxUnavailableError(_reported(reader) or str(exc)) from exc
-        finally:
-            os.close(reader)
+            os.close(report)
+        self._monitor.add(sandbox, keeper.watchdog)
         return sandbox
-
-    def _layers(self) -> tuple[str, ...]:
-        layers = [*confine.EVERYWHERE]
-        if "pids" not in self.controllers:
-            layers.append(Layer.PROCESSES)
-        if "memory" not in self.controllers:
-            layers += confine.WITHOUT_MEMORY_CGROUP
-        return tuple(layers)
 
     async def _ready_zygote(self) -> ZygoteClient:
         async with self._launching:
             if self._closed:
                 raise SandboxUnavailableError("This tier was closed.")
-            if self._zygote is None or self._zygote.cause is not None:
-                folders = self._claim.folders if self._claim is not None else ()
-                self._zygote = await ZygoteClient.launch(folders, self._zygote_died, kernels=self._kernels)
+            if self._zygote is not None and self._zygote.cause is not None:
+                await self._zygote.aclose()
+                self._zygote = None
+            if self._zygote is None:
+                self._zygote = await ZygoteClient.launch(
+                    self._zygote_died,
+                    cgroup_folders=self._claim.folders if self._claim is not None else (),
+                    layers=self._layers(pinned="cpu" not in self.controllers),
+                    kernels=self._kernels,
+                )
             return self._zygote
+
+    async def _prepare(self, spec: SandboxSpec, *, user_mode: bool) -> NsKeeper:
+        """Make what the room needs on the host's side; all of it is the keeper's to release."""
+        keeper = NsKeeper(None, None)
+        try:
+            if not user_mode:
+                keeper.lease = uids.lease()
+                await keeper.lease.own(spec)
+            if self._claim is not None:
+                keeper.group = self._claim.create(f"room-{next(self._numbers)}", spec.limits)
+        except OSError as exc:
+            await keeper.release()
+            raise SandboxUnavailableError(f"The host refuses what the room needs: {exc}") from exc
+        except BaseException:
+            self._clean(keeper.release())
+            raise
+        return keeper
+
+    async def _fork(self, zygote: ZygoteClient, spec: SandboxSpec, keeper: NsKeeper, report: int) -> Sandbox:
+        ours, theirs = channel.pair()
+        try:
+            with theirs:
+                channel.send(ours, self._configuration(spec, keeper))
+                async with self._forking:
+                    folders = keeper.group.folders if keeper.group is not None else ()
+                    birth = zygote.ask(theirs.fileno(), report, folders)
+                    keeper.expect(birth)
+                    async with asyncio.timeout(FORK_TIMEOUT_S):
+                        pidfd = await birth.forked
+        except BaseException as exc:
+            ours.close()  # a room that is born all the same then ends by itself
+            self._clean(_discard(keeper))
+            if isinstance(exc, (OSError, TimeoutError, channel.ChannelError)):
+                raise SandboxUnavailableError(f"The zygote does not answer: {exc}") from exc
+            raise
+        watched = not {"memory", "pids"} <= self.controllers
+        keeper.attach(pidfd, spec.limits, watched=watched)
+        sandbox = Sandbox(spec, ours, keeper, self.name)
+        self._sandboxes[keeper] = sandbox
+        keeper.on_release = lambda: self._forget(keeper)
+        return sandbox
+
+    def _forget(self, keeper: NsKeeper) -> None:
+        sandbox = self._sandboxes.pop(keeper, None)
+        if sandbox is not None:
+            self._monitor.remove(sandbox)
+
+    async def _serving(self, sandbox: Sandbox, report: int) -> None:
+        try:
+            await sandbox.ready()
+        except BaseException as exc:
+            self._clean(sandbox.aclose("did not start"))
+            if isinstance(exc, SandboxError):
+                reason = _reported(report) or str(exc)
+                raise SandboxUnavailableError(f"The room could not be isolated: {reason}") from exc
+            raise
+
+    def _configuration(self, spec: SandboxSpec, keeper: NsKeeper) -> dict[str, Any]:
+        uid = keeper.lease.uid if keeper.lease is not None else None
+        cores = self._cores(spec.limits)
+        entry = Entry(uid, cores, self._layers(pinned=cores is not None))
+        return {"op": "configure", "spec": spec.to_dict(), "entry": entry.to_dict()}
+
+    def _layers(self, *, pinned: bool) -> tuple[str, ...]:
+        layers: list[str] = [*confine.EVERYWHERE]
+        if "pids" not in self.controllers:
+            layers.append(Layer.PROCESSES)
+        if "memory" not in self.controllers:
+            layers += confine.WITHOUT_MEMORY_CGROUP
+        if pinned:
+            layers.append(Layer.NO_AFFINITY)
+        return tuple(layers)
+
+    def _cores(self, limits: Limits) -> tuple[int, ...] | None:
+        """Choose the cores of a room whose time no cgroup limits: each room gets the next ones."""
+        if "cpu" in self.controllers or limits.cpu_cores is None:
+            return None
+        available = sorted(os.sched_getaffinity(0))
+        wanted = math.ceil(limits.cpu_cores)
+        if wanted >= len(available):
+            return None
+        return tuple(available[next(self._next_core) % len(available)] for _ in range(wanted))
 
     def _zygote_died(self, cause: str) -> None:
         for keeper, sandbox in list(self._sandboxes.items()):
@@ -221,23 +203,52 @@ class NsTier:
             self._clean(sandbox.aclose())
 
     def _clean(self, work: Coroutine[Any, Any, None]) -> None:
+        """Have something ended that nobody waits for now; ``aclose`` will."""
         task = asyncio.create_task(work)
         self._cleaning.add(task)
         task.add_done_callback(self._cleaning.discard)
 
     async def aclose(self) -> None:
         self._closed = True
-        for sandbox in list(self._sandboxes.values()):
-            await sandbox.aclose("tier closed")
-        await asyncio.gather(*self._cleaning)
-        if self._zygote is not None:
-            await self._zygote.aclose()
+        async with self._launching:
+            zygote, self._zygote = self._zygote, None
+        closing = [sandbox.aclose("tier closed") for sandbox in self._sandboxes.values()]
+        await asyncio.gather(*closing, *self._cleaning)
+        await self._monitor.aclose()
+        if zygote is not None:
+            await zygote.aclose()
         if self._claim is not None:
             self._claim.close()
 
 
-def _reported(reader: int) -> str:
+async def _discard(keeper: NsKeeper) -> None:
+    """Release what was made for a room that was never handed out."""
+    if keeper.has_birth:
+        try:
+            async with asyncio.timeout(FORK_TIMEOUT_S):
+                await keeper.wait()
+        except TimeoutError:
+            keeper.kill()
+    await keeper.release()
+
+
+def _reported(report: int) -> str:
+    """Return what the child wrote about its failure, if it did."""
+    os.set_blocking(report, False)
     try:
-        return str(json.loads(os.read(reader, 4096))["detail"])
-    except (BlockingIOError, ValueError, KeyError):
+        return str(json.loads(os.read(report, 4096))["detail"])
+    except (BlockingIOError, ValueError, KeyError, TypeError):
         return ""
+
+
+def _what_is_left(controllers: frozenset[str], *, is_root: bool) -> Iterator[str]:
+    """Say what the absence of cgroup controllers, and of a user id for each room, leaves open."""
+    if "memory" not in controllers:
+        yield (
+            "No cgroup limits memory: several programs together exceed the room's limit until the next "
+            "sample, a tenth of a second; files in /tmp, /dev/shm and the workspace are not counted in it."
+        )
+    if "cpu" not in controllers:
+        yield "No cgroup limits processor time: rooms are pinned to cores, and those on one core share it."
+    if not is_root:
+        yield "Rooms run as the gateway's own user: what breaks out of one has that user's rights."

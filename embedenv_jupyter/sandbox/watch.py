@@ -1,0 +1,221 @@
+"""Watches what rooms use, and tells each one which of its limits it has run into."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from embedenv_jupyter.sandbox import watchdog as watchdogs
+from embedenv_jupyter.sandbox.spec import MIB, Breach, SandboxSpec
+from embedenv_jupyter.sandbox.tiers import Counters, Keeper
+from embedenv_jupyter.sandbox.watchdog import Watchdog
+
+log = logging.getLogger(__name__)
+
+INTERVAL_S = 0.5
+QUIET_S = 5.0
+"""A limit that is run into again and again is reported once in this time."""
+
+WALK_INTERVAL_S = 5.0
+"""How often a workspace that is a folder of the host is measured, as every file must be looked at."""
+
+MAX_DEPTH = 256
+_FULL_BYTES = 64 << 10
+
+# The workspace.
+
+
+def tree_bytes(root: int, enough: int) -> int:
+    """Return what the files below an open folder occupy on the disk, or some number over ``enough``.
+
+    No link is followed. A tree deeper than ``MAX_DEPTH`` cannot be measured and
+    counts as too large.
+    """
+    return _occupied(root, enough, 0)
+
+
+def _occupied(folder: int, enough: int, depth: int) -> int:
+    total = 0
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if total > enough:
+                break
+            try:
+                total += entry.stat(follow_symlinks=False).st_blocks * 512
+                if not entry.is_dir(follow_symlinks=False):
+                    continue
+                below = os.open(entry.name, flags, dir_fd=folder)
+            except OSError:  # the room changes its tree while we look
+                continue
+            try:
+                total += enough + 1 if depth == MAX_DEPTH else _occupied(below, enough - total, depth + 1)
+            finally:
+                os.close(below)
+    return total
+
+
+def _is_full(folder: int) -> bool:
+    """Tell whether the file system of an open folder takes no more bytes, or no more files."""
+    found = os.fstatvfs(folder)
+    return found.f_bavail * found.f_frsize < _FULL_BYTES or found.f_favail == 0
+
+
+# All rooms.
+
+
+class Watched(Protocol):
+    """What the monitor needs of a :class:`~embedenv_jupyter.sandbox.sandbox.Sandbox`."""
+
+    spec: SandboxSpec
+    keeper: Keeper
+    on_exit: Callable[[], None]
+
+    @property
+    def running_jobs(self) -> int: ...
+
+    @property
+    def workspace_fd(self) -> int: ...
+
+    def breached(self, breach: Breach, detail: str) -> None: ...
+
+
+class _Room:
+    """What the monitor knows of one sandbox."""
+
+    def __init__(self, sandbox: Watched, watchdog: Watchdog | None) -> None:
+        self.sandbox = sandbox
+        self.watchdog = watchdog
+        self.last = Counters()
+        self.was_busy = False
+        self.next_walk_s = 0.0
+        self._reported_s: dict[Breach, float] = {}
+        self.was_full = False
+
+    @property
+    def is_due(self) -> bool:
+        """Programs run, or ran when we last looked, or some were left behind by those that ended."""
+        busy = self.sandbox.running_jobs > 0 or (self.last.pids or 0) > 1
+        due = busy or self.was_busy
+        self.was_busy = busy
+        return due
+
+    def compare(self, now: Counters, is_full: bool) -> None:
+        """Report what has happened since the last sample."""
+        limits = self.sandbox.spec.limits
+        if now.oom_kills > self.last.oom_kills:
+            size = f"{(limits.memory_bytes or 0) // MIB} MiB"
+            self._report(Breach.OOM, f"the memory limit of {size} was reached, and a program was ended")
+        if now.pid_refusals > self.last.pid_refusals:
+            self._report(Breach.PIDS, f"the limit of {limits.pids} processes and threads was reached")
+        if is_full and not self.was_full:
+            self._report(Breach.DISK, f"the workspace of {limits.workspace_bytes // MIB} MiB is full")
+        self.was_full = is_full
+        self.last = now
+
+    def _report(self, breach: Breach, detail: str) -> None:
+        now_s = time.monotonic()
+        if now_s - self._reported_s.get(breach, -QUIET_S) >= QUIET_S:
+            self._reported_s[breach] = now_s
+            self.sandbox.breached(breach, detail)
+
+
+class Monitor:
+    """Watches the rooms of one tier in one task, which :meth:`aclose` ends.
+
+    A room is sampled every ``INTERVAL_S`` while programs run in it, when one of
+    them has ended, and at once on :meth:`check`.
+    """
+
+    def __init__(self) -> None:
+        self._rooms: dict[Watched, _Room] = {}
+        self._poked: set[Watched] = set()
+        self._wake = asyncio.Event()
+        self._sampling = asyncio.Lock()
+        self._task: asyncio.Task[None] | None = None
+
+    def add(self, sandbox: Watched, watchdog: Watchdog | None = None) -> None:
+        """Watch a sandbox until :meth:`remove`; a watchdog is sampled, and so enforces, more often."""
+        self._rooms[sandbox] = _Room(sandbox, watchdog)
+        sandbox.on_exit = lambda: self.poke(sandbox)
+        if self._task is None:
+            self._task = asyncio.create_task(self._run(), name="monitor of limits")
+
+    def remove(self, sandbox: Watched) -> None:
+        """Watch a sandbox no more; idempotent."""
+        if self._rooms.pop(sandbox, None) is not None:
+            sandbox.on_exit = lambda: None
+        self._poked.discard(sandbox)
+
+    def poke(self, sandbox: Watched) -> None:
+        """Ask for a sample soon, without waiting for it."""
+        self._poked.add(sandbox)
+        self._wake.set()
+
+    async def check(self, sandbox: Watched) -> None:
+        """Sample a sandbox now; what it ran into is reported when this returns."""
+        room = self._rooms.get(sandbox)
+        if room is not None:
+            await self._sample([room])
+
+    async def _run(self) -> None:
+        while True:
+            due = [room for key, room in self._rooms.items() if room.is_due or key in self._poked]
+            self._poked.clear()
+            self._wake.clear()
+            try:
+                await self._sample(due)
+            except Exception:  # one room must not blind us to all
+                log.exception("limits could not be sampled")
+            guarded = any(room.watchdog is not None and room.was_busy for room in self._rooms.values())
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(watchdogs.INTERVAL_S if guarded else INTERVAL_S):
+                    await self._wake.wait()
+
+    async def _sample(self, rooms: list[_Room]) -> None:
+        if not rooms:
+            return
+        async with self._sampling:
+            # /proc and a memory.stat are slow enough to hold the loop up when rooms are many.
+            samples = await asyncio.to_thread(lambda: [_sample(room) for room in rooms])
+            for room, counters in zip(rooms, samples, strict=True):
+                if self._rooms.get(room.sandbox) is room:
+                    room.compare(counters, await self._disk_is_full(room))
+
+    async def _disk_is_full(self, room: _Room) -> bool:
+        folder = room.sandbox.workspace_fd
+        if folder < 0:
+            return False
+        if room.sandbox.spec.workspace is None:
+            return _is_full(folder)
+        began_s = time.monotonic()
+        if began_s < room.next_walk_s:
+            return room.was_full
+        limit = room.sandbox.spec.limits.workspace_bytes
+        own = os.dup(folder)  # the sandbox may close its own meanwhile
+        try:
+            used = await asyncio.to_thread(tree_bytes, own, limit)
+        finally:
+            os.close(own)
+        took_s = time.monotonic() - began_s
+        room.next_walk_s = began_s + max(WALK_INTERVAL_S, 10 * took_s)
+        return used > limit
+
+    async def aclose(self) -> None:
+        """End the task; idempotent."""
+        self._rooms.clear()
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
+def _sample(room: _Room) -> Counters:
+    if room.watchdog is not None:
+        room.watchdog.look()
+    return room.sandbox.keeper.counters()

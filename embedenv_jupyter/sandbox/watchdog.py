@@ -1,0 +1,148 @@
+"""Holds a room's memory together, and counts what it uses, where no cgroup does it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from dataclasses import dataclass
+
+from embedenv_jupyter.sandbox import tree
+from embedenv_jupyter.sandbox.spec import Limits
+from embedenv_jupyter.sandbox.tiers import Counters
+
+INTERVAL_S = 0.1
+"""How often :meth:`Watchdog.look` is due. A program fills some hundred megabytes in this time."""
+
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+_QUICK_S = 0.001
+_FRESH_S = 0.05
+
+
+@dataclass(frozen=True)
+class _Process:
+    """What one process uses; ``memory_bytes`` counts shared pages fully in each that has them."""
+
+    pid: int
+    started: str
+    memory_bytes: int
+    threads: int
+    cpu_s: float
+
+
+def _look_at(pid: int) -> _Process | None:
+    """Read one process; ``None`` when it has ended (proc_pid_stat(5), proc_pid_status(5))."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+        with open(f"/proc/{pid}/status", "rb") as file:
+            status = dict(line.split(b":", 1) for line in file.read().splitlines() if b":" in line)
+    except (OSError, ValueError):
+        return None
+    kilobytes = sum(int(status[key].split()[0]) for key in (b"RssAnon", b"RssShmem") if key in status)
+    ticks = sum(int(field) for field in fields[11:15])  # utime, stime and those of reaped children
+    threads = int(fields[17])
+    return _Process(pid, fields[19].decode(), kilobytes << 10, threads, ticks / _TICKS_PER_S)
+
+
+def _proportional_bytes(pid: int) -> int | None:
+    """Return memory with shared pages divided among those that share them; slow, for close cases."""
+    try:
+        with open(f"/proc/{pid}/smaps_rollup", "rb") as file:
+            lines = dict(line.split(b":", 1) for line in file.read().splitlines()[1:])
+    except (OSError, ValueError):
+        return None
+    return sum(int(lines[key].split()[0]) << 10 for key in (b"Pss_Anon", b"Pss_Shmem") if key in lines)
+
+
+class Watchdog:
+    """Samples one room from /proc, and keeps its memory under the limit by ending programs.
+
+    ``pid`` is the host's number of the process that all others of the room stem
+    from; that one is ended last. What programs keep in a tmpfs is not counted:
+    its size bounds it.
+    """
+
+    def __init__(self, pid: int, limits: Limits) -> None:
+        self._pid = pid
+        self._limits = limits
+        self._counters = Counters()
+        self._at_pid_limit = False
+        self._looked_s = 0.0
+        self._took_s = 0.0
+        self._looking = threading.Lock()
+
+    def counters(self) -> Counters:
+        """Return a fresh sample if that is quick, else the last that :meth:`look` took; never blocks."""
+        if self._took_s < _QUICK_S and time.monotonic() - self._looked_s > _FRESH_S:
+            self.look()
+        return self._counters
+
+    def look(self) -> None:
+        """Sample, and enforce the memory limit; may take some milliseconds, so not in the loop's thread."""
+        if not self._looking.acquire(blocking=False):
+            return  # another thread is at it
+        try:
+            began_s = time.monotonic()
+            self._look()
+            self._looked_s = time.monotonic()
+            self._took_s = self._looked_s - began_s
+        finally:
+            self._looking.release()
+
+    def _look(self) -> None:
+        processes = [p for p in map(_look_at, (self._pid, *tree.descendants(self._pid))) if p is not None]
+        used = sum(process.memory_bytes for process in processes)
+        limit = self._limits.memory_bytes
+        kills = 0
+        if limit is not None and used > limit:
+            used, kills = self._reduce(processes, limit)
+        self._note(processes, used, kills)
+
+    def _reduce(self, processes: list[_Process], limit: int) -> tuple[int, int]:
+        """Kill the largest programs until the rest fits; return what is left, and how many."""
+        exact = {p: _proportional_bytes(p.pid) for p in processes}
+        sizes = {p: p.memory_bytes if size is None else size for p, size in exact.items()}
+        used = sum(sizes.values())
+        kills = 0
+        for process in sorted(processes, key=lambda p: (p.pid == self._pid, -sizes[p])):
+            if used <= limit:
+                break
+            if _kill(process):
+                kills += 1
+                used -= sizes[process]
+        return used, kills
+
+    def _note(self, processes: list[_Process], used: int, kills: int) -> None:
+        last = self._counters
+        threads = sum(process.threads for process in processes)
+        at_limit = self._limits.pids is not None and threads >= self._limits.pids
+        refused = at_limit and not self._at_pid_limit
+        self._at_pid_limit = at_limit
+        self._counters = Counters(
+            cpu_s=max(last.cpu_s or 0.0, sum(process.cpu_s for process in processes)),
+            memory_bytes=used,
+            memory_peak_bytes=max(last.memory_peak_bytes or 0, used),
+            pids=threads,
+            oom_kills=last.oom_kills + kills,
+            pid_refusals=last.pid_refusals + refused,
+        )
+
+
+def _kill(process: _Process) -> bool:
+    """Kill a process unless its number belongs to another one by now."""
+    try:
+        fd = os.pidfd_open(process.pid)
+    except OSError:
+        return False
+    try:
+        now = _look_at(process.pid)
+        if now is None or now.started != process.started:
+            return False
+        signal.pidfd_send_signal(fd, signal.SIGKILL)
+    except OSError:
+        return False
+    finally:
+        os.close(fd)
+    return True
