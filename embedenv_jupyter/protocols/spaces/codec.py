@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
-from embedenv_jupyter.protocols.spaces.faults import FrameError, explain, tags_of
+from embedenv_jupyter.protocols.spaces.faults import FRAME, Allowed, FrameError, explain, tags_of
 from embedenv_jupyter.protocols.spaces.frames import (
     MAX_ID_CHARS,
     ClientFrame,
@@ -16,12 +16,14 @@ from embedenv_jupyter.protocols.spaces.frames import (
     Event,
     Hello,
     Id,
+    PublishedCommand,
     ServerFrame,
     TaggedFrame,
 )
 
-_ALLOWED = {"type": tags_of(ClientFrame), "command.type": tags_of(Command)}
-_ALLOWED_FIRST = {"type": tags_of(Hello)}
+ALLOWED_FIRST: Allowed = {"type": tags_of(Hello)}
+ALLOWED_PUBLISHED: Allowed = {"type": tags_of(ClientFrame), "command.type": tags_of(PublishedCommand)}
+ALLOWED: Allowed = {"type": tags_of(ClientFrame), "command.type": tags_of(Command)}
 _HALF_CHARACTERS = re.compile("[\ud800-\udfff]+")
 
 _encoder = msgspec.json.Encoder()
@@ -68,17 +70,16 @@ def _mended(value: Any) -> Any:
     return value
 
 
-def decode_client_frame(text: str | bytes, *, is_first: bool = False) -> ClientFrame:
-    """Read a client's frame; of the first one a fault is told as that of a hello.
+def decode_client_frame(text: str | bytes, allowed: Allowed = ALLOWED) -> ClientFrame:
+    """Read a client's frame.
 
     Raises:
-        FrameError: what is wrong with it, and what is allowed.
+        FrameError: what is wrong with it, and what is ``allowed``.
     """
-    allowed = _ALLOWED_FIRST if is_first else _ALLOWED
     try:
         return _client_decoder.decode(text)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as exc:
-        raise FrameError(explain(exc, "the frame", allowed)) from None
+        raise FrameError(explain(exc, FRAME, allowed)) from None
 
 
 def decode_server_frame(text: str | bytes) -> ServerFrame:
@@ -92,7 +93,7 @@ def decode_server_frame(text: str | bytes) -> ServerFrame:
     except (msgspec.DecodeError, UnicodeError, RecursionError) as exc:
         event = _decode_event(text)
         if event is None:
-            raise FrameError(explain(exc, "the frame", {"type": tags_of(TaggedFrame)})) from None
+            raise FrameError(explain(exc, FRAME, {"type": tags_of(TaggedFrame)})) from None
         return event
 
 

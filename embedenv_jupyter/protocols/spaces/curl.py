@@ -55,6 +55,9 @@ def parse_url(url: str) -> tuple[int, str]:
 
 
 def _port_of(authority: str, url: str) -> int:
+    if "@" in authority:
+        # Not shown: what stands before the @ is likely a password.
+        raise FrameError(f"url holds a user's name; send an Authorization header instead; {_ALLOWED}")
     place = _AUTHORITY.fullmatch(authority)
     if place is None or place["host"].lower() not in HOSTS:
         raise FrameError(f"url {shown(url)} names the host {shown(authority)}; {_ALLOWED}")
@@ -100,7 +103,7 @@ def read_headers(raw: Raw) -> dict[str, str]:
     try:
         return check_headers(_headers_decoder.decode(raw) or {})
     except (msgspec.DecodeError, UnicodeError, RecursionError) as exc:
-        raise FrameError(explain(exc, "headers", {})) from None
+        raise FrameError(explain(exc, "headers")) from None
 
 
 def check_headers(headers: Mapping[str, str]) -> dict[str, str]:

@@ -8,7 +8,9 @@ what would have been allowed.
 from __future__ import annotations
 
 import re
-from typing import get_args
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TypeAlias, get_args
 
 import msgspec
 
@@ -18,6 +20,10 @@ MAX_REASON_CHARS = 400
 MAX_SHOWN_CHARS = 60
 
 _LOCATED = re.compile(r"(?P<what>.*) - at `\$\.?(?P<where>.*)`", re.DOTALL)
+_TYPE = re.compile(r"`([^`]+)`")
+_NAMES = {"str": "string", "int": "integer", "float": "number", "bool": "boolean"}
+"""What JSON calls the types that Python calls otherwise."""
+_IS_MISSING = "is missing"
 _MISSING = re.compile(r"Object missing required field `(?P<field>\w+)`")
 
 
@@ -53,14 +59,20 @@ def tags_of(union: object) -> tuple[str, ...]:
     return tuple(str(member.__struct_config__.tag) for member in get_args(union))
 
 
-def explain(exc: Exception, subject: str, allowed: dict[str, tuple[str, ...]]) -> str:
-    """Say why ``subject`` could not be decoded.
+Allowed: TypeAlias = Mapping[str, tuple[str, ...]]
+"""The types that may stand in each place that holds one, by its path: ``type``, ``command.type``."""
 
-    ``allowed`` has the types that may stand in each place that holds one, by
-    its path (``"type"``, ``"command.type"``).
-    """
+FRAME = "the frame"
+
+
+def explain(exc: Exception, subject: str = FRAME, allowed: Allowed = MappingProxyType({})) -> str:
+    """Say why ``subject`` could not be decoded, and what is ``allowed`` where it names an unknown type."""
     if isinstance(exc, msgspec.ValidationError):
-        return _wrong_shape(str(exc), subject, allowed)
+        where, what = place_of(exc)
+        if where in allowed:
+            what = f"{_clipped(what)}; allowed: {', '.join(allowed[where])}"
+        sentence = placed(where, what)
+        return sentence if where and subject == FRAME else f"{subject}: {sentence}"
     if isinstance(exc, UnicodeError):
         return f"{subject} is not UTF-8"
     if isinstance(exc, RecursionError):
@@ -69,31 +81,34 @@ def explain(exc: Exception, subject: str, allowed: dict[str, tuple[str, ...]]) -
     if "surrogate" in detail:
         detail = detail.replace("utf-16 surrogate pair", "surrogate pair (half of one is no character)")
     elif detail == "Input data was truncated":
-        detail = "it ends too early"
+        detail = "it ends too early, or with half of a surrogate pair"
     return f"{subject} is not JSON: {detail}"
 
 
-def _wrong_shape(message: str, subject: str, allowed: dict[str, tuple[str, ...]]) -> str:
-    what, where = message, ""
-    if located := _LOCATED.fullmatch(message):
+def place_of(exc: msgspec.ValidationError) -> tuple[str, str]:
+    """Return where msgspec found the wrong shape (``""`` for the whole) and what is wrong there."""
+    what, where = str(exc), ""
+    if located := _LOCATED.fullmatch(what):
         what, where = located["what"], located["where"]
     if missing := _MISSING.fullmatch(what):
-        where = f"{where}.{missing['field']}".lstrip(".")
-        what = "is missing"
-    if where in allowed:
-        return _wrong_type(what, where, allowed[where])
-    if what == "is missing":
-        return f"{where!r} is missing"
-    what = what[:1].lower() + what[1:]
-    return f"{where!r}: {what}" if where else f"{subject}: {what}"
+        return f"{where}.{missing['field']}".lstrip("."), _IS_MISSING
+    if what.startswith("Invalid value "):
+        return where, "there is no " + what.removeprefix("Invalid value ")
+    what = _TYPE.sub(_as_json_says, what)
+    return where, what[:1].lower() + what[1:]
 
 
-def _wrong_type(what: str, where: str, types: tuple[str, ...]) -> str:
-    value = what.removeprefix("Invalid value ")
-    if value != what:
-        value = value if len(value) <= MAX_SHOWN_CHARS else f"{value[:MAX_SHOWN_CHARS]}…'"
-        what = f"there is no {value}"
-    elif what != "is missing":
-        what = what[:1].lower() + what[1:]
-    joint = " " if what == "is missing" else ": "
-    return f"{where!r}{joint}{what}; allowed: {', '.join(types)}"
+def placed(where: str, what: str) -> str:
+    """Join what :func:`place_of` returned."""
+    if not where:
+        return what
+    return f"{where!r} {what}" if what.startswith(_IS_MISSING) else f"{where!r}: {what}"
+
+
+def _as_json_says(quoted: re.Match[str]) -> str:
+    return " or ".join(_NAMES.get(name, name) for name in quoted[1].split(" | "))
+
+
+def _clipped(what: str) -> str:
+    """Cut a quoted value that the peer made long."""
+    return what if len(what) <= MAX_SHOWN_CHARS else f"{what[:MAX_SHOWN_CHARS]}…'"

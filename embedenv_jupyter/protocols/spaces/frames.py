@@ -194,10 +194,13 @@ ClientFrame: TypeAlias = Init | Join | Cmd
 
 
 class Welcome(Struct, frozen=True, tag="init"):
-    """Server to client: the room is open, and others may enter it with the key ``join``."""
+    """Server to client: the room is open, and others may enter it with the key ``join``.
+
+    ``remaining_credits`` is null for an account without a limit.
+    """
 
     join: str
-    remaining_credits: int
+    remaining_credits: int | None
     room: Text = UNSET
     role: Text = UNSET
     member: Text = UNSET

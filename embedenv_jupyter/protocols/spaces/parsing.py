@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import math
 import re
 
@@ -164,8 +163,8 @@ def _content(text: str, encoding: requests.Encoding) -> bytes:
         return text.encode()
     try:
         return base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError) as exc:
-        raise FrameError(f"'content' is not base64: {exc}") from None
+    except ValueError:
+        raise FrameError("'content' is not base64: letters, digits, '+', '/', and '=' to fill up") from None
 
 
 def _command(text: str) -> str:

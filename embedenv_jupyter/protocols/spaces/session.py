@@ -32,7 +32,14 @@ from msgspec import UNSET, UnsetType
 from embedenv_jupyter.errors import CloseCode, LocalProtocolError
 from embedenv_jupyter.protocols.spaces import frames, parsing, requests
 from embedenv_jupyter.protocols.spaces.answered import AnsweredIds
-from embedenv_jupyter.protocols.spaces.codec import decode_client_frame, encode, id_of
+from embedenv_jupyter.protocols.spaces.codec import (
+    ALLOWED,
+    ALLOWED_FIRST,
+    ALLOWED_PUBLISHED,
+    decode_client_frame,
+    encode,
+    id_of,
+)
 from embedenv_jupyter.protocols.spaces.faults import FrameError
 from embedenv_jupyter.protocols.spaces.frames import (
     MAX_CHUNK_CHARS,
@@ -137,7 +144,7 @@ class SpacesSession:
         if self.state is State.GREETED:
             raise self._too_early(text)
         try:
-            hello = decode_client_frame(text, is_first=True)
+            hello = decode_client_frame(text, ALLOWED_FIRST)
             if isinstance(hello, frames.Cmd):
                 raise FrameError("a command came first; the first frame must be init or join")
             request = parsing.hello_of(hello)
@@ -160,7 +167,7 @@ class SpacesSession:
 
     def _receive_command(self, text: str) -> list[requests.Request]:
         try:
-            frame = decode_client_frame(text)
+            frame = decode_client_frame(text, ALLOWED if self.asks else ALLOWED_PUBLISHED)
             if not isinstance(frame, frames.Cmd):
                 raise _second_hello()
             request = parsing.command_of(frame, asks=self.asks)
@@ -193,7 +200,7 @@ class SpacesSession:
     def initialised(
         self,
         join_key: str,
-        remaining_credits: int,
+        remaining_credits: int | None,
         *,
         room: str,
         role: str,
@@ -201,7 +208,10 @@ class SpacesSession:
         n: int,
         answered: AnsweredIds | None = None,
     ) -> None:
-        """The room is open; ``answered`` is what this member's commands were answered so far."""
+        """The room is open. ``remaining_credits`` is ``None`` for an account without a limit.
+
+        ``answered`` is what this member's commands were answered so far.
+        """
         self._open(requests.Init, answered)
         added = self._added(room, role, member, n)
         self._send(frames.Welcome(join_key, remaining_credits, *added))

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import msgspec
 from msgspec import Raw, Struct
 
-from embedenv_jupyter.protocols.spaces.faults import FrameError, explain, shown
+from embedenv_jupyter.protocols.spaces.faults import FrameError, explain, place_of, placed, shown
 from embedenv_jupyter.protocols.spaces.paths import MAX_PATH_BYTES, fault_of_name
 
 MAX_TREE_DEPTH = 64
@@ -51,9 +51,9 @@ def parse_file_structure(text: str) -> Files:
     try:
         root = _decoder.decode(text)
     except msgspec.ValidationError as exc:
-        raise FrameError(_misshapen(text, explain(exc, "file_structure", {}))) from None
+        raise _misshapen(text, exc) from None
     except (msgspec.DecodeError, UnicodeError) as exc:
-        raise FrameError(_broken(text, explain(exc, "file_structure", {}))) from None
+        raise FrameError(_broken(text, explain(exc, "file_structure"))) from None
     except RecursionError:
         raise FrameError(
             f"file_structure is nested too deeply; at most {MAX_TREE_DEPTH} levels are allowed"
@@ -132,15 +132,14 @@ class _Link(Struct):
     children: Raw = Raw(b"[]")
 
 
-def _misshapen(text: str, reason: str) -> str:
-    """Put the path of the wrong node in front of msgspec's reason, which counts children."""
-    indexes = re.match(r"'((?:children\[\d+\]\.?)*)", reason)
-    if indexes is None or len(text) > MAX_EXPLAINED_CHARS:
-        return reason if reason.startswith("file_structure") else f"file_structure: {reason}"
-    names = _names_along(text, [int(index) for index in re.findall(r"\d+", indexes[1])])
-    field = reason[1 + len(indexes[1]) :]
-    detail = f"'{field}" if not field.startswith("'") else f"a node{field[1:]}"
-    return str(_refused("/".join(names), detail))
+def _misshapen(text: str, exc: msgspec.ValidationError) -> FrameError:
+    """Name the wrong node by its path, where msgspec counts children."""
+    where, what = place_of(exc)
+    if not where or len(text) > MAX_EXPLAINED_CHARS:
+        return FrameError(explain(exc, "file_structure"))
+    names = _names_along(text, [int(index) for index in re.findall(r"\[(\d+)\]", where)])
+    field = where.rpartition(".")[2]
+    return _refused("/".join(names), placed("" if field.endswith("]") else field, what))
 
 
 def _names_along(text: str, indexes: list[int]) -> list[str]:
