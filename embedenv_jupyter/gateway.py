@@ -20,7 +20,6 @@ from embedenv_jupyter.errors import SandboxUnavailableError
 from embedenv_jupyter.metrics import Metrics
 from embedenv_jupyter.rooms.manager import RoomManager, RoomSettings, Starter
 from embedenv_jupyter.sandbox.choose import choose
-from embedenv_jupyter.sandbox.pool import Pool
 from embedenv_jupyter.sandbox.tiers import Tier
 
 log = logging.getLogger(__name__)
@@ -80,6 +79,8 @@ class Gateway:
         self._tier = tier
         starter: Starter = tier
         if settings.pool_size > 0:
+            from embedenv_jupyter.sandbox.pool import Pool
+
             pool = Pool(tier, settings.pool_size)
             self._stack.push_async_callback(pool.aclose)
             starter = pool

@@ -6,7 +6,6 @@ milliseconds and shadow Tornado's, which are in seconds.
 
 from __future__ import annotations
 
-import struct
 from typing import Any
 
 from jupyter_server.auth.decorator import allow_unauthenticated
@@ -15,6 +14,7 @@ from tornado.iostream import StreamClosedError
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
 from embedenv_jupyter.errors import CloseCode
+from embedenv_jupyter.protocols.websocket import text_frame
 
 PING_INTERVAL_S = 30.0
 PING_TIMEOUT_S = 20.0
@@ -73,26 +73,24 @@ class InBandHandler(WebSocketHandler, JupyterHandler):  # type: ignore[misc]
         Raises:
             WebSocketClosedError: the peer is gone.
         """
+        await self.send_framed(b"".join(map(text_frame, frames)))
+
+    async def send_framed(self, data: bytes) -> None:
+        """Write what is framed already, as :meth:`send_frames` does.
+
+        Raises:
+            WebSocketClosedError: the peer is gone.
+        """
         connection = self.ws_connection
         if connection is None or connection.is_closing():
             raise WebSocketClosedError
         try:
             # One write for all: write_message would be a system call for each frame.
-            await connection.stream.write(b"".join(map(text_frame, frames)))
+            await connection.stream.write(data)
         except StreamClosedError as exc:
             raise WebSocketClosedError from exc
 
     def close_with(self, code: CloseCode, reason: str) -> None:
         """Close with a code and a reason, cut to what a close frame holds (123 bytes)."""
         self.close(int(code), reason.encode()[:123].decode(errors="ignore"))
-
-
-def text_frame(payload: bytes) -> bytes:
-    """Frame an unmasked, final text message (RFC 6455 section 5.2)."""
-    size = len(payload)
-    if size < 126:
-        return struct.pack("!BB", 0x81, size) + payload
-    if size < 1 << 16:
-        return struct.pack("!BBH", 0x81, 126, size) + payload
-    return struct.pack("!BBQ", 0x81, 127, size) + payload
 

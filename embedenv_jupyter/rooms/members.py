@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from embedenv_jupyter.errors import RoleError, UnknownKeyError
+from embedenv_jupyter.protocols.spaces import AnsweredIds
 
 
 class Role(enum.IntEnum):
@@ -34,6 +35,8 @@ class Member:
     role: Role
     token: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
     connections: int = 0
+    answered: AnsweredIds = field(default_factory=AnsweredIds, repr=False)
+    """What this member's commands were answered, for one that is sent again after a cut."""
 
     def require(self, role: Role, action: str) -> None:
         """Refuse what the role does not allow.

@@ -225,6 +225,7 @@ class Room:
                 at=self._clock(),
             )
         )
+        self.log.finish()
         self.ended.set()
 
     async def _stop_runs(self, reason: str) -> None:

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import logging
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import Iterator
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Protocol
@@ -24,10 +25,10 @@ from embedenv_jupyter.errors import (
     BusyError,
     CloseCode,
     EmbedEnvError,
-    InsufficientCreditsError,
+    RemoteProtocolError,
 )
 from embedenv_jupyter.protocols import spaces
-from embedenv_jupyter.rooms.curl import Response, TextPieces
+from embedenv_jupyter.rooms.curl import TextPieces
 from embedenv_jupyter.rooms.log import Watcher
 from embedenv_jupyter.rooms.manager import RoomManager
 from embedenv_jupyter.rooms.members import Member, Role
@@ -37,11 +38,11 @@ from embedenv_jupyter.rooms.spaces_frames import Renderer
 
 log = logging.getLogger(__name__)
 
+HOST_USER = "host"
 SEND_TIMEOUT_S = 60.0
 """A peer that takes nothing for this long is cut off; it may come back and resume."""
 QUEUED_TRANSFERS = 16
 CHUNK_CHARS = 16 << 10
-READ_RECORDS = 64
 
 
 class Socket(Protocol):
@@ -49,6 +50,9 @@ class Socket(Protocol):
 
     async def send_frames(self, frames: list[bytes]) -> None:
         """Write frames in order; returns when the socket has taken them."""
+
+    async def send_framed(self, data: bytes) -> None:
+        """Write what is framed for the wire already, in the same way."""
 
     def close_with(self, code: CloseCode, reason: str) -> None:
         """Begin to close."""
@@ -72,13 +76,13 @@ class SpacesConversation:
         self._socket = socket
         self._space = space
         self._line_end_frames = line_end_frames
-        self._session = spaces.SpacesSession()
+        self._session = spaces.SpacesSession(self._wake)
         self._room: Room | None = None
         self._member: Member | None = None
         self._watcher: Watcher | None = None
         self._renderer = Renderer(asking=False, line_end_frames=line_end_frames)
         self._carrier: asyncio.Task[None] | None = None
-        self._transfers: asyncio.Queue[spaces.Curl | spaces.Read] = asyncio.Queue(QUEUED_TRANSFERS)
+        self._transfers: asyncio.Queue[spaces.Curl | spaces.Read | None] = asyncio.Queue(QUEUED_TRANSFERS)
         self._transferring: asyncio.Task[None] | None = None
 
     @property
@@ -90,10 +94,15 @@ class SpacesConversation:
         """Do what one frame asks.
 
         Raises:
-            RemoteProtocolError: the peer broke the protocol beyond repair.
             WebSocketClosedError: the peer is gone.
+            TimeoutError: the peer takes nothing.
         """
-        for request in self._session.receive_frame(frame):
+        try:
+            requests = self._session.receive_frame(frame)
+        except RemoteProtocolError:
+            await self._flush()  # the error frame, then the close
+            return
+        for request in requests:
             try:
                 await self._perform(request)
             except EmbedEnvError as exc:
@@ -112,8 +121,8 @@ class SpacesConversation:
         if isinstance(request, spaces.Init | spaces.Join):
             self._session.refused(str(exc))
             return
-        self._session.failed(str(exc), request.id)
-        if isinstance(exc, InsufficientCreditsError):
+        self._session.failed(exc, request.id)
+        if isinstance(request, spaces.Shell) and self._entered[0].foreground is None:
             self._session.shell_refused()
 
     async def _flush(self) -> None:
@@ -124,6 +133,11 @@ class SpacesConversation:
         code = self._session.close_code
         if code is not None:
             self._socket.close_with(code, self._session.close_reason)
+
+    @property
+    def _entered(self) -> tuple[Room, Member]:
+        assert self._room is not None and self._member is not None, "the session is open"
+        return self._room, self._member
 
     # Requests.
 
@@ -139,33 +153,37 @@ class SpacesConversation:
     async def _init(self, request: spaces.Init) -> None:
         account = await self._managers.accounts.authenticate(request.public_key, request.secret_key)
         opened = await self._managers.rooms.open(account, space=self._space)
-        member = opened.room.admit("host", "#6366f1", Role.OWN)
-        resume = self._enter(opened.room, member, request.resume)
+        newest = self._watch(opened.room, None if request.resume is None else 0)
+        member = opened.room.admit(HOST_USER, spaces.DEFAULT_COLOUR, Role.OWN)
+        self._room, self._member = opened.room, member
         self._session.initialised(
-            join_key=opened.join_key, remaining_credits=opened.remaining_credits, room=opened.room.id,
-            role=member.role.word, member=member.token, n=resume,
+            opened.join_key, opened.remaining_credits or 0, room=opened.room.id, role=member.role.word,
+            member=member.token, n=newest, answered=member.answered,
         )  # fmt: skip
 
     def _join(self, request: spaces.Join) -> None:
         room, key = self._managers.rooms.redeem(request.key)
+        newest = self._watch(room, request.resume)
         member = room.admit(request.user, request.colour, key.role, request.member)
-        resume = self._enter(room, member, request.resume)
+        self._room, self._member = room, member
         self._session.joined(
-            join_key=request.key, user=member.user, colour=member.colour, room=room.id,
-            role=member.role.word, member=member.token, n=resume,
+            request.key, member.user, member.colour, room=room.id, role=member.role.word,
+            member=member.token, n=newest, answered=member.answered,
         )  # fmt: skip
 
-    def _enter(self, room: Room, member: Member, resume: int | None) -> int:
-        """Begin to carry the log to the peer; return the newest number."""
-        self._room, self._member = room, member
+    def _watch(self, room: Room, resume: int | None) -> int:
+        """Take the peer's place in the log; return the newest number.
+
+        Raises:
+            UnknownNumberError: ``resume`` is not a number of this room.
+        """
         newest = room.log.last
-        self._watcher = room.log.watch(newest if resume is None else min(resume, newest))
+        self._watcher = room.log.watch(newest if resume is None else resume)
         self._renderer = Renderer(asking=resume is not None, line_end_frames=self._line_end_frames)
         return newest
 
     async def _command(self, request: spaces.Request) -> None:
-        room, member = self._room, self._member
-        assert room is not None and member is not None
+        room, member = self._entered
         room.touch()
         match request:
             case spaces.DeployProject(files=files):
@@ -181,7 +199,9 @@ class SpacesConversation:
             case spaces.Delete(path=path):
                 await room.files.delete(member, path)
             case spaces.Shell(command=command):
-                await room.shell(member, command)
+                run = await room.shell(member, command)
+                self._session.done(request.id, run.id)
+                return
             case spaces.Interrupt():
                 if not await room.interrupt(member):
                     self._session.shell_refused()
@@ -212,9 +232,9 @@ class SpacesConversation:
             RoleError: the member may not do this.
             BusyError: nothing runs.
         """
-        assert self._room is not None and self._member is not None
-        self._member.require(role, action)
-        run = self._room.foreground
+        room, member = self._entered
+        member.require(role, action)
+        run = room.foreground
         if run is None:
             raise BusyError("Nothing runs in this room now; start something with a shell command.")
         return run
@@ -234,60 +254,68 @@ class SpacesConversation:
         while True:
             request = await self._transfers.get()
             try:
-                await self._answer_transfer(request)
-            except EmbedEnvError as exc:
-                self._session.failed(str(exc), request.id)
-                self._session.end(request.id)
-            except ConnectionRefusedError as exc:
-                self._session.failed(exc.strerror or str(exc), request.id)
-                self._session.end(request.id)
+                if request is not None:
+                    await self._answer_transfer(request)
+                await self._flush()
             except (WebSocketClosedError, TimeoutError):
                 return
-            await self._flush()
+
+    def _wake(self) -> None:
+        """Send what came up in the session by itself; a transfer that runs sends it too."""
+        with contextlib.suppress(asyncio.QueueFull):
+            self._transfers.put_nowait(None)
 
     async def _answer_transfer(self, request: spaces.Curl | spaces.Read) -> None:
-        room, member = self._room, self._member
-        assert room is not None and member is not None
-        if isinstance(request, spaces.Read):
-            content = await room.files.read(member, request.path)
-            await self._send_pieces(_pieces(content, request.encoding), request.id)
-            return
+        try:
+            if isinstance(request, spaces.Read):
+                await self._read(request)
+            else:
+                await self._curl(request)
+        except EmbedEnvError as exc:
+            self._session.curl_failed(exc, request.id)
+        except ConnectionRefusedError as exc:
+            self._session.curl_failed(exc.strerror or exc, request.id)
+
+    async def _read(self, request: spaces.Read) -> None:
+        room, member = self._entered
+        content = await room.files.read(member, request.path)
+        for piece in _pieces(content, request.encoding):
+            self._session.chunk(piece, request.id, encoding=request.encoding)
+            await self._flush()
+        self._session.end(request.id)
+
+    async def _curl(self, request: spaces.Curl) -> None:
+        room, member = self._entered
         pieces = room.curl(
             member, method=request.method, port=request.port, target=request.target,
             headers=dict(request.headers), body=request.body,
         )  # fmt: skip
+        text = TextPieces()
         async with aclosing(pieces):
-            await self._send_pieces(_texts(pieces), request.id)
-
-    async def _send_pieces(self, pieces: AsyncIterator[str], request_id: str | None) -> None:
-        async for piece in pieces:
-            self._session.chunk(piece, request_id)
-            await self._flush()
-        self._session.end(request_id)
+            async for piece in pieces:
+                if isinstance(piece, bytes):
+                    self._session.chunk(text.feed(piece), request.id)
+                    await self._flush()
+        self._session.chunk(text.finish(), request.id)
+        self._session.end(request.id)
 
     # The log.
 
     async def _carry(self, watcher: Watcher) -> None:
         """Send what the log has after the peer's position, at the peer's pace, until the room's end."""
-        room = self._room
-        assert room is not None
+        room, _ = self._entered
         try:
-            while True:
-                records = await watcher.read(READ_RECORDS)
-                frames = self._renderer.render(records)
-                if frames:
-                    async with asyncio.timeout(SEND_TIMEOUT_S):
-                        await self._socket.send_frames(frames)
-                if room.ended.is_set() and watcher.position >= room.log.last:
-                    self._socket.close_with(CloseCode.ROOM_ENDED, f"the room has ended: {room.end_reason}")
-                    return
+            async with watcher:
+                async for records in watcher:
+                    if data := self._renderer.render(records):
+                        async with asyncio.timeout(SEND_TIMEOUT_S):
+                            await self._socket.send_framed(data)
+            self._socket.close_with(CloseCode.ROOM_ENDED, f"the room has ended: {room.end_reason}")
         except TimeoutError:
             reason = f"took no data for {SEND_TIMEOUT_S:g} s; come back and resume"
             self._socket.close_with(CloseCode.TOO_SLOW, reason)
         except WebSocketClosedError:
             return
-        finally:
-            watcher.close()
 
     async def aclose(self) -> None:
         """Leave the room and end the tasks; idempotent."""
@@ -295,24 +323,13 @@ class SpacesConversation:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        if self._watcher is not None:
-            self._watcher.close()
+        self._session.closed()
         if self._room is not None and self._member is not None:
             room, self._room = self._room, None
             room.leave(self._member)
 
 
-async def _texts(pieces: AsyncIterator[Response | bytes]) -> AsyncIterator[str]:
-    """Decode a response's body; the head is not part of the published frames."""
-    decoder = TextPieces()
-    async for piece in pieces:
-        if isinstance(piece, bytes) and (text := decoder.feed(piece)):
-            yield text
-    if rest := decoder.finish():
-        yield rest
-
-
-async def _pieces(content: bytes, encoding: str) -> AsyncIterator[str]:
+def _pieces(content: bytes, encoding: str) -> Iterator[str]:
     """Cut a file's content into frames; base64 pieces stand alone (their size is a multiple of 3)."""
     if encoding == "base64":
         step = CHUNK_CHARS // 4 * 3

@@ -58,15 +58,15 @@ def jp_server_config(jp_server_config: Config, embedenv_config: dict[str, Any], 
 
 
 @pytest.fixture
-async def served(jp_serverapp: Any, jp_base_url: str) -> AsyncIterator[Served]:
+async def served(
+    jp_serverapp: Any, http_server: Any, http_server_port: tuple[Any, int], jp_base_url: str
+) -> AsyncIterator[Served]:
     """Start the extension in pytest-jupyter's server (which does not run start hooks itself)."""
     await jp_serverapp.extension_manager.start_all_extensions()
     (app,) = jp_serverapp.extension_manager.extension_apps["embedenv_jupyter"]
     keys = await app.gateway.accounts.create_key("tests", credits=1000)
-    host = f"{jp_serverapp.ip or '127.0.0.1'}:{jp_serverapp.http_server_port}" if hasattr(
-        jp_serverapp, "http_server_port"
-    ) else f"127.0.0.1:{jp_serverapp.port}"
-    yield Served(app, host.replace("localhost", "127.0.0.1"), jp_base_url, keys.public_key, keys.secret_key)
+    host = f"127.0.0.1:{http_server_port[1]}"
+    yield Served(app, host, jp_base_url, keys.public_key, keys.secret_key)
     await app.gateway.aclose()
 
 
@@ -128,7 +128,7 @@ async def dial(served: Served) -> AsyncIterator[Dial]:
     async with AsyncExitStack() as stack:
 
         async def dial(url: str | None = None, **options: Any) -> Peer:
-            options.setdefault("max_size", None)
+            options = {"max_size": None, "max_queue": None, **options}
             connection = websockets.connect(url or served.spaces_url, **options)
             return Peer(await stack.enter_async_context(connection))
 

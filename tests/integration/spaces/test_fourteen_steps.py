@@ -148,9 +148,9 @@ async def test_two_members_type_at_once(host: Any, dial: Dial) -> None:
     guest = await dial()
     await guest.send(type="join", join=host.join_key, user="b", color="#fff")
     await guest.receive()
-    await host.shell("read first; while read line; do echo \"got $line\"; done")
+    await host.shell('echo ready; while read line; do echo "got $line"; done')
+    assert (await host.receive())["data"] == "ready"
     lines = 200
-    await host.shell("go")
 
     async def type_lines(peer: Peer, name: str) -> None:
         for number in range(lines):

@@ -61,7 +61,7 @@ async def test_browser_sample(served: Served, host: Any) -> None:
     async with async_playwright() as playwright, asyncio.timeout(60):
         browser = await playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_OPTIONS)
         page = await browser.new_page()
-        await page.goto(f"{served.http_url}embedenv/health")
+        await page.goto(f"{served.http_url}login")
         async with page.expect_console_message(lambda m: "received from Bridge" in m.text) as joined:
             await page.evaluate(script + "\nnull")
         assert (await (await joined.value).args[1].json_value())["user"] == "developer_collaborator"
