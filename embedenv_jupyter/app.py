@@ -22,6 +22,7 @@ class EmbedenvApp(ExtensionApp):  # type: ignore[misc]
     name = "embedenv"
     extension_url = "/embedenv"
     load_other_extensions = True
+    default_url = "/embedenv/health"
 
     data_dir = Unicode(
         help="Where accounts, logs and sandboxes are kept. Empty: EMBEDENV_DATA_DIR, else Jupyter's own."

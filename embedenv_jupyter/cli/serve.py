@@ -15,10 +15,11 @@ def command(port: int, host: str, options: tuple[str, ...]) -> None:
     """Serve rooms without JupyterLab.
 
     OPTIONS are passed on to the Jupyter server, for example
-    --EmbedenvApp.memory_mib=1024 or --ServerApp.token=SECRET.
+    --EmbedenvApp.memory_mib=1024 or --IdentityProvider.token=SECRET.
     """
     from embedenv_jupyter.app import EmbedenvApp
 
+    EmbedenvApp.load_other_extensions = False  # no JupyterLab, and nothing else that is installed here
     argv = [f"--ServerApp.port={port}", f"--ServerApp.ip={host}", "--no-browser"]
     if os.geteuid() == 0:
         argv.append("--allow-root")

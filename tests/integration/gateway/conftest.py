@@ -58,7 +58,7 @@ def serve_gateway(tmp_path: Path) -> Iterator[ServeGateway]:
         made = json.loads(keys.stdout)
         process = subprocess.Popen(
             [EMBEDENV, "serve", "--port", "0",
-             "--ServerApp.token=test", *options],
+             "--IdentityProvider.token=test", *options],
             env=environment, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
         started.append(process)
