@@ -22,23 +22,25 @@ INTERRUPT = "Ctrl+C"
 
 
 def wire_path(path: str) -> str:
-    """Turn a path as people write it into the path of a frame, which starts with ``project/``.
+    """Turn a path as people write it into the path of a frame, which starts one level above ``project``.
 
-    ``main.py``, ``./main.py``, ``project/main.py`` and ``/main.py`` all name the
-    same file, and ``""``, ``"."`` and ``"project"`` name the project itself. For
-    a folder that is itself called ``project``, write ``project/project``.
+    A path is relative to the project: ``main.py``, ``./main.py`` and
+    ``project/main.py`` name the same file, and ``""``, ``"."`` and ``"project"``
+    the project itself (for a folder in it that is called ``project`` too, write
+    ``project/project``). With ``/`` in front it begins where shell lines begin,
+    one level above: ``/notes.txt``, ``/project/main.py``.
 
     Raises:
-        WorkspaceError: it leads out of the project or holds a NUL.
+        WorkspaceError: it leads out of the room's workspace or holds a NUL.
     """
     if "\0" in path:
         raise WorkspaceError(path, "a path must not hold a NUL character")
     segments = [segment for segment in path.split("/") if segment not in ("", ".")]
     if ".." in segments:
-        raise WorkspaceError(path, "a path must not hold '..'; it starts at the project's own folder")
-    if segments[:1] != [ROOT]:
+        raise WorkspaceError(path, "a path must not hold '..'; with '/' in front it begins above the project")
+    if not path.startswith("/") and segments[:1] != [ROOT]:
         segments.insert(0, ROOT)
-    return "/".join(segments)
+    return "/".join(segments) or "."
 
 
 def base_name(name: str) -> str:

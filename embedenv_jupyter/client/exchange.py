@@ -19,18 +19,13 @@ from embedenv_jupyter.client.frames import (
     Done,
     End,
     Error,
-    Exit,
-    Happening,
     RunNumber,
     ServerFrame,
-    TerminalData,
-    TerminalEnd,
-    TerminalNewline,
 )
 from embedenv_jupyter.client.mailbox import Mailbox
 from embedenv_jupyter.client.refusal import RefusedError
 from embedenv_jupyter.client.run import Run
-from embedenv_jupyter.errors import RemoteProtocolError
+from embedenv_jupyter.errors import BusyError, RemoteProtocolError
 
 T = TypeVar("T")
 
@@ -101,9 +96,9 @@ class Answer(_Single[ServerFrame]):
 class Start(_Single[Run]):
     """The answer to a shell command: the run that it became. ``claim`` gives the run for its number.
 
-    A frame that carries both our id and a run says it outright. Otherwise "done"
-    says only that the line was taken, and the event of a run with our line that
-    started meanwhile says the rest; the two come in either order.
+    "done" says that the line was taken, and by which run; but while a program
+    runs, that is the one that got the line as input. So the event that the run
+    started must have come too, and with our line; the two come in either order.
     """
 
     def __init__(self, command: str, claim: Callable[[RunNumber, str], Run]) -> None:
@@ -111,37 +106,42 @@ class Start(_Single[Run]):
         self.is_taken = False
         self._command = command
         self._claim = claim
-        self._candidate: RunNumber | None = None
+        self._number: RunNumber | None = None
+        self._started: dict[RunNumber, str] = {}
 
     def receive(self, frame: ServerFrame) -> bool:
         match frame:
             case Error(message=message, code=code):
                 self.failed(RefusedError(message, code))
                 return True
-            case (
-                Happening(event="run", run=number)
-                | Done(run=number)
-                | TerminalData(run=number)
-                | TerminalNewline(run=number)
-                | TerminalEnd(run=number)
-                | Exit(run=number)
-            ) if number is not None:
-                return self._resolve(self._claim(number, self._command))
-            case Done():
+            case Done(run=number):
                 self.is_taken = True
+                self._number = number
                 return self._match()
         return False
 
     def run_started(self, number: RunNumber, command: str) -> bool:
         """A run began since we asked; returns whether that completes the answer."""
-        if command == self._command and self._candidate is None:
-            self._candidate = number
+        self._started[number] = command
         return self._match()
 
     def _match(self) -> bool:
-        if not self.is_taken or self._candidate is None:
+        if not self.is_taken:
             return False
-        return self._resolve(self._claim(self._candidate, self._command))
+        ours = [number for number, command in self._started.items() if command == self._command]
+        if self._number is None:  # A server that does not name the run: the first with our line is it.
+            return bool(ours) and self._resolve(self._claim(ours[0], self._command))
+        if self._number not in self._started:
+            return False
+        if self._number in ours:
+            return self._resolve(self._claim(self._number, self._command))
+        self.failed(taken_as_input())
+        return True
+
+
+def taken_as_input() -> BusyError:
+    """What a shell line that became input is answered with."""
+    return BusyError("A program was running in this room and got the line as its input.")
 
 
 class Stream:

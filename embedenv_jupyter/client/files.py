@@ -17,7 +17,7 @@ class Files:
     """Every method returns when the server has done it, and raises what it said when it has not.
 
     Paths are as in :func:`~embedenv_jupyter.client.commands.wire_path`: relative
-    to the project, with or without ``project/`` in front. A server that speaks
+    to the project, or, with ``/`` in front, to where shell lines begin. A server that speaks
     only the published frames confirms deployments alone; there the other changes
     return when they are sent, and ``read`` and ``list`` raise ``PlainServerError``.
 

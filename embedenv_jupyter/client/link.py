@@ -64,12 +64,12 @@ class Transport:
     """How sockets are opened; ``headers`` are for what stands before the server (a hub, a proxy)."""
 
     endpoint: Endpoint
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    tls: ssl.SSLContext | None = None
+    headers: Mapping[str, str] = field(repr=False)
+    tls: ssl.SSLContext | None
+    heartbeat: Heartbeat
+    greeting_s: float
     open_s: float = 10.0
-    greeting_s: float = 15.0
     close_s: float = 2.0
-    heartbeat: Heartbeat = Heartbeat()
 
 
 class Listener(Protocol):

@@ -11,7 +11,7 @@ from embedenv_jupyter.client import commands
 from embedenv_jupyter.client.commands import Fields
 from embedenv_jupyter.client.dialect import Publish
 from embedenv_jupyter.client.events import Gap, Notice, RoomEvent
-from embedenv_jupyter.client.exchange import Answer, Exchange, Start, Stream, answered_within
+from embedenv_jupyter.client.exchange import Answer, Exchange, Start, Stream, answered_within, taken_as_input
 from embedenv_jupyter.client.flow import Gate
 from embedenv_jupyter.client.frames import Error, Happening, Init, Join, LogGap, Message, ServerFrame
 from embedenv_jupyter.client.mailbox import Mailbox
@@ -85,7 +85,7 @@ class Numbered:
                     return await self._wait(start.future)
             except TimeoutError:
                 if start.is_taken:
-                    raise BusyError("A program was running in this room and got the line as input.") from None
+                    raise taken_as_input() from None
                 raise
             finally:
                 self._start = None
@@ -99,6 +99,9 @@ class Numbered:
 
     async def send_signal(self, run: Run, name: str) -> None:
         await self._to_run(run, commands.signal(name))
+
+    async def interrupt(self, run: Run) -> None:
+        await self._to_run(run, commands.shell(commands.INTERRUPT))
 
     def watch(self) -> Mailbox[Run]:
         return self._runs.watch()
@@ -143,7 +146,8 @@ class Numbered:
                 self._publish(RoomEvent(name, n, run, details))
         self._runs.receive(frame)
         if self._start is not None and isinstance(frame, Happening) and frame.event == "run":
-            self._start.run_started(frame.run or "", str(frame.details.get("command", "")))
+            if frame.run is not None:
+                self._start.run_started(frame.run, str(frame.details.get("command", "")))
         if frame.id is not None:
             exchange = self._exchanges.get(frame.id)
             if exchange is not None and exchange.receive(frame):

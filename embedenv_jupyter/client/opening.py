@@ -25,6 +25,7 @@ DEFAULT_USER = "python"
 DEFAULT_COLOR = "#6366f1"
 P = ParamSpec("P")
 
+GREETING_S = 15.0
 ANSWER_S = 180.0
 """Longer than a reconnection may take, so that an outage alone makes no answer late."""
 
@@ -70,7 +71,13 @@ async def open_room(
     since = 0 if history or makes_room else None
     session = Session(chosen, Identity(user, color), secrets.token_hex(8), since)
     room = Room(
-        Transport(target, headers or {}, tls, heartbeat=heartbeat or Heartbeat()),
+        Transport(
+            target,
+            headers or {},
+            tls,
+            greeting_s=min(GREETING_S, answer_s),
+            heartbeat=heartbeat or Heartbeat(),
+        ),
         session,
         retry=retry or Retry(),
         buffering=buffering or Buffering(),

@@ -140,9 +140,12 @@ class Plain:
         raise PlainServerError("close the input of a program")
 
     async def send_signal(self, run: Run, name: str) -> None:
-        self._require_running(run)
         if name.upper().removeprefix("SIG") != "INT":
             raise PlainServerError(f"send the signal {name}")
+        await self.interrupt(run)
+
+    async def interrupt(self, run: Run) -> None:
+        self._require_running(run)
         await self.tell(commands.shell(commands.INTERRUPT))
 
     def watch(self) -> Mailbox[Run]:

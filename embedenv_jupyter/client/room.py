@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from typing import Self
 
@@ -18,7 +19,7 @@ from embedenv_jupyter.client.numbered import Numbered
 from embedenv_jupyter.client.plain import Plain
 from embedenv_jupyter.client.run import Run
 from embedenv_jupyter.client.session import Session
-from embedenv_jupyter.errors import LocalProtocolError
+from embedenv_jupyter.errors import LocalProtocolError, RoomClosedError
 
 
 class Watch(AsyncIterator[Run]):
@@ -157,7 +158,9 @@ class Room:
 
     async def stop(self) -> None:
         """End the room for everybody; only its owner may."""
-        await self._hub.dialect.ask(commands.stop(), "end the room")
+        # The answer and the end of the room race each other; either says that it worked.
+        with contextlib.suppress(RoomClosedError):
+            await self._hub.dialect.ask(commands.stop(), "end the room")
 
     # Its life
 

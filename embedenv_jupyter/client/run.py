@@ -66,6 +66,8 @@ class Control(Protocol):
 
     async def send_signal(self, run: Run, name: str) -> None: ...
 
+    async def interrupt(self, run: Run) -> None: ...
+
 
 class Run:
     """A running (or ended) shell line.
@@ -203,8 +205,8 @@ class Run:
         await self._control.send_eof(self)
 
     async def interrupt(self) -> None:
-        """Interrupt the program, as Ctrl+C does."""
-        await self._control.send_signal(self, "INT")
+        """Interrupt the program, as Ctrl+C does; again and again if it does not listen."""
+        await self._control.interrupt(self)
 
     async def signal(self, name: str) -> None:
         """Send a signal by its name (``"TERM"``, ``"KILL"``) to the program's process group."""

@@ -103,6 +103,7 @@ class Runs:
         for run in list(self._all()):
             run.failed(failure)
         self._followed.clear()
+        self.foreground = None
         for box in self._watchers:
             box.end()
 

@@ -22,6 +22,7 @@ from embedenv_jupyter.client.files import Files
 from embedenv_jupyter.client.opening import open_room
 from embedenv_jupyter.client.room import Room
 from embedenv_jupyter.client.run import ExitStatus, Run
+from embedenv_jupyter.errors import LocalProtocolError
 
 A = TypeVar("A")
 T = TypeVar("T")
@@ -56,7 +57,16 @@ class Background:
         return self._thread.is_alive()
 
     def submit(self, coroutine: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        """Start a coroutine on the loop.
+
+        Raises:
+            LocalProtocolError: the loop has ended.
+        """
+        try:
+            return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        except RuntimeError:
+            coroutine.close()
+            raise LocalProtocolError("this room was closed here; nothing can be asked of it") from None
 
     def call(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine to its end; when this thread is interrupted it is cancelled."""

@@ -55,6 +55,10 @@ def _from_files(files: Mapping[str, Any]) -> Deployment:
     size = 0
     for given, content in files.items():
         path = wire_path(given)
+        if not path.startswith(f"{ROOT}/"):
+            raise WorkspaceError(
+                given, "is not the path of a file in the project, which alone can be deployed"
+            )
         if path in seen or path in folders:
             raise WorkspaceError(given, "is in the deployment twice, or as a file and as a folder")
         seen.add(path)

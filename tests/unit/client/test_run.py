@@ -30,6 +30,9 @@ class Recorder:
     async def send_signal(self, run: Run, name: str) -> None:
         self.asked.append(("signal", name))
 
+    async def interrupt(self, run: Run) -> None:
+        self.asked.append(("interrupt", ""))
+
 
 def make(buffering: Buffering = Buffering()) -> Run:  # noqa: B008  frozen
     return Run(Recorder(), Gate(buffering), "python main.py")
@@ -187,7 +190,7 @@ async def test_input_and_signals_go_to_the_room() -> None:
     await run.interrupt()
     await run.signal("KILL")
     assert recorder.asked == [
-        ("input", "line\n"), ("input", "as it is"), ("eof", ""), ("signal", "INT"), ("signal", "KILL"),
+        ("input", "line\n"), ("input", "as it is"), ("eof", ""), ("interrupt", ""), ("signal", "KILL"),
     ]  # fmt: skip
 
 

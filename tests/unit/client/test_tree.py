@@ -81,6 +81,8 @@ def test_what_does_not_fit_into_a_frame_follows_by_itself() -> None:
         {"a/b": "", "a": ""},
         {"a": "", "a/b/c": ""},
         {"": "x"},
+        {"/": "x"},
+        {"/notes.txt": "x"},
         {"a": 5},
         {"a": None},
     ],
