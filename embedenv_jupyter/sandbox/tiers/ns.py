@@ -12,7 +12,7 @@ from collections.abc import Coroutine, Iterator
 from typing import Any
 
 from embedenv_jupyter.errors import SandboxError, SandboxUnavailableError
-from embedenv_jupyter.sandbox import cgroups, channel, confine, uids
+from embedenv_jupyter.sandbox import cgroup_claim, channel, confine, uids
 from embedenv_jupyter.sandbox.confine import Layer
 from embedenv_jupyter.sandbox.namespaces import Entry
 from embedenv_jupyter.sandbox.sandbox import Sandbox
@@ -46,12 +46,12 @@ class NsTier:
 
     def __init__(self, *, use_cgroups: bool = True, kernels: bool = True) -> None:
         self._kernels = kernels
-        self._claim: cgroups.Claim | None = None
+        self._claim: cgroup_claim.Claim | None = None
         self.why_no_cgroups = "" if use_cgroups else "switched off"
         """Why no cgroup limits the rooms; empty if one does."""
         if use_cgroups:
             try:
-                self._claim = cgroups.claim()
+                self._claim = cgroup_claim.claim()
             except OSError as exc:
                 self.why_no_cgroups = exc.strerror or str(exc)
         self.unprotected = (
