@@ -19,7 +19,10 @@ from embedenv_jupyter.accounts.location import DATA_DIR_VARIABLE
 from embedenv_jupyter.errors import SandboxUnavailableError
 from embedenv_jupyter.metrics import Metrics
 from embedenv_jupyter.rooms.manager import RoomManager, RoomSettings, Starter
+from embedenv_jupyter.rooms.room import new_room_id
 from embedenv_jupyter.sandbox.choose import choose
+from embedenv_jupyter.sandbox.pool import Pool
+from embedenv_jupyter.sandbox.spec import SandboxSpec
 from embedenv_jupyter.sandbox.tiers import Tier
 
 log = logging.getLogger(__name__)
@@ -79,9 +82,11 @@ class Gateway:
         self._tier = tier
         starter: Starter = tier
         if settings.pool_size > 0:
-            from embedenv_jupyter.sandbox.pool import Pool
-
-            pool = Pool(tier, settings.pool_size)
+            pool = Pool(
+                tier,
+                settings.pool_size,
+                lambda: SandboxSpec(id=new_room_id(), limits=settings.rooms.limits),
+            )
             self._stack.push_async_callback(pool.aclose)
             starter = pool
         rooms = RoomManager(

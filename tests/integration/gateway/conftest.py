@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 import threading
+import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -92,5 +94,20 @@ def _port_of(process: subprocess.Popen[str]) -> int:
         found.set()
 
     threading.Thread(target=read, name="gateway's log", daemon=True).start()
-    assert found.wait(START_TIMEOUT_S) and port, "".join(seen[-50:])
+    assert found.wait(START_TIMEOUT_S), "".join(seen[-50:])
+    assert port, "".join(seen[-50:])
+    _wait_until_it_listens(port)
     return port
+
+
+def _wait_until_it_listens(port: int) -> None:
+    """Jupyter names its URL a moment before it listens there."""
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=5).close()
+        except ConnectionRefusedError:
+            assert time.monotonic() < deadline
+            threading.Event().wait(0.02)
+        else:
+            return

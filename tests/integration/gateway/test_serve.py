@@ -38,6 +38,10 @@ def traces() -> set[str]:
     return mounts | cgroups
 
 
+def sleepers(family: list[psutil.Process]) -> list[psutil.Process]:
+    return [process for process in family if _exists(process) and process.name() == "sleep"]
+
+
 async def gone(processes: list[psutil.Process]) -> None:
     async with asyncio.timeout(DEADLINE_S):
         while any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in processes if _exists(p)):
@@ -73,8 +77,9 @@ async def test_the_end_of_the_gateway_leaves_nothing(serve_gateway: ServeGateway
     for peer, _ in rooms:
         await peer.shell("sleep 1000 & setsid sleep 1001 & echo started; sleep 1002")
         await peer.until("terminal-newline")
-    family = psutil.Process(gateway.process.pid).children(recursive=True)
-    assert len([p for p in family if p.name() == "sleep"]) == 9, family
+    async with asyncio.timeout(DEADLINE_S):
+        while len(sleepers(family := psutil.Process(gateway.process.pid).children(recursive=True))) < 9:
+            await asyncio.sleep(0.02)
     gateway.process.send_signal(signum)
     await gone(family)
     for _, socket in rooms:
