@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import hashlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Generic, Protocol, TypeVar
@@ -25,7 +26,7 @@ from embedenv_jupyter.client.frames import (
 from embedenv_jupyter.client.mailbox import Mailbox
 from embedenv_jupyter.client.refusal import RefusedError
 from embedenv_jupyter.client.run import Run
-from embedenv_jupyter.errors import BusyError, RemoteProtocolError
+from embedenv_jupyter.errors import BusyError, ConnectionLostError, RemoteProtocolError
 
 T = TypeVar("T")
 
@@ -145,19 +146,26 @@ def taken_as_input() -> BusyError:
 
 
 class Stream:
-    """An answer of chunks and an end. A restarted answer is skipped up to where it had come."""
+    """An answer of chunks and an end.
+
+    A restarted answer is skipped up to where it had come. It may have been made
+    anew, so what is skipped is compared, by its hash, with what was there before.
+    """
 
     def __init__(self, gate: Gate, *, is_base64: bool = False) -> None:
         self.pieces: Mailbox[bytes | str] = Mailbox(gate, size_of)
         self._is_base64 = is_base64
         self._carry = ""
-        self._received = 0
-        self._to_skip = 0
+        self._received = Prefix()
+        self._skipped: Prefix | None = None
 
     def receive(self, frame: ServerFrame) -> bool:
         match frame:
             case Chunk(content=content):
                 return self._chunk(content)
+            case End() if self._skipped is not None:
+                self.failed(_changed())
+                return True
             case End():
                 self.pieces.end()
                 return True
@@ -167,7 +175,7 @@ class Stream:
         return False
 
     def restarted(self) -> None:
-        self._to_skip = self._received
+        self._skipped = Prefix() if self._received.size else None
 
     def failed(self, failure: Exception) -> None:
         self.pieces.end(failure)
@@ -177,15 +185,27 @@ class Stream:
         self.pieces.drop_all()
 
     def _chunk(self, content: str) -> bool:
-        skipped = min(self._to_skip, len(content))
-        self._to_skip -= skipped
-        content = content[skipped:]
-        self._received += len(content)
-        if not content:
-            return False
+        """Take a chunk; returns whether it ended the answer, which only a fault does."""
+        content = self._skip(content)
+        if self._skipped is not None and self._skipped.size == self._received.size:
+            if self._skipped.digest != self._received.digest:
+                self.failed(_changed())
+                return True
+            self._skipped = None
+        self._received.add(content)
+        return bool(content) and not self._pass_on(content)
+
+    def _skip(self, content: str) -> str:
+        if self._skipped is None:
+            return content
+        count = self._received.size - self._skipped.size
+        self._skipped.add(content[:count])
+        return content[count:]
+
+    def _pass_on(self, content: str) -> bool:
         if not self._is_base64:
             self.pieces.put(content)
-            return False
+            return True
         text = self._carry + content
         whole = len(text) - len(text) % 4
         self._carry = text[whole:]
@@ -193,5 +213,25 @@ class Stream:
             self.pieces.put(base64.b64decode(text[:whole], validate=True))
         except (binascii.Error, ValueError) as exc:
             self.failed(RemoteProtocolError(f"a chunk was to be base64 and is not: {exc}"))
-            return True
-        return False
+            return False
+        return True
+
+
+class Prefix:
+    """How many characters came, and which: enough to know them again without keeping them."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._hash = hashlib.blake2b(digest_size=16)
+
+    def add(self, text: str) -> None:
+        self.size += len(text)
+        self._hash.update(text.encode("utf-8", "surrogatepass"))
+
+    @property
+    def digest(self) -> bytes:
+        return self._hash.digest()
+
+
+def _changed() -> ConnectionLostError:
+    return ConnectionLostError("the answer was made anew after a cut, and is another one now; ask again")

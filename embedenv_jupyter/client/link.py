@@ -139,6 +139,10 @@ class Link:
         while True:
             try:
                 self._socket = await self._dial()
+                if self._session.should_join_again:
+                    await self._shut()
+                    self._session.lost()
+                    self._socket = await self._dial()
                 return
             except ConnectionLostError as exc:
                 if self._session.phase is Phase.CLOSED or not await self._pause(backoff):

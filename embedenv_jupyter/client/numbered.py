@@ -145,9 +145,9 @@ class Numbered:
             case Happening(event=name, n=n, run=run, details=details):
                 self._publish(RoomEvent(name, n, run, details))
         self._runs.receive(frame)
-        if self._start is not None and isinstance(frame, Happening) and frame.event == "run":
-            if frame.run is not None:
-                self._start.run_started(frame.run, str(frame.details.get("command", "")))
+        match frame:
+            case Happening(event="run", run=number, details=details) if number is not None and self._start:
+                self._start.run_started(number, str(details.get("command", "")))
         if frame.id is not None:
             exchange = self._exchanges.get(frame.id)
             if exchange is not None and exchange.receive(frame):

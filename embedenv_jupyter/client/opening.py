@@ -67,9 +67,8 @@ async def open_room(
     chosen = keys(public_key, secret_key, join, environment)
     if not (target.is_encrypted or target.is_loopback):
         log.warning("the keys for %s go over the network unencrypted; use https or wss", target)
-    makes_room = chosen.opens_new_room
-    since = 0 if history or makes_room else None
-    session = Session(chosen, Identity(user, color), secrets.token_hex(8), since)
+    identity = Identity(user, color)
+    session = Session(chosen, identity, secrets.token_hex(8), history=history or chosen.opens_new_room)
     room = Room(
         Transport(
             target,

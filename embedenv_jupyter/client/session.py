@@ -53,8 +53,8 @@ from embedenv_jupyter.errors import (
 )
 
 PROJECT_NAME = "unified_workspace"
-FROM_NOW = (1 << 53) - 1
-"""Resuming beyond the newest number means: nothing of the past. The largest integer that JSON peers share."""
+MAX_SKIPPED = 10_000
+"""Who wants no history drops up to so many old events; if there are more, joining again is quicker."""
 MAX_FAULTS = 3
 """So often a command may meet an internal error of the server that ends the connection; then it fails."""
 
@@ -90,11 +90,11 @@ class Pending:
 class Session:
     """See the module's text. Inputs report facts; ``frames_to_send`` drains what to write."""
 
-    def __init__(self, keys: Keys, identity: Identity, id_prefix: str, since: int | None = 0) -> None:
+    def __init__(self, keys: Keys, identity: Identity, id_prefix: str, *, history: bool = True) -> None:
         """Begin with what gets us in.
 
-        ``id_prefix`` makes ids unique among the sessions of one member; ``since``
-        is the first number to ask for, less one; ``None`` is for no history.
+        ``id_prefix`` makes ids unique among the sessions of one member. Without
+        ``history`` what happened before the first welcome is left out.
         """
         self.phase = Phase.IDLE
         self.is_plain = False
@@ -109,7 +109,8 @@ class Session:
         self._prefix = id_prefix
         self._counter = 0
         self._failure: Exception | None = None
-        self._first_n = FROM_NOW if since is None else since
+        self._wants_history = history
+        self._skipping = 0
         self._in_flight: dict[str, Pending] = {}
         self._outbox: dict[str, Pending] = {}
 
@@ -117,6 +118,11 @@ class Session:
     def is_welcomed(self) -> bool:
         """Whether any connection ever got its welcome."""
         return self._keys is None
+
+    @property
+    def should_join_again(self) -> bool:
+        """Whether a long history is about to come that nobody wants; on the next connection it will not."""
+        return self._skipping > MAX_SKIPPED
 
     # Connections
 
@@ -127,11 +133,11 @@ class Session:
         keys = self._keys
         if keys is not None and keys.opens_new_room:
             pair = {"public_key": keys.public_key, "secret_key": keys.secret_key}
-            return _encode({"type": "init", **pair, "resume": self._first_n})
+            return _encode({"type": "init", **pair, "resume": self.last_n})
         hello: Fields = {"type": "join", "join": self.join_key}
         hello |= {"user": self._identity.user, "color": self._identity.color}
         if not self.is_plain:
-            hello["resume"] = self.last_n if self.is_welcomed else self._first_n
+            hello["resume"] = self.last_n
         if self._member is not None:
             hello["member"] = self._member
         return _encode(hello)
@@ -141,6 +147,7 @@ class Session:
         if self.phase is Phase.CLOSED:
             return []
         self.phase = Phase.IDLE
+        self._skipping = 0
         failed = [pending.id for pending in self._in_flight.values() if self._fails(pending, code)]
         for id_ in failed:
             del self._in_flight[id_]
@@ -243,8 +250,8 @@ class Session:
             raise RemoteProtocolError("the server made a room but gave no join key")
         else:
             self.is_plain = welcome.n is None
-            # What is asked for beyond the newest number starts at the newest.
-            self.last_n = min(self._first_n, welcome.n or 0)
+            if not self._wants_history:
+                self.last_n = self._skipping = welcome.n or 0
         self.join_key = welcome.join or self.join_key
         self.room_id = welcome.room
         self.role = welcome.role

@@ -22,6 +22,7 @@ Source: TypeAlias = Mapping[str, Any] | str | os.PathLike[str]
 
 TREE_BYTES = 2 << 20
 """What one deployment frame carries of contents; the rest follows file by file."""
+TREE_NODES = 5000
 MAX_TOTAL_BYTES = 256 << 20
 IGNORED = frozenset({".git", ".hg", ".svn", "__pycache__", "node_modules", ".venv", ".ipynb_checkpoints"})
 
@@ -65,7 +66,8 @@ def _from_files(files: Mapping[str, Any]) -> Deployment:
         text = _as_text(given, content)
         parent, _, name = path.rpartition("/")
         folder = _folder_at(parent, folders, seen)
-        if text is None or size + len(text) > TREE_BYTES:
+        is_full = size + len(content) > TREE_BYTES or len(seen) + len(folders) > TREE_NODES
+        if text is None or is_full:
             deployment.rest[path] = content
         else:
             size += len(text)

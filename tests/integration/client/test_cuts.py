@@ -18,7 +18,7 @@ AHEAD = 5
 """So many lines may be under way: answers to commands are behind no more than that."""
 UP_TO_BYTES = 9_000
 """About 1.4 MB are sent: with cuts after 4.5 kB on average, all of them fall into the transmission."""
-QUICK = Retry(base_s=0.0005, cap_s=0.005, give_up_s=30)
+PATIENT = Retry(base_s=0.0005, cap_s=0.005, give_up_s=30, first_s=30)
 
 
 def record(room: Room) -> list[int]:
@@ -54,7 +54,7 @@ async def test_every_frame_comes_exactly_once_and_in_order(seed: int) -> None:
                 f"http://127.0.0.1:{proxy.port}/",
                 join=KEY,
                 history=True,
-                retry=Retry(QUICK.base_s, QUICK.cap_s, QUICK.give_up_s, first_s=30),
+                retry=PATIENT,
                 environment={},
                 dice=dice.random,
             )
@@ -84,3 +84,20 @@ async def test_every_frame_comes_exactly_once_and_in_order(seed: int) -> None:
         f"\n{len(numbers)} frames and {len(server.carried_out)} commands,"
         f" {proxy.connections} connections, {proxy.cuts} of them cut"
     )
+
+
+async def test_a_file_is_read_whole_through_cuts() -> None:
+    dice = random.Random(3)
+    content = dice.randbytes(50_000)
+    async with NumberedServer().serving() as server, asyncio.timeout(60):
+        server.files["project/big"] = content
+        proxy = CuttingProxy(server.port, dice, cuts=20, up_to_bytes=60_000)
+        async with proxy.serving():
+            room = await open_room(
+                f"http://127.0.0.1:{proxy.port}/", join=KEY, retry=PATIENT, environment={}, dice=dice.random
+            )
+            for _ in range(5):
+                assert await room.files.read("big") == content
+            await room.close()
+    assert proxy.cuts > 10
+    assert server.complaints == []

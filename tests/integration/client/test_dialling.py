@@ -268,7 +268,7 @@ async def test_a_server_that_never_answers_a_greeting_loses_its_client() -> None
 
 
 async def test_while_nobody_reads_pongs_go_out_unasked() -> None:
-    """The server's pings are behind output that is not read, so they cannot be answered; see the link's text."""
+    """The server's pings are behind output that is not read; see embedenv_jupyter/client/link.py."""
     pongs = 0
     enough = asyncio.Event()
 

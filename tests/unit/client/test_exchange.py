@@ -11,7 +11,7 @@ from embedenv_jupyter.client.exchange import Stream
 from embedenv_jupyter.client.flow import Buffering, Gate
 from embedenv_jupyter.client.frames import Chunk, Done, End, Error
 from embedenv_jupyter.client.refusal import RefusedError
-from embedenv_jupyter.errors import RemoteProtocolError
+from embedenv_jupyter.errors import ConnectionLostError, RemoteProtocolError
 
 
 def make(*, is_base64: bool = False) -> Stream:
@@ -81,6 +81,17 @@ def test_so_is_one_in_base64(content: bytes, first: list[int], again: list[int],
     for chunk in cut(text, again):
         stream.receive(Chunk(chunk))
     assert b"".join(piece for piece in taken(stream) if isinstance(piece, bytes)) == content
+
+
+@pytest.mark.parametrize("again", [["axc", "d"], ["a"], []])
+async def test_an_answer_that_changed_is_not_put_together(again: list[str]) -> None:
+    stream = make()
+    stream.receive(Chunk("ab"))
+    stream.restarted()
+    assert any([*(stream.receive(Chunk(chunk)) for chunk in again), stream.receive(End())])
+    assert await stream.pieces.take() == "ab"
+    with pytest.raises(ConnectionLostError, match="ask again"):
+        await stream.pieces.take()
 
 
 def test_each_chunk_may_be_padded_by_itself() -> None:

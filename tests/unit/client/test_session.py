@@ -13,7 +13,7 @@ from embedenv_jupyter.client.address import Keys
 from embedenv_jupyter.client.events import Gap
 from embedenv_jupyter.client.frames import Done, Message, TerminalData
 from embedenv_jupyter.client.refusal import RefusedError
-from embedenv_jupyter.client.session import FROM_NOW, MAX_FAULTS, Identity, Phase, Session
+from embedenv_jupyter.client.session import MAX_FAULTS, MAX_SKIPPED, Identity, Phase, Session
 from embedenv_jupyter.errors import LocalProtocolError, RemoteProtocolError, RoomClosedError, WorkspaceError
 
 PAIR = Keys(public_key="public", secret_key="secret")
@@ -29,8 +29,8 @@ WELCOME = {
 }
 
 
-def make(keys: Keys = PAIR, since: int | None = 0) -> Session:
-    return Session(keys, Identity("ada", "#fff"), "id", since)
+def make(keys: Keys = PAIR, *, history: bool = True) -> Session:
+    return Session(keys, Identity("ada", "#fff"), "id", history=history)
 
 
 def hello(session: Session) -> dict[str, Any]:
@@ -74,22 +74,30 @@ def test_init_sends_the_keys_once_and_forgets_them() -> None:
     }  # fmt: skip
 
 
-def test_joining_without_history_asks_from_now_on() -> None:
-    session = make(JOIN, since=None)
-    assert hello(session) == {
-        "type": "join",
-        "join": "key",
-        "user": "ada",
-        "color": "#fff",
-        "resume": FROM_NOW,
-    }
+def test_joining_without_history_drops_what_was() -> None:
+    session = make(JOIN, history=False)
+    assert hello(session) == {"type": "join", "join": "key", "user": "ada", "color": "#fff", "resume": 0}
     feed(session, **(WELCOME | {"type": "join", "n": 41}))
-    assert session.last_n == 41
+    assert feed(session, type="gap", **{"from": 1, "to": 30, "n": 30}) == []
+    assert feed(session, type="terminal-data", data="old", n=41) == []
     assert feed(session, type="terminal-data", data="x", n=42) == [TerminalData("x", n=42)]
+    assert not session.should_join_again
+
+
+def test_joining_again_leaves_a_long_history_out() -> None:
+    session = make(JOIN, history=False)
+    hello(session)
+    feed(session, **(WELCOME | {"type": "join", "n": MAX_SKIPPED + 1}))
+    assert session.should_join_again
+    session.lost()
+    greeting = hello(session)
+    assert (greeting["resume"], greeting["member"]) == (MAX_SKIPPED + 1, "token")
+    feed(session, **(WELCOME | {"type": "join", "n": MAX_SKIPPED + 3}))
+    assert not session.should_join_again
 
 
 def test_joining_with_history_asks_for_all() -> None:
-    session = make(JOIN, since=0)
+    session = make(JOIN)
     assert hello(session)["resume"] == 0
     feed(session, **(WELCOME | {"type": "join", "n": 41}))
     assert session.last_n == 0

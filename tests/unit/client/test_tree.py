@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embedenv_jupyter.client.tree import TREE_BYTES, plan
+from embedenv_jupyter.client.tree import TREE_BYTES, TREE_NODES, plan
 from embedenv_jupyter.errors import WorkspaceError
 
 
@@ -125,3 +125,9 @@ def test_a_directory_is_read_without_links_and_ignored_names(tmp_path: Path) -> 
 def test_a_directory_that_is_none_is_named(tmp_path: Path) -> None:
     with pytest.raises(WorkspaceError, match="not a local directory"):
         plan(tmp_path / "missing")
+
+
+def test_what_are_too_many_files_for_a_frame_follow_by_themselves() -> None:
+    deployment = plan({f"{number}": "" for number in range(TREE_NODES + 10)})
+    assert len(flatten(deployment.tree)) + len(deployment.rest) == TREE_NODES + 10
+    assert 0 < len(deployment.rest) < 20
