@@ -145,13 +145,21 @@ def _resolved(folders: Iterable[str]) -> tuple[tuple[str, str], ...]:
     """Pair each folder's name inside with where it really is; a link becomes a folder, too."""
     pairs: dict[str, str] = {}
     for folder in folders:
-        real = os.path.realpath(folder, strict=True)
+        _refuse_to_hide(folder)
+        try:
+            real = os.path.realpath(folder, strict=True)
+        except OSError as exc:
+            raise OSError(exc.errno, f"{folder}: {exc.strerror}") from exc
+        _refuse_to_hide(real)
         pairs[os.path.normpath(folder)] = real
         pairs[real] = real
-    for target in pairs:
-        if not os.path.isabs(target) or any(is_below(own, target) for own in _OWN):
-            raise OSError(errno.EINVAL, f"{target} cannot be read-only: it would hide a folder of the room")
     return tuple((target, pairs[target]) for target in outermost(pairs))
+
+
+def _refuse_to_hide(folder: str) -> None:
+    target = os.path.normpath(folder)
+    if not os.path.isabs(target) or any(is_below(own, target) for own in _OWN):
+        raise OSError(errno.EINVAL, f"{folder} cannot be read-only: it would hide a folder of the room")
 
 
 def _enter_scaffold() -> None:
