@@ -132,7 +132,7 @@ class History:
     def drop_oldest(self) -> None:
         """Forget the oldest record in memory."""
         record = self.window.pop_oldest()
-        pass
+        self._milestones.add(record.first, record.before_bytes)
 
     def drop_segment(self, segment: Segment, beginnings: list[tuple[int, int]]) -> None:
         """Forget a segment, whose records begin where a survey found them."""
