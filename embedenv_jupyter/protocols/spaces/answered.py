@@ -96,11 +96,11 @@ class AnsweredIds:
         )
 
     def repeat(self, id: str, deliver: Deliver) -> None:
-        """Give a known command's answer to ``deliver``, now or when it is there."""
+        """Give a known command's answer to ``deliver``, now or, once, when it is there."""
         answer = self._answers[id]
         if answer.is_complete:
             deliver(answer.whole(id))
-        else:
+        elif deliver not in answer.followers:
             answer.followers.append(deliver)
 
     def add(self, id: str, frame: bytes, *, is_last: bool) -> None:
