@@ -51,9 +51,9 @@ class Jobs:
     """Starts programs in sessions of their own and signals them."""
 
     def __init__(
-        self, home_fd: int, home: str, environment: dict[str, str], monitor: int | None = None
+        self, home_fd: int, home: str, environment: dict[str, str], guard: int | None = None
     ) -> None:
-        self._alone = os.getpid() == 1 or (monitor is not None and _is_out_of_reach(monitor))
+        self._alone = os.getpid() == 1 or (guard is not None and _is_out_of_reach(guard))
         self._home_fd = home_fd
         self._home = home
         self._environment = environment
@@ -320,13 +320,13 @@ def _is_terminal(pid: int, fd: int) -> bool:
         return False
 
 
-def _is_out_of_reach(monitor: int) -> bool:
+def _is_out_of_reach(guard: int) -> bool:
     """Tell whether this process may not signal its own parent.
 
     A user id of its own or Landlock's scope shuts it in then, and only then may it use kill(-1).
     """
     try:
-        os.kill(monitor, 0)
+        os.kill(guard, 0)
     except PermissionError:
-        return os.getppid() == monitor
+        return os.getppid() == guard
     return False

@@ -14,7 +14,8 @@ import os
 import stat
 import struct
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any, Self
 
 from embedenv_jupyter.sandbox import syscalls
 from embedenv_jupyter.sandbox.syscalls import landlock_version as abi
@@ -48,6 +49,17 @@ class Rules:
     write: tuple[str, ...] = ()
     bind_tcp: tuple[int, ...] | None = None
     connect_tcp: tuple[int, ...] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Self:
+        bind, connect = data["bind_tcp"], data["connect_tcp"]
+        return cls(
+            tuple(data["read"]), tuple(data["write"]),
+            None if bind is None else tuple(bind), None if connect is None else tuple(connect),
+        )  # fmt: skip
 
 
 def _file_bits(version: int) -> int:

@@ -22,9 +22,11 @@ from typing import Any
 
 from embedenv_jupyter.errors import SandboxGoneError, SandboxRequestError, SandboxTimeoutError
 from embedenv_jupyter.sandbox import channel
+from embedenv_jupyter.sandbox.ports import HostPorts
 from embedenv_jupyter.sandbox.spec import HOME, RUNTIME, Breach, ExitStatus, FileInfo, SandboxSpec, Usage
 from embedenv_jupyter.sandbox.streams import ByteSink, ByteSource
 from embedenv_jupyter.sandbox.tiers import Keeper
+from embedenv_jupyter.sandbox.watch import tree_bytes
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +38,7 @@ MAX_STRAYS = 1000
 """How many messages that nobody asked for one sandbox may send, beyond one for each request."""
 
 _PTMX = os.makedev(5, 2)
+_MEASURED_BYTES = 1 << 40
 _NOBODY_LISTENS = (errno.ECONNREFUSED, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.ENETUNREACH)
 
 BreachCallback = Callable[[Breach, str], None]
@@ -121,6 +124,8 @@ class Sandbox:
         *,
         home: str = HOME,
         runtime: str = RUNTIME,
+        own_disk: bool | None = None,
+        host_ports: HostPorts | None = None,
     ) -> None:
         connection.setblocking(False)
         self.spec = spec
@@ -130,6 +135,9 @@ class Sandbox:
         """The workspace as the room's programs see it."""
         self.runtime = runtime
         """Where ``spec.runtime_dir`` is for them."""
+        self.own_disk = spec.workspace is None if own_disk is None else own_disk
+        """Whether the workspace is a file system of its own, whose size is its limit."""
+        self._host_ports = host_ports
         self.on_exit: Callable[[], None] = lambda: None
         """Called after each end of a program: the time to look at the limits."""
         self.cause: str | None = None
@@ -558,6 +566,10 @@ class Sandbox:
         Raises:
             ConnectionRefusedError: nothing listens there.
         """
+        if not 0 < port < 1 << 16:
+            raise SandboxRequestError("connect", errno.EINVAL, detail=f"{port} is no port")
+        if self._host_ports is not None and self.cause is None:
+            return await self._host_ports.connect(port, timeout_s)
         for ipv6 in (False, True):
             try:
                 _, fds = await self.request("connect", port=port, ipv6=ipv6)
@@ -589,6 +601,8 @@ class Sandbox:
 
     async def ports(self) -> set[int]:
         """Return the TCP ports that programs of the room listen on."""
+        if self._host_ports is not None and self.cause is None:
+            return await self._host_ports.listening()
         answer, _ = await self.request("ports")
         found = answer.get("ports")
         return {p for p in found if isinstance(p, int)} if isinstance(found, list) else set()
@@ -617,14 +631,20 @@ class Sandbox:
             memory_bytes=counters.memory_bytes,
             memory_peak_bytes=counters.memory_peak_bytes,
             pids=counters.pids,
-            disk_bytes=self._disk_bytes(),
+            disk_bytes=await self._disk_bytes(),
         )
 
-    def _disk_bytes(self) -> int | None:
-        if self._workspace_fd < 0 or self.spec.workspace is not None:
-            return None  # not a file system of its own
-        found = os.fstatvfs(self._workspace_fd)
-        return (found.f_blocks - found.f_bfree) * found.f_frsize
+    async def _disk_bytes(self) -> int | None:
+        if self._workspace_fd < 0:
+            return None
+        own = os.dup(self._workspace_fd)  # the end of the sandbox closes the original
+        try:
+            if not self.own_disk:
+                return await asyncio.to_thread(tree_bytes, own, _MEASURED_BYTES)
+            found = os.fstatvfs(own)
+            return (found.f_blocks - found.f_bfree) * found.f_frsize
+        finally:
+            os.close(own)
 
 
 def _is_pipe(found: os.stat_result) -> bool:

@@ -27,7 +27,7 @@ import tarfile
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from embedenv_jupyter.sandbox import archive, channel, workspace
+from embedenv_jupyter.sandbox import archive, channel, confine, landlock, syscalls, workspace
 from embedenv_jupyter.sandbox.jobs import Job, Jobs
 from embedenv_jupyter.sandbox.spec import HOME, SandboxSpec
 
@@ -42,14 +42,14 @@ class Supervisor:
     """Answers the gateway's requests until the channel ends."""
 
     def __init__(
-        self, connection: socket.socket, spec: SandboxSpec, home: str, monitor: int | None = None
+        self, connection: socket.socket, spec: SandboxSpec, home: str, guard: int | None = None
     ) -> None:
         self.connection = connection
         self.spec = spec
         self.home = home
         self.home_fd = os.open(home, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self.selector = selectors.DefaultSelector()
-        self.jobs = Jobs(self.home_fd, home, program_environment(spec, home), monitor)
+        self.jobs = Jobs(self.home_fd, home, program_environment(spec, home), guard)
 
     def run(self) -> NoReturn:
         """Serve until the gateway is gone, then exit."""
@@ -297,28 +297,27 @@ def program_environment(spec: SandboxSpec, home: str) -> dict[str, str]:
 
 
 def serve(
-    connection: socket.socket, spec: SandboxSpec, *, home: str = HOME, monitor: int | None = None
+    connection: socket.socket, spec: SandboxSpec, *, home: str = HOME, guard: int | None = None
 ) -> NoReturn:
     """Be the supervisor of a room whose process is confined already.
 
-    ``monitor`` is the pid of the parent that stands outside, in a tier without a pid namespace.
+    ``guard`` is the pid of the parent that stands outside, in a tier without a pid namespace.
     """
-    Supervisor(connection, spec, home, monitor).run()
+    Supervisor(connection, spec, home, guard).run()
 
 
-def serve_as_told(connection: socket.socket, *, monitor: int | None = None) -> NoReturn:
+def serve_as_told(connection: socket.socket, *, guard: int | None = None) -> NoReturn:
     """Be the supervisor in a tier that execs us: confine ourselves first, as told over the channel."""
     received = channel.receive(connection)
     if received is None:
         os._exit(0)
     message, _ = received
     spec = SandboxSpec.from_dict(message["spec"])
-    layers = message.get("confine") or []
-    if layers:
-        from embedenv_jupyter.sandbox import confine
-
-        confine.confine(spec, layers)
-    serve(connection, spec, home=message.get("home", HOME), monitor=monitor)
+    if message.get("landlock") is not None:
+        syscalls.set_no_new_privileges()
+        landlock.restrict(landlock.Rules.from_dict(message["landlock"]))
+    confine.confine(spec, message.get("confine") or [])
+    serve(connection, spec, home=message.get("home", HOME), guard=guard)
 
 
 def main() -> NoReturn:

@@ -74,6 +74,7 @@ class Watched(Protocol):
 
     spec: SandboxSpec
     keeper: Keeper
+    own_disk: bool
     on_exit: Callable[[], None]
 
     @property
@@ -191,7 +192,7 @@ class Monitor:
         folder = room.sandbox.workspace_fd
         if folder < 0:
             return False
-        if room.sandbox.spec.workspace is None:
+        if room.sandbox.own_disk:
             return _is_full(folder)
         began_s = time.monotonic()
         if began_s < room.next_walk_s:

@@ -1,9 +1,9 @@
 """A supervisor that is our own child process: how it is started, watched and ended.
 
-The child is either the supervisor's guard (bwrap, or :mod:`..monitor`) or the
-supervisor itself. Either way its end is the end of the room, its exit status is
-the supervisor's in the convention of a shell (128 + signal), and the closing of
-its lifeline is the order to end everything below it.
+The child is a guard (bwrap, or :mod:`embedenv_jupyter.sandbox.guard`) and the
+supervisor is the guard's child. The guard ends after the supervisor, when
+nothing of the room is left; its exit status is the supervisor's in the
+convention of a shell (128 + signal).
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
-from embedenv_jupyter.errors import SandboxGoneError, SandboxTimeoutError, SandboxUnavailableError
-from embedenv_jupyter.sandbox import channel, tree
-from embedenv_jupyter.sandbox.sandbox import Sandbox
+from embedenv_jupyter.sandbox import tree
 from embedenv_jupyter.sandbox.spec import ExitStatus
 from embedenv_jupyter.sandbox.tiers import Counters
+from embedenv_jupyter.sandbox.tiers.holdings import Holdings
 
 PACKAGE_ROOT = Path(__file__).resolve().parents[3]
 """The folder that has to be on the path of an interpreter that runs our modules."""
@@ -44,40 +44,54 @@ def python_command(module: str, *arguments: str, interpreter: str = sys.executab
 
 
 class ExecKeeper:
-    """Holds one child process on the host's side for one sandbox (see :class:`..Keeper`).
+    """One guard with one supervisor below it (see :class:`..Keeper`).
 
-    ``release`` is awaited once, after the child's end, to remove what was made for the sandbox.
+    ``releases`` are awaited once, in order, after the guard's end.
     """
 
-    def __init__(
-        self,
-        process: subprocess.Popen[bytes],
-        lifeline: socket.socket,
-        complaints: int,
-        release: Release | None = None,
-    ) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], lifeline: socket.socket, complaints: int) -> None:
+        self.holdings = Holdings()
+        self.releases: list[Release] = []
         self._process = process
         self._lifeline = lifeline
         self._complaints = complaints
-        self._release = release
         self._loop = asyncio.get_running_loop()
         self._ended = asyncio.Event()
         self._supervisor: int | None = None
-        self._pidfd = os.pidfd_open(process.pid)
-        self._loop.add_reader(self._pidfd, self._exited)
+        self._supervisor_fd = -1
+        self._guard_fd = os.pidfd_open(process.pid)
+        self._loop.add_reader(self._guard_fd, self._guard_ended)
+
+    async def heard(self) -> bytes:
+        """Wait for what the guard says next on the lifeline; empty when it has closed it."""
+        return await self._loop.sock_recv(self._lifeline, 4096)
+
+    def tell(self, word: bytes) -> None:
+        """Say something to the guard."""
+        with contextlib.suppress(OSError):
+            self._lifeline.send(word)
+
+    def attach(self, supervisor: int) -> None:
+        """Hold the supervisor, which must be the guard's child.
+
+        Raises:
+            ProcessLookupError: it is not, or it has ended.
+        """
+        fd = os.pidfd_open(supervisor)
+        if supervisor not in tree.children(self._process.pid):
+            os.close(fd)
+            raise ProcessLookupError(f"{supervisor} is no child of the guard")
+        self._supervisor, self._supervisor_fd = supervisor, fd
 
     @property
     def pid(self) -> int | None:
-        """The supervisor's pid: the only child of its guard."""
-        if self._supervisor is None and not self._ended.is_set():
-            self._supervisor = next(iter(tree.children(self._process.pid)), None)
         return self._supervisor
 
-    def _exited(self) -> None:
+    def _guard_ended(self) -> None:
         if self._process.poll() is None:
             return
-        self._loop.remove_reader(self._pidfd)
-        os.close(self._pidfd)
+        self._loop.remove_reader(self._guard_fd)
+        os.close(self._guard_fd)
         self._ended.set()
 
     async def wait(self) -> ExitStatus:
@@ -86,20 +100,24 @@ class ExecKeeper:
         return ExitStatus.from_returncode(128 - code if code > 128 else code)
 
     def kill(self) -> None:
-        with contextlib.suppress(OSError):
-            self._lifeline.shutdown(socket.SHUT_RDWR)
+        """Kill the supervisor, and tell the guard, in case that it waits for something else."""
+        self.holdings.freeze(False)  # what cgroup v1 has frozen does not die
+        if self._supervisor_fd >= 0:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._supervisor_fd, signal.SIGKILL)
+        self.tell(b"k")
 
     async def pause(self) -> bool:
-        return False
+        return self.holdings.freeze(True)
 
     async def resume(self) -> bool:
-        return False
+        return self.holdings.freeze(False)
 
     def counters(self) -> Counters:
-        return Counters()
+        return self.holdings.counters()
 
     def complaint(self) -> str:
-        """Return what the supervisor said on its standard error before it served or when it died."""
+        """Return what guard and supervisor have said on their standard error."""
         if self._complaints < 0:
             return ""
         try:
@@ -113,67 +131,46 @@ class ExecKeeper:
         os.close(self._complaints)
         self._complaints = -1
         self._lifeline.close()
-        if self._release is not None:
-            await self._release()
+        if self._supervisor_fd >= 0:
+            os.close(self._supervisor_fd)
+            self._supervisor_fd = -1
+        await self.holdings.release()
+        for release in self.releases:
+            await release()
 
 
-def start(
-    command: Callable[[int, int], Sequence[str]],
-    configuration: dict[str, object],
-    release: Release | None = None,
-    pass_fds: Sequence[int] = (),
-) -> tuple[socket.socket, ExecKeeper]:
-    """Start a child that becomes or guards a supervisor; return the gateway's end of the channel.
+def execute(
+    command: Callable[[int], Sequence[str]], pass_fds: Sequence[int], *, uid: int | None = None
+) -> ExecKeeper:
+    """Start a guard. ``command`` gets the number of its end of the lifeline.
 
-    ``command`` gets the numbers of the channel's and the lifeline's descriptor.
     Called in the thread of the loop, which lives as long as the gateway: what
     dies with its parent dies with the parent's *thread* (prctl(2)).
 
     Raises:
         OSError: the program could not be started.
     """
-    ours, theirs = channel.pair()
-    lifeline, their_lifeline = socket.socketpair()
+    lifeline, theirs = socket.socketpair()
+    lifeline.setblocking(False)
     reader, writer = os.pipe()
     os.set_blocking(reader, False)
     try:
-        with theirs, their_lifeline:
-            channel.send(ours, {"op": "configure", **configuration})
-            process = subprocess.Popen(
-                command(theirs.fileno(), their_lifeline.fileno()),
-                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=writer, cwd="/",
-                env=ENVIRONMENT, start_new_session=True,
-                pass_fds=[theirs.fileno(), their_lifeline.fileno(), *pass_fds],
-            )  # fmt: skip
+        process = subprocess.Popen(
+            command(theirs.fileno()), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=writer,
+            cwd="/", env=ENVIRONMENT, start_new_session=True, pass_fds=[theirs.fileno(), *pass_fds],
+            user=uid, group=uid, extra_groups=None if uid is None else [],
+        )  # fmt: skip
+        return ExecKeeper(process, lifeline, reader)
     except BaseException:
-        ours.close()
         lifeline.close()
         os.close(reader)
         raise
     finally:
+        theirs.close()
         os.close(writer)
-    return ours, ExecKeeper(process, lifeline, reader, release)
 
 
 async def remove_tree(path: str) -> None:
     """Remove a folder that a room has filled: rm(1) follows no link and knows no depth that is too deep."""
     removal = await asyncio.create_subprocess_exec("/bin/rm", "-rf", "--", path)
     await removal.wait()
-
-
-async def served(sandbox: Sandbox, keeper: ExecKeeper) -> Sandbox:
-    """Wait until a sandbox that was just started serves; end it if it does not.
-
-    Raises:
-        SandboxUnavailableError: it ended or stayed silent; the text has its last words.
-    """
-    try:
-        await sandbox.ready()
-    except BaseException as exc:
-        words = keeper.complaint()
-        await sandbox.aclose("did not start")
-        if isinstance(exc, (SandboxGoneError, SandboxTimeoutError)):
-            reason = words.splitlines()[-1] if words else str(exc)
-            raise SandboxUnavailableError(f"The room's supervisor did not start: {reason}") from exc
-        raise
-    return sandbox

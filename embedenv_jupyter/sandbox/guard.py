@@ -3,26 +3,34 @@
 With a pid namespace the kernel does this. Without one, this process stands
 between gateway and supervisor, outside of whatever confines the room. It is a
 subreaper, so what the supervisor orphans becomes its child. When the supervisor
-ends, or the gateway's end of the lifeline closes, it stops and then kills
+ends, or the gateway writes to the lifeline or closes it, it stops and then kills
 everything below itself and exits with the supervisor's status (128 + the
 signal's number after a signal, as a shell says it).
+
+Run as ``guard JSON``, an object with the descriptors ``channel`` and
+``lifeline``, the room's ``uid`` (null: our own), the ``cgroups`` to join and the
+``cores`` to be pinned to (null: any). The supervisor's pid, as text, is written
+to the lifeline.
 
 Standard library only.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import signal
 import socket
 import sys
 import time
-from typing import NoReturn
+import traceback
+from typing import Any, NoReturn
 
-from embedenv_jupyter.sandbox import supervisor, syscalls, tree
+from embedenv_jupyter.sandbox import cgroups, supervisor, syscalls, tree
 
 _IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGPIPE)
+
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 
 GIVE_UP_S = 5.0
@@ -30,61 +38,85 @@ GIVE_UP_S = 5.0
 
 
 def main() -> NoReturn:
-    """Run as ``monitor CHANNEL_FD LIFELINE_FD [UID]``."""
-    connection_fd, lifeline = int(sys.argv[1]), int(sys.argv[2])
-    uid = int(sys.argv[3]) if len(sys.argv) > 3 else None
+    """Fork the supervisor and stand guard over it."""
+    told: dict[str, Any] = json.loads(sys.argv[1])
     os.umask(0o022)
     for number in _IGNORED:
         signal.signal(number, signal.SIG_IGN)
     syscalls.prctl(_PR_SET_CHILD_SUBREAPER, 1)
-    monitor = os.getpid()
+    guard = os.getpid()
     pid = os.fork()
     if pid == 0:
-        os.close(lifeline)
-        _be_supervisor(connection_fd, monitor, uid)
-    os.close(connection_fd)
-    status = _watch(pid, lifeline)
-    _end_all(uid)
-    os._exit(_shell_code(status))
+        os.close(told["lifeline"])
+        _be_supervisor(told, guard)
+    os.close(told["channel"])
+    os.write(told["lifeline"], str(pid).encode())
+    status, gateway_is_gone = _watch(pid, told["lifeline"])
+    claimed = [os.path.dirname(folder) for folder in told["cgroups"]] if gateway_is_gone else []
+    for folder in claimed:
+        cgroups.thaw_below(folder)  # what cgroup v1 has frozen does not die
+    _end_all(told["uid"])
+    for folder in claimed:
+        cgroups.remove_below(folder)
+    code = os.waitstatus_to_exitcode(status)
+    os._exit(128 - code if code < 0 else code)
 
 
-def _be_supervisor(connection_fd: int, monitor: int, uid: int | None) -> NoReturn:
+def _be_supervisor(told: dict[str, Any], guard: int) -> NoReturn:
     try:
-        if uid is not None:
-            os.setgroups([])
-            os.setresgid(uid, uid, uid)
-            os.setresuid(uid, uid, uid)
+        for folder in told["cgroups"]:
+            with open(f"{folder}/cgroup.procs", "w") as file:
+                file.write("0")
+        if told["cores"] is not None:
+            os.sched_setaffinity(0, told["cores"])
+        if told["uid"] is not None:
+            _become(told["uid"])
         # After the change of user, which resets it (prctl(2)).
         syscalls.set_death_signal(signal.SIGKILL)
-        if os.getppid() != monitor:
+        if os.getppid() != guard:
             os._exit(70)
         syscalls.prctl(_PR_SET_CHILD_SUBREAPER, 1)
-        supervisor.serve_as_told(socket.socket(fileno=connection_fd), monitor=monitor)
+        supervisor.serve_as_told(socket.socket(fileno=told["channel"]), guard=guard)
+    except BaseException:  # noqa: BLE001 - a half-confined process must not go on
+        traceback.print_exc()
     finally:
+        sys.stderr.flush()
         os._exit(70)
 
 
-def _watch(pid: int, lifeline: int) -> int | None:
-    """Wait for the end of the supervisor or of the gateway; return the supervisor's wait status."""
+def _become(uid: int) -> None:
+    syscalls.drop_bounding_set()
+    os.setgroups([])
+    os.setresgid(uid, uid, uid)
+    os.setresuid(uid, uid, uid)
+
+
+def _watch(pid: int, lifeline: int) -> tuple[int, bool]:
+    """Wait for the end of the supervisor, or for the gateway's word or end.
+
+    Returns:
+        the supervisor's wait status, and whether the gateway is gone.
+    """
     child = os.pidfd_open(pid)
     waiter = select.poll()
     waiter.register(child, select.POLLIN)
     waiter.register(lifeline, select.POLLIN | select.POLLHUP)
-    ready = {fd for fd, _ in waiter.poll()}
-    if child not in ready:
+    gateway_is_gone = False
+    if lifeline in {fd for fd, _ in waiter.poll()}:
+        gateway_is_gone = not os.read(lifeline, 1)
         signal.pidfd_send_signal(child, signal.SIGKILL)
-    return os.waitpid(pid, 0)[1]
+    return os.waitpid(pid, 0)[1], gateway_is_gone
 
 
 def _end_all(uid: int | None) -> None:
     """Kill until no child remains: each orphan that this brings up is ours as well."""
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
-    deadline = time.monotonic() + GIVE_UP_S
+    deadline_s = time.monotonic() + GIVE_UP_S
     while True:
         if uid is not None:
             _kill_all_of(uid)
         tree.signal_descendants(os.getpid(), signal.SIGKILL)
-        left_s = deadline - time.monotonic()
+        left_s = deadline_s - time.monotonic()
         if not _reap() or left_s < 0:
             return
         signal.sigtimedwait({signal.SIGCHLD}, left_s)
@@ -110,13 +142,6 @@ def _kill_all_of(uid: int) -> None:
         finally:
             os._exit(0)
     os.waitpid(pid, 0)
-
-
-def _shell_code(status: int | None) -> int:
-    if status is None:
-        return 70
-    code = os.waitstatus_to_exitcode(status)
-    return 128 - code if code < 0 else code
 
 
 if __name__ == "__main__":

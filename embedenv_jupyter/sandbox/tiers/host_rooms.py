@@ -1,0 +1,174 @@
+"""Rooms without namespaces: folders of the host's own tree, a guard, and under root a user of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from embedenv_jupyter.errors import SandboxUnavailableError
+from embedenv_jupyter.sandbox import uids
+from embedenv_jupyter.sandbox.landlock import Rules
+from embedenv_jupyter.sandbox.ports import HostPorts
+from embedenv_jupyter.sandbox.sandbox import Sandbox
+from embedenv_jupyter.sandbox.spec import SandboxSpec
+from embedenv_jupyter.sandbox.tiers import exec_keeper
+from embedenv_jupyter.sandbox.tiers.exec_keeper import ExecKeeper, Release
+from embedenv_jupyter.sandbox.tiers.exec_rooms import ExecRooms
+from embedenv_jupyter.sandbox.tiers.host_limits import HostLimits
+
+
+class Place:
+    """What one room has on the host: its folders and, under root, its user.
+
+    ``inside`` is the spec as the supervisor gets it, with the workspace filled in.
+    """
+
+    def __init__(self, inside: SandboxSpec, base: str, lease: uids.UidLease | None) -> None:
+        self.inside = inside
+        self.base = base
+        self._lease = lease
+
+    @classmethod
+    async def prepare(cls, spec: SandboxSpec) -> Place:
+        """Make the folders and lease the user.
+
+        Raises:
+            SandboxUnavailableError: there is no free user, or a folder of the spec cannot be given to it.
+        """
+        base = tempfile.mkdtemp(prefix="embedenv-room-")
+        try:
+            scratch, home = f"{base}/scratch", f"{base}/home"
+            own = [base, scratch, home] if spec.workspace is None else [base, scratch]
+            for folder in own[1:]:
+                os.mkdir(folder, 0o700)
+            lease = await uids.lease_for(spec) if os.geteuid() == 0 else None
+            if lease is not None:
+                for folder in own:
+                    os.chown(folder, lease.uid, lease.uid)
+        except BaseException:
+            await exec_keeper.remove_tree(base)
+            raise
+        environment = {"TMPDIR": scratch, **spec.env}
+        return cls(replace(spec, workspace=spec.workspace or home, env=environment), base, lease)
+
+    @property
+    def home(self) -> str:
+        assert self.inside.workspace is not None, "filled in by prepare"
+        return self.inside.workspace
+
+    @property
+    def scratch(self) -> str:
+        """The room's own folder for temporary files."""
+        return f"{self.base}/scratch"
+
+    @property
+    def uid(self) -> int | None:
+        """The room's own user, where it has one."""
+        return self._lease.uid if self._lease is not None else None
+
+    async def release(self) -> None:
+        """Remove the room's folders and give its user id back; the room has ended."""
+        await exec_keeper.remove_tree(self.base)
+        if self._lease is not None:
+            self._lease.release()
+
+
+class HostRooms:
+    """Starts and holds the rooms of one tier that has no namespaces.
+
+    ``layers`` are what the supervisor puts on itself besides what stands in for
+    missing cgroups, or ``None`` for nothing at all; ``rules`` are its Landlock rules.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        limits: HostLimits,
+        layers: Sequence[str] | None = None,
+        rules: Callable[[Place], Rules] | None = None,
+    ) -> None:
+        self._name = name
+        self._limits = limits
+        self._layers = layers
+        self._rules = rules
+        self._rooms = ExecRooms(limits)
+
+    async def start(self, spec: SandboxSpec) -> Sandbox:
+        """Start one room.
+
+        Raises:
+            SandboxUnavailableError: it did not come up; the text says why.
+        """
+        place = await Place.prepare(spec)
+        try:
+            group = self._limits.create_group(spec.limits)
+        except OSError as exc:
+            await place.release()
+            raise SandboxUnavailableError(f"The host refuses what the room needs: {exc}") from exc
+        cores = self._limits.cores(spec.limits) if self._layers is not None else None
+        told = {"uid": place.uid, "cgroups": group.folders if group else (), "cores": cores}
+
+        def execute(channel_fd: int) -> ExecKeeper:
+            keeper = exec_keeper.execute(lambda fd: _guard(channel_fd, fd, told), [channel_fd])
+            keeper.holdings.group = group
+            return keeper
+
+        def make(connection: socket.socket, keeper: ExecKeeper) -> Sandbox:
+            ports = HostPorts(keeper, place.uid)
+            return Sandbox(
+                spec, connection, keeper, self._name,
+                home=place.home, runtime=spec.runtime_dir or place.scratch, own_disk=False, host_ports=ports,
+            )  # fmt: skip
+
+        releases: list[Release] = [place.release]
+        return await self._rooms.start(
+            execute, _said_pid, self._configuration(place, pinned=cores is not None), make, releases
+        )
+
+    def _configuration(self, place: Place, *, pinned: bool) -> dict[str, Any]:
+        inside = place.inside
+        configuration: dict[str, Any] = {"home": place.home}
+        if self._layers is not None:
+            configuration["confine"] = self._limits.layers(self._layers, pinned=pinned)
+            inside = _with_process_limit(inside, shared=place.uid is None)
+        if self._rules is not None:
+            configuration["landlock"] = self._rules(place).to_dict()
+        return {**configuration, "spec": inside.to_dict()}
+
+    async def aclose(self) -> None:
+        """End all rooms and give up what limits them; idempotent."""
+        await self._rooms.aclose()
+
+
+def _guard(channel_fd: int, lifeline_fd: int, told: dict[str, Any]) -> list[str]:
+    argument = json.dumps({"channel": channel_fd, "lifeline": lifeline_fd, **told})
+    return exec_keeper.python_command("embedenv_jupyter.sandbox.guard", argument)
+
+
+async def _said_pid(keeper: ExecKeeper) -> int:
+    return int(await keeper.heard())
+
+
+def _with_process_limit(spec: SandboxSpec, *, shared: bool) -> SandboxSpec:
+    """Count what else the user runs into the limit, as RLIMIT_NPROC counts all of a user (setrlimit(2))."""
+    if not shared or spec.limits.pids is None:
+        return spec
+    limits = replace(spec.limits, pids=spec.limits.pids + _threads_of(os.geteuid()))
+    return replace(spec, limits=limits)
+
+
+def _threads_of(uid: int) -> int:
+    count = 0
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                if os.stat(f"/proc/{name}").st_uid == uid:
+                    count += len(os.listdir(f"/proc/{name}/task"))
+            except OSError:
+                continue
+    return count
