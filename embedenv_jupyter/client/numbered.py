@@ -13,7 +13,17 @@ from embedenv_jupyter.client.dialect import Publish
 from embedenv_jupyter.client.events import Gap, Notice, RoomEvent
 from embedenv_jupyter.client.exchange import Answer, Exchange, Start, Stream, answered_within, taken_as_input
 from embedenv_jupyter.client.flow import Gate
-from embedenv_jupyter.client.frames import Error, Happening, Init, Join, LogGap, Message, ServerFrame
+from embedenv_jupyter.client.frames import (
+    Error,
+    Happening,
+    Init,
+    Join,
+    LogGap,
+    Message,
+    ServerFrame,
+    TerminalData,
+    TerminalNewline,
+)
 from embedenv_jupyter.client.mailbox import Mailbox
 from embedenv_jupyter.client.run import Run
 from embedenv_jupyter.client.runs import Runs
@@ -136,6 +146,9 @@ class Numbered:
 
     def received(self, frame: ServerFrame | Gap) -> None:
         match frame:
+            case TerminalData(id=None) | TerminalNewline(id=None):
+                self._runs.receive(frame)
+                return
             case Gap():
                 self._runs.lost(frame)
                 self._publish(frame)

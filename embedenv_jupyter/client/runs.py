@@ -77,15 +77,16 @@ class Runs:
 
     def receive(self, frame: ServerFrame) -> None:
         """Give a frame to the runs that it belongs to; frames of no followed run are dropped."""
+        # Output first: there is a hundred times more of it than of anything else.
         match frame:
-            case Happening(event="run", run=number) if number is not None:
-                self._started(number, frame)
             case TerminalData(data=data):
                 for run in self._of(frame.run):
                     run.output(data)
             case TerminalNewline():
                 for run in self._of(frame.run):
                     run.output("\n")
+            case Happening(event="run", run=number) if number is not None:
+                self._started(number, frame)
             case TerminalEnd():
                 if frame.run == self.foreground:
                     self.foreground = None
