@@ -8,9 +8,8 @@ everything below itself and exits with the supervisor's status (128 + the
 signal's number after a signal, as a shell says it).
 
 Run as ``guard JSON``, an object with the descriptors ``channel`` and
-``lifeline``, the room's ``uid`` (null: our own), the ``cgroups`` to join and the
-``cores`` to be pinned to (null: any). The supervisor's pid, as text, is written
-to the lifeline.
+``lifeline``, the room's ``uid`` (null: our own) and the ``cgroups`` to join. The
+supervisor's pid, as text, is written to the lifeline.
 
 Standard library only.
 """
@@ -67,8 +66,6 @@ def _be_supervisor(told: dict[str, Any], guard: int) -> NoReturn:
         for folder in told["cgroups"]:
             with open(f"{folder}/cgroup.procs", "w") as file:
                 file.write("0")
-        if told["cores"] is not None:
-            os.sched_setaffinity(0, told["cores"])
         if told["uid"] is not None:
             _become(told["uid"])
         # After the change of user, which resets it (prctl(2)).

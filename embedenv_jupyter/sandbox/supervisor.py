@@ -316,6 +316,8 @@ def serve_as_told(connection: socket.socket, *, guard: int | None = None) -> NoR
     if message.get("landlock") is not None:
         syscalls.set_no_new_privileges()
         landlock.restrict(landlock.Rules.from_dict(message["landlock"]))
+    if message.get("cores") is not None:
+        confine.pin(message["cores"])
     confine.confine(spec, message.get("confine") or [])
     serve(connection, spec, home=message.get("home", HOME), guard=guard)
 

@@ -111,7 +111,7 @@ class HostRooms:
             await place.release()
             raise SandboxUnavailableError(f"The host refuses what the room needs: {exc}") from exc
         cores = self._limits.cores(spec.limits) if self._layers is not None else None
-        told = {"uid": place.uid, "cgroups": group.folders if group else (), "cores": cores}
+        told = {"uid": place.uid, "cgroups": group.folders if group else ()}
 
         def execute(channel_fd: int) -> ExecKeeper:
             keeper = exec_keeper.execute(lambda fd: _guard(channel_fd, fd, told), [channel_fd])
@@ -126,15 +126,13 @@ class HostRooms:
             )  # fmt: skip
 
         releases: list[Release] = [place.release]
-        return await self._rooms.start(
-            execute, _said_pid, self._configuration(place, pinned=cores is not None), make, releases
-        )
+        return await self._rooms.start(execute, _said_pid, self._configuration(place, cores), make, releases)
 
-    def _configuration(self, place: Place, *, pinned: bool) -> dict[str, Any]:
+    def _configuration(self, place: Place, cores: tuple[int, ...] | None) -> dict[str, Any]:
         inside = place.inside
-        configuration: dict[str, Any] = {"home": place.home}
+        configuration: dict[str, Any] = {"home": place.home, "cores": cores}
         if self._layers is not None:
-            configuration["confine"] = self._limits.layers(self._layers, pinned=pinned)
+            configuration["confine"] = self._limits.layers(self._layers, pinned=cores is not None)
             inside = _with_process_limit(inside, shared=place.uid is None)
         if self._rules is not None:
             configuration["landlock"] = self._rules(place).to_dict()
