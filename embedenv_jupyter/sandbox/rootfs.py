@@ -214,12 +214,12 @@ def _bind_inside_home(source: str, target: str) -> None:
             following = os.open(name, flags, dir_fd=fd)
             os.close(fd)
             fd = following
-        _attach(source, f"{_OLD}/proc/self/fd/{fd}")
+        _attach(source, fd)
     finally:
         os.close(fd)
 
 
-def _attach(source: str, place: str) -> None:
+def _attach(source: str, place: str | int) -> None:
     """Clone a subtree of the host's mounts, make the clone read-only, then put it in its place."""
     tree = syscalls.open_tree(_OLD + source, syscalls.OPEN_TREE_CLONE | syscalls.AT_RECURSIVE)
     try:

@@ -50,7 +50,8 @@ AT_FDCWD = -100
 AT_EMPTY_PATH = 0x1000
 AT_RECURSIVE = 0x8000
 OPEN_TREE_CLONE = 1
-MOVE_MOUNT_F_EMPTY_PATH = 0x00000004
+MOVE_MOUNT_F_EMPTY_PATH = 0x04
+MOVE_MOUNT_T_EMPTY_PATH = 0x40
 RENAME_NOREPLACE = 1
 
 # linux/openat2.h
@@ -155,9 +156,14 @@ def open_tree(path: str, flags: int) -> int:
     return _syscall("open_tree", AT_FDCWD, os.fsencode(path), flags | os.O_CLOEXEC, about=path)
 
 
-def move_mount(fd: int, target: str) -> None:
-    """Attach the detached mount behind ``fd`` at ``target``."""
-    _syscall("move_mount", fd, b"", AT_FDCWD, os.fsencode(target), MOVE_MOUNT_F_EMPTY_PATH, about=target)
+def move_mount(fd: int, target: str | int) -> None:
+    """Attach the detached mount behind ``fd`` at a path, or on what a descriptor stands for."""
+    if isinstance(target, int):
+        flags = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH
+        _syscall("move_mount", fd, b"", target, b"", flags, about=f"descriptor {target}")
+    else:
+        path = os.fsencode(target)
+        _syscall("move_mount", fd, b"", AT_FDCWD, path, MOVE_MOUNT_F_EMPTY_PATH, about=target)
 
 
 def pivot_root(new_root: str, put_old: str) -> None:
