@@ -333,6 +333,8 @@ EVENTS = {
     "disk": ("detail",),
     "time": ("detail",),
     "files": ("paths", "user"),
+    "port": ("port",),
+    "error": ("text",),
     "post-mortem": ("reason", "cause", "breaches", "peak_memory_bytes", "cpu_s", "duration_s"),
 }
 """The events and the fields that each has at least; docs/protocols/spaces.md says what they mean."""

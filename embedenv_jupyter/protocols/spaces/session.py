@@ -180,11 +180,12 @@ class SpacesSession:
     def _is_to_run(self, request: requests.Command) -> bool:
         """Whether a command is new; else see that it is answered again."""
         id = request.id
-        if id is None or request.may_repeat:
+        if id is None:
             return True
         if self._answered.is_new(id):
-            self._answered.begin(id)
-            self._running.add(id)
+            if not request.may_repeat:
+                self._answered.begin(id)
+                self._running.add(id)
             return True
         if id not in self._running:
             self._answered.repeat(id, self._deliver)
@@ -387,9 +388,9 @@ def _second_hello() -> FrameError:
 
 def _size_of(text: str, allowed: int) -> int:
     """Measure a frame in bytes; exactly only where that decides something."""
-    if len(text) > allowed or text.isascii():
+    if text.isascii() or len(text) * 4 <= allowed:
         return len(text)
-    return len(text) if len(text) * 4 <= allowed else len(text.encode("utf-8", "surrogatepass"))
+    return len(text.encode("utf-8", "surrogatepass"))
 
 
 def _advice(state: State) -> str:

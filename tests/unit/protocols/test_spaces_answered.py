@@ -149,6 +149,14 @@ def test_what_changes_nothing_is_carried_out_again(frame: str) -> None:
     assert len(connect(answered).receive_frame(frame)) == 1
 
 
+def test_an_id_stands_for_one_command_whatever_it_is_sent_with() -> None:
+    session = connect(AnsweredIds())
+    session.receive_frame(shell())
+    session.done("c-1", "r1")
+    assert session.receive_frame(command("list", "c-1")) == []
+    assert sent(session) == [DONE, DONE]
+
+
 def post() -> str:
     return command("curl", "c-1", method="POST", url="http://localhost/")
 
