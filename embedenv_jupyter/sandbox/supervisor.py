@@ -308,6 +308,7 @@ def serve(
 
 def serve_as_told(connection: socket.socket, *, guard: int | None = None) -> NoReturn:
     """Be the supervisor in a tier that execs us: confine ourselves first, as told over the channel."""
+    connection.set_inheritable(False)  # it came through an exec, and must not go through the next one
     received = channel.receive(connection)
     if received is None:
         os._exit(0)

@@ -121,6 +121,8 @@ class BwrapTier:
         ]  # fmt: skip
 
     def _system(self, own: dict[str, int]) -> Iterator[str]:
+        for folder in ("/etc", "/home", "/run", "/var"):
+            yield from ("--perms", "0755", "--dir", folder)
         yield from ("--ro-bind", "/usr", "/usr")
         for folder in _SHELL_FOLDERS:
             if os.path.islink(folder):

@@ -79,6 +79,13 @@ async def test_gateway_secrets_are_not_in_the_environment(
     await sandbox.aclose()
 
 
+async def test_programs_inherit_nothing_but_their_streams(sandbox: Sandbox) -> None:
+    lister = "import os; print(sorted(fd for fd in os.listdir('/dev/fd') if os.path.exists(f'/dev/fd/{fd}')))"
+    for start in (sandbox.spawn, sandbox.spawn_pty):
+        process = await start(["python3", "-c", lister])
+        assert (await read_all(process)).strip() == b"['0', '1', '2']"
+
+
 @pytest.mark.parametrize(
     ("argv", "options", "named"),
     [
