@@ -14,15 +14,14 @@ import shlex
 import signal
 import sys
 import tempfile
-import termios
-import threading
-import tty
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from embedenv_jupyter.cli.terminal import on_interrupt, own_input, raw_terminal, say, write_out
 from embedenv_jupyter.errors import EmbedEnvError
 from embedenv_jupyter.languages.registry import Language, Languages, UnknownLanguageError
 
@@ -33,8 +32,18 @@ if TYPE_CHECKING:
     from embedenv_jupyter.sandbox.streams import ByteSource
 
 FOLDER = "project"
-_COPY_BYTES = 64 << 10
-_STEPS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
+LADDER = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
+STEP_S = 1.0
+
+
+@dataclass(frozen=True)
+class Options:
+    """How the room is made and how long the program may take."""
+
+    memory_mib: int | None
+    timeout_s: float | None
+    tier: str
+    allow_unsafe: bool
 
 
 @click.command()
@@ -42,7 +51,9 @@ _STEPS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 @click.argument("arguments", nargs=-1)
 @click.option("--language", help="The language, where the file's extension does not tell.")
 @click.option("--memory", type=click.IntRange(min=16), help="Memory of the room in MiB.")
-@click.option("--timeout", type=click.FloatRange(min=0, min_open=True), help="End it after this many seconds.")
+@click.option(
+    "--timeout", type=click.FloatRange(min=0, min_open=True), help="End the program after this many seconds."
+)
 @click.option("--tier", default="auto", show_default=True, help="How the room is isolated.")
 @click.option("--allow-unsafe", is_flag=True, help="Run without isolation where no tier works.")
 @click.option("--url", envvar="EMBEDENV_URL", help="Open the room on this gateway instead of here.")
@@ -59,7 +70,8 @@ def command(
     """Run FILE in a new room and exit with its code.
 
     Output streams as it is produced, input is passed on, and Ctrl+C interrupts
-    the program; pressed again where that had no effect, it ends it.
+    the program; pressed again where that had no effect, it ends it. With --url
+    the keys are read from EMBEDENV_PUBLIC_KEY and EMBEDENV_SECRET_KEY.
     """
     try:
         chosen = Languages.shipped().named(language) if language else Languages.shipped().of_file(file)
@@ -68,38 +80,32 @@ def command(
 
             status = asyncio.run(run_remote.run(url, file, chosen, arguments, timeout))
         else:
-            options = _Options(memory, timeout, tier, allow_unsafe)
+            options = Options(memory, timeout, tier, allow_unsafe)
             status = asyncio.run(_run_here(file, chosen, arguments, options))
     except (EmbedEnvError, UnknownLanguageError) as exc:
         raise click.ClickException(str(exc)) from exc
     sys.exit(status)
 
 
-class _Options:
-    def __init__(self, memory_mib: int | None, timeout_s: float | None, tier: str, unsafe: bool) -> None:
-        self.memory_mib = memory_mib
-        self.timeout_s = timeout_s
-        self.tier = tier
-        self.allow_unsafe = unsafe
-
-
-async def _run_here(file: Path, language: Language, arguments: tuple[str, ...], options: _Options) -> int:
+async def _run_here(file: Path, language: Language, arguments: tuple[str, ...], options: Options) -> int:
     async with _room(options) as room:
         stop = room.sandbox.subscribe(_report)
         try:
-            await room.sandbox.write_file(f"{FOLDER}/{language.source}", file.read_bytes())
+            source = await asyncio.to_thread(file.read_bytes)
+            await room.sandbox.write_file(f"{FOLDER}/{language.source}", source)
             if language.compile:
                 status = await _stage(room, language, language.compile, options, interactive=False)
                 if status.shell_code != 0:
-                    return _explained(status)
+                    return explained(status.shell_code, str(status))
             line = shlex.join([*shlex.split(language.run), *arguments])
-            return _explained(await _stage(room, language, line, options, interactive=True))
+            status = await _stage(room, language, f"exec {line}", options, interactive=True)
+            return explained(status.shell_code, str(status))
         finally:
             stop()
 
 
 @contextlib.asynccontextmanager
-async def _room(options: _Options) -> AsyncIterator[Room]:
+async def _room(options: Options) -> AsyncIterator[Room]:
     """Open a room of the local account in a gateway that lives as long as the command."""
     from embedenv_jupyter.accounts import LOCAL_ACCOUNT
     from embedenv_jupyter.gateway import Gateway, GatewaySettings
@@ -122,149 +128,96 @@ async def _room(options: _Options) -> AsyncIterator[Room]:
 
 
 async def _stage(
-    room: Room, language: Language, line: str, options: _Options, *, interactive: bool
+    room: Room, language: Language, line: str, options: Options, *, interactive: bool
 ) -> ExitStatus:
     """Run one shell line of the language in the project's folder, connected to our own streams."""
-    argv = ["sh", "-c", f"exec {line}" if _is_simple(line) else line]
-    on_terminal = interactive and sys.stdin.isatty() and sys.stdout.isatty()
-    if on_terminal:
-        size = os.get_terminal_size()
-        process = await room.sandbox.spawn_pty(
-            argv, cwd=FOLDER, env=language.env, size=(size.lines, size.columns)
-        )
-    else:
+    argv = ["sh", "-c", line]
+    if not (interactive and sys.stdin.isatty() and sys.stdout.isatty()):
         process = await room.sandbox.spawn(argv, cwd=FOLDER, env=language.env)
-    with _interrupts(process), _raw_terminal() if on_terminal else contextlib.nullcontext():
         return await _connect(process, options.timeout_s, takes_input=interactive)
-
-
-def _is_simple(line: str) -> bool:
-    return not any(sign in line for sign in ";&|<>()")
+    size = os.get_terminal_size()
+    process = await room.sandbox.spawn_pty(
+        argv, cwd=FOLDER, env=language.env, size=(size.lines, size.columns)
+    )
+    with raw_terminal():
+        return await _connect(process, options.timeout_s, takes_input=True)
 
 
 async def _connect(process: Process, timeout_s: float | None, *, takes_input: bool) -> ExitStatus:
-    assert process.stdin is not None and process.stdout is not None
-    copies = [asyncio.create_task(_copy_out(process.stdout, sys.stdout.fileno()))]
+    assert process.stdin is not None
+    assert process.stdout is not None
+    copies = [_copy_out(process.stdout, sys.stdout.fileno())]
     if process.stderr is not None:
-        copies.append(asyncio.create_task(_copy_out(process.stderr, sys.stderr.fileno())))
-    feeding = asyncio.create_task(_feed(process)) if takes_input else None
-    if feeding is None:
-        process.stdin.close()
+        copies.append(_copy_out(process.stderr, sys.stderr.fileno()))
+    tasks = [asyncio.create_task(copy) for copy in copies]
+    feeding = asyncio.create_task(_feed(process, takes_input=takes_input))
     try:
-        async with asyncio.timeout(timeout_s):
-            await asyncio.gather(*copies)
-            return await process.wait()
-    except TimeoutError:
-        _say(f"time is up after {timeout_s:g} s")
-        await _stop(process)
-        return await process.wait()
+        async with on_interrupt(_Interrupts(process).press):
+            try:
+                async with asyncio.timeout(timeout_s):
+                    await asyncio.gather(*tasks)
+                    return await process.wait()
+            except TimeoutError:
+                say(f"time is up after {timeout_s:g} s")
+                await _stop(process)
+                return await process.wait()
     finally:
-        for task in (*copies, *([feeding] if feeding else [])):
+        for task in (*tasks, feeding):
             task.cancel()
-        await asyncio.gather(*copies, *([feeding] if feeding else []), return_exceptions=True)
+        await asyncio.gather(*tasks, feeding, return_exceptions=True)
         process.close()
 
 
+class _Interrupts:
+    """Ctrl+C: INT first, then TERM, then KILL."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self._pressed = 0
+
+    async def press(self) -> None:
+        step = LADDER[min(self._pressed, len(LADDER) - 1)]
+        self._pressed += 1
+        with contextlib.suppress(ProcessLookupError, EmbedEnvError):
+            await self._process.signal(step)
+
+
 async def _stop(process: Process) -> None:
-    for step in _STEPS:
+    for step in LADDER:
         with contextlib.suppress(ProcessLookupError):
             await process.signal(step)
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(1.0):
+            async with asyncio.timeout(STEP_S):
                 await process.wait()
                 return
 
 
 async def _copy_out(source: ByteSource, fd: int) -> None:
-    """Copy to one of our own streams; whoever reads it may be slow, so a thread writes."""
     try:
-        while data := await source.read(_COPY_BYTES):
-            await asyncio.to_thread(_write_all, fd, data)
+        while data := await source.read():
+            await write_out(fd, data)
     except BrokenPipeError:
         source.close()  # nobody reads our output: the program gets SIGPIPE, as it would without us
 
 
-def _write_all(fd: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]
-
-
-async def _feed(process: Process) -> None:
-    """Pass our input on; the reading thread may stay behind in a read, so it is a daemon."""
-    loop = asyncio.get_running_loop()
-    queue: asyncio.Queue[bytes] = asyncio.Queue(4)
-
-    def read() -> None:
-        data = b"-"
-        while data:
-            try:
-                data = os.read(sys.stdin.fileno(), _COPY_BYTES)
-            except (OSError, ValueError):
-                data = b""
-            try:
-                asyncio.run_coroutine_threadsafe(queue.put(data), loop).result()
-            except (RuntimeError, asyncio.CancelledError):
-                return
-
-    threading.Thread(target=read, name="stdin", daemon=True).start()
+async def _feed(process: Process, *, takes_input: bool) -> None:
     assert process.stdin is not None
-    try:
-        while data := await queue.get():
-            await process.stdin.write(data)
-    except BrokenPipeError:
-        return
+    if takes_input:
+        try:
+            async for data in own_input():
+                await process.stdin.write(data)
+        except BrokenPipeError:
+            return
     if process.terminal is None:
         process.stdin.close()
 
 
-@contextlib.contextmanager
-def _interrupts(process: Process) -> Iterator[None]:
-    """Send our own Ctrl+C to the program: INT first, then TERM, then KILL."""
-    loop = asyncio.get_running_loop()
-    pressed = 0
-    sending: set[asyncio.Task[None]] = set()
-
-    def press() -> None:
-        nonlocal pressed
-        step = _STEPS[min(pressed, len(_STEPS) - 1)]
-        pressed += 1
-        task = asyncio.ensure_future(_quietly(lambda: process.signal(step)))
-        sending.add(task)
-        task.add_done_callback(sending.discard)
-
-    loop.add_signal_handler(signal.SIGINT, press)
-    try:
-        yield
-    finally:
-        loop.remove_signal_handler(signal.SIGINT)
-
-
-async def _quietly(action: Callable[[], Awaitable[None]]) -> None:
-    with contextlib.suppress(ProcessLookupError, EmbedEnvError):
-        await action()
-
-
-@contextlib.contextmanager
-def _raw_terminal() -> Iterator[None]:
-    """Leave line editing, echo and Ctrl+C to the room's terminal while the program runs."""
-    before = termios.tcgetattr(sys.stdin)
-    tty.setraw(sys.stdin)
-    try:
-        yield
-    finally:
-        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
-
-
 def _report(breach: Breach, detail: str) -> None:
-    _say(f"the room ran into a limit: {breach.value} ({detail})")
+    say(f"the room ran into a limit: {breach.value} ({detail})")
 
 
-def _explained(status: ExitStatus) -> int:
-    if status.signal is not None and status.signal != signal.SIGINT:
-        _say(f"the program was ended by {status}")
-    return status.shell_code
-
-
-def _say(text: str) -> None:
-    click.echo(f"embedenv: {text}", err=True)
+def explained(code: int, status: str) -> int:
+    """Say what ended the program where its exit code alone would not; return the code."""
+    if code > 128 and code != 128 + signal.SIGINT and status.startswith("signal"):
+        say(f"the program was ended by {status}")
+    return code

@@ -15,6 +15,9 @@ from traitlets.config import Config
 
 from embedenv_jupyter.app import EmbedenvApp
 from embedenv_jupyter.gateway import Gateway
+from tests.integration.own_gateway import serve_gateway
+
+__all__ = ["serve_gateway"]
 
 DEADLINE_S = 20.0
 

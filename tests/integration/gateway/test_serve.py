@@ -13,7 +13,7 @@ import pytest
 import websockets
 
 from tests.integration.conftest import Peer
-from tests.integration.gateway.conftest import OwnGateway, ServeGateway
+from tests.integration.own_gateway import OwnGateway, ServeGateway
 
 DEADLINE_S = 20.0
 

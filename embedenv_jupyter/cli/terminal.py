@@ -1,0 +1,95 @@
+"""Our own standard streams, for commands that stand between a person and a program elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import termios
+import threading
+import tty
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+
+import click
+
+COPY_BYTES = 64 << 10
+
+
+def say(text: str) -> None:
+    """Tell the user something that is not the program's output."""
+    click.echo(f"embedenv: {text}", err=True)
+
+
+async def write_out(fd: int, data: bytes) -> None:
+    """Write to one of our own streams; whoever reads it may be slow, so a thread writes.
+
+    Raises:
+        BrokenPipeError: nobody reads it any more.
+    """
+    await asyncio.to_thread(_write_all, fd, data)
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+async def own_input() -> AsyncIterator[bytes]:
+    """Yield what comes on our standard input, until its end.
+
+    The reading thread may stay behind in a read, so it is a daemon.
+    """
+    loop = asyncio.get_running_loop()
+    queue: asyncio.Queue[bytes] = asyncio.Queue(4)
+
+    def read() -> None:
+        data = b"-"
+        while data:
+            try:
+                data = os.read(sys.stdin.fileno(), COPY_BYTES)
+            except (OSError, ValueError):
+                data = b""
+            try:
+                asyncio.run_coroutine_threadsafe(queue.put(data), loop).result()
+            except (RuntimeError, asyncio.CancelledError):
+                return
+
+    threading.Thread(target=read, name="stdin", daemon=True).start()
+    while data := await queue.get():
+        yield data
+
+
+@contextlib.asynccontextmanager
+async def on_interrupt(press: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
+    """Call ``press`` for each of our own Ctrl+C, one after another, while the body runs."""
+    loop = asyncio.get_running_loop()
+    pressed = asyncio.Event()
+
+    async def serve() -> None:
+        while True:
+            await pressed.wait()
+            pressed.clear()
+            await press()
+
+    loop.add_signal_handler(signal.SIGINT, pressed.set)
+    serving = asyncio.create_task(serve(), name="Ctrl+C")
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGINT)
+        serving.cancel()
+        await asyncio.gather(serving, return_exceptions=True)
+
+
+@contextlib.contextmanager
+def raw_terminal() -> Iterator[None]:
+    """Leave line editing, echo and Ctrl+C to the terminal at the other end while the body runs."""
+    before = termios.tcgetattr(sys.stdin)
+    tty.setraw(sys.stdin)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
