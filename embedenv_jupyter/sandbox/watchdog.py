@@ -18,6 +18,9 @@ INTERVAL_S = 0.1
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _QUICK_S = 0.001
 _FRESH_S = 0.05
+_NEARLY = 0.9
+"""The share of the pid limit that counts as reached: the kernel tells nobody that RLIMIT_NPROC refused,
+and programs that fork in vain come and go between two samples."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +120,7 @@ class Watchdog:
     def _note(self, processes: list[_Process], used: int, kills: int) -> None:
         last = self._counters
         threads = sum(process.threads for process in processes)
-        at_limit = self._limits.pids is not None and threads >= self._limits.pids
+        at_limit = self._limits.pids is not None and threads >= _NEARLY * self._limits.pids
         refused = at_limit and not self._at_pid_limit
         self._at_pid_limit = at_limit
         self._counters = Counters(

@@ -8,14 +8,16 @@ The gateway execs it with a minimal environment and speaks to it over a channel
     gateway: {"op": "start", "id": n, "cgroups": [folder, …]} and two descriptors: connection, report
     zygote:  {"id": n} and a pidfd of the room's pid 1,  or  {"id": n, "error": {…}}
     zygote:  {"event": "exit", "id": n, "status": returncode}
+    gateway: {"op": "stop"}
 
 Theory of operation. Two processes. The first one enters the nursery (see
 :mod:`embedenv_jupyter.sandbox.namespaces`), forks, and from then on only guards:
 when the second one ends it thaws what is frozen, so that the kernel can end all
-rooms, and removes their cgroups. The second one is the zygote. What it reads is
-numbers and cgroup folders; the room's spec, whose environment may hold secrets,
-waits on the room's own connection and is read by the child alone, because what
-the zygote has once had in its memory every later room can find in its own.
+rooms, and when the gateway has gone without a word it removes their cgroups. The
+second one is the zygote. What it reads is numbers and cgroup folders; the room's
+spec, whose environment may hold secrets, waits on the room's own connection and
+is read by the child alone, because what the zygote has once had in its memory
+every later room can find in its own.
 
 A child that cannot become a room writes why to ``report``; one that could closes it.
 
@@ -50,6 +52,9 @@ from embedenv_jupyter.sandbox.spec import SandboxSpec
 _SHIELDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGPIPE, signal.SIGUSR1,
              signal.SIGUSR2)  # fmt: skip
 """What a terminal or an operator sends to the gateway's group is the gateway's to act upon."""
+
+_GATEWAY_IS_GONE = 72
+"""The zygote's exit code when its channel ended without a ``stop``."""
 
 
 def main() -> NoReturn:
@@ -88,9 +93,10 @@ def _guard(zygote: int, alive: int, folders: list[str]) -> NoReturn:
     for folder in folders:
         cgroups.thaw_below(folder)
     _, status = os.waitpid(zygote, 0)
-    for folder in folders:
-        cgroups.remove_below(folder)
     code = os.waitstatus_to_exitcode(status)
+    if code == _GATEWAY_IS_GONE:  # else the folders are the gateway's to keep or remove
+        for folder in folders:
+            cgroups.remove_below(folder)
     os._exit(128 - code if code < 0 else code)
 
 
@@ -161,16 +167,19 @@ class Zygote:
         try:
             channel.send(self._control, message, fds)
         except (BrokenPipeError, ConnectionResetError):
-            os._exit(0)
+            os._exit(_GATEWAY_IS_GONE)
 
     def _serve(self) -> None:
         try:
             received = channel.receive(self._control)
         except ConnectionResetError:
             received = None
+        # However this process ends, the kernel then ends its pid namespace: all rooms.
         if received is None:
-            os._exit(0)  # the kernel now ends our pid namespace: all rooms
+            os._exit(_GATEWAY_IS_GONE)
         message, fds = received
+        if message.get("op") == "stop":
+            os._exit(0)
         try:
             pid = self._start(message, fds)
         except OSError as exc:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -217,6 +218,9 @@ class ZygoteClient:
 
     async def aclose(self) -> None:
         """End the zygote, and with it all its rooms; idempotent."""
+        if self.cause is None:
+            with contextlib.suppress(OSError):
+                channel.send(self._control, {"op": "stop"})
         self._lost("closed", expected=True)
         try:
             async with asyncio.timeout(END_TIMEOUT_S):
