@@ -26,7 +26,13 @@ from typing import Any, Protocol
 
 from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as open_websocket
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
+from websockets.exceptions import (
+    ConnectionClosed,
+    InvalidProxy,
+    InvalidStatus,
+    InvalidURI,
+    WebSocketException,
+)
 from websockets.uri import parse_uri
 
 from embedenv_jupyter.client.address import Endpoint
@@ -42,13 +48,20 @@ log = logging.getLogger(__name__)
 
 MAX_FRAME_BYTES = 32 << 20
 FINAL_CODES = frozenset(
-    {CloseCode.POLICY_VIOLATION, CloseCode.ROOM_ENDED, CloseCode.REVOKED, CloseCode.PROTOCOL_ERROR}
+    {
+        CloseCode.POLICY_VIOLATION,
+        CloseCode.ROOM_ENDED,
+        CloseCode.REVOKED,
+        CloseCode.PROTOCOL_ERROR,
+        1003,
+        1007,
+    }
 )
-"""After these a new attempt would end the same way."""
+"""After these a new attempt would end the same way; 1003 and 1007 say that our messages are no text."""
 PASSING_STATUSES = frozenset({408, 424, 425, 429})
 """HTTP statuses below 500 that say "later", not "no" (424: a hub whose server is starting)."""
 USEFUL_S = 10.0
-"""A connection that lived this long, or carried a frame, starts the back-off anew when it is lost."""
+"""When a connection is lost that lived this long, or brought anything forward, the back-off starts anew."""
 
 
 @dataclass(frozen=True)
@@ -120,9 +133,9 @@ class Link:
         self._random = random
         self._socket: ClientConnection | None = None
         self._outgoing = asyncio.Event()
-        self._is_useful = False
         self._heard = 0
         self._opened_s = 0.0
+        self._progress = 0
 
     def wake(self) -> None:
         """Something was submitted to the session."""
@@ -168,7 +181,7 @@ class Link:
             await self._shut()
             self._listener.lost(str(ending), self._session.lost(ending.code))
             _raise_if_final(ending)
-            if self._is_useful:
+            if self._was_useful():
                 backoff = self._backoff(self._retry.give_up_s)
             await self._reconnect(backoff, str(ending))
 
@@ -183,6 +196,10 @@ class Link:
                 self._listener.connected()
                 return
         raise ConnectionLostError(reason, self._session.last_n)
+
+    def _was_useful(self) -> bool:
+        lived_s = asyncio.get_running_loop().time() - self._opened_s
+        return self._session.progress != self._progress or lived_s >= USEFUL_S
 
     async def _pause(self, backoff: Backoff) -> bool:
         delay_s = backoff.next_delay_s(asyncio.get_running_loop().time())
@@ -204,7 +221,6 @@ class Link:
             RefusedError, RoomClosedError, RemoteProtocolError: and no attempt will do better.
         """
         socket = await self._open_socket()
-        self._is_useful = False
         self._opened_s = asyncio.get_running_loop().time()
         try:
             await self._greet(socket)
@@ -212,6 +228,7 @@ class Link:
             self._session.lost()
             socket.transport.abort()
             raise
+        self._progress = self._session.progress
         self._outgoing.set()
         return socket
 
@@ -239,9 +256,9 @@ class Link:
             raise RefusedError(
                 f"{transport.endpoint} takes no WebSocket: HTTP status {status}.", status
             ) from exc
-        except (InvalidURI, ssl.SSLCertVerificationError) as exc:
+        except (InvalidURI, InvalidProxy, ssl.SSLCertVerificationError) as exc:
             raise RefusedError(f"{transport.endpoint} cannot be used: {exc}") from exc
-        except (OSError, TimeoutError, InvalidHandshake, EOFError) as exc:
+        except (OSError, WebSocketException, EOFError) as exc:
             raise ConnectionLostError(str(exc) or type(exc).__name__) from exc
 
     async def _greet(self, socket: ClientConnection) -> None:
@@ -291,20 +308,22 @@ class Link:
 
     async def _read(self, socket: ClientConnection) -> Ending | RemoteProtocolError:
         try:
+            return await self._read_to_the_end(socket)
+        except RemoteProtocolError as exc:
+            return exc  # Raised here it would reach nobody but as a group of exceptions.
+
+    async def _read_to_the_end(self, socket: ClientConnection) -> Ending:
+        try:
             while True:
                 await self._gate.passage()
                 await self._receive_one(socket)
-        except RemoteProtocolError as exc:
-            return exc  # Raised here it would reach nobody but as a group of exceptions.
         except ConnectionClosed as exc:
-            self._is_useful |= asyncio.get_running_loop().time() - self._opened_s >= USEFUL_S
             return _ending(exc)
 
     async def _receive_one(self, socket: ClientConnection) -> None:
         data = await socket.recv(decode=False)
         self._heard += 1
         for frame in self._session.receive(data):
-            self._is_useful = True
             self._listener.received(frame)
 
     async def _write(self, socket: ClientConnection) -> None:
@@ -384,6 +403,13 @@ async def _drain(socket: ClientConnection) -> None:
 
 
 def _ending(exc: ConnectionClosed) -> Ending:
+    """Read how it ended.
+
+    Raises:
+        RemoteProtocolError: we ended it, because the server broke the WebSocket protocol or our bounds.
+    """
+    if exc.rcvd is None and exc.sent is not None and exc.sent.code in (1002, 1007, CloseCode.TOO_BIG):
+        raise RemoteProtocolError(f"the server's message cannot be taken: {exc.sent.reason}")
     return Ending(exc.rcvd.code, exc.rcvd.reason) if exc.rcvd is not None else Ending()
 
 

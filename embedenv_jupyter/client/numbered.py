@@ -129,6 +129,10 @@ class Numbered:
         async with answered_within(self._answer_s):
             return await self._gate.demand(future)
 
+    def _settle(self, id_: str) -> None:
+        self._session.settle(id_)
+        self._wake()
+
     @contextmanager
     def _exchange(self, fields: Fields, exchange: Exchange) -> Iterator[None]:
         """Submit a command; on leaving, however that happens, nothing is kept of it."""
@@ -139,7 +143,7 @@ class Numbered:
             yield
         finally:
             del self._exchanges[pending.id]
-            self._session.settle(pending.id)
+            self._settle(pending.id)
             exchange.dismissed()
 
     # Reports
@@ -164,7 +168,7 @@ class Numbered:
         if frame.id is not None:
             exchange = self._exchanges.get(frame.id)
             if exchange is not None and exchange.receive(frame):
-                self._session.settle(frame.id)
+                self._settle(frame.id)
         elif isinstance(frame, Message | Error):
             self._publish(Notice(frame.message, isinstance(frame, Error)))
 

@@ -53,6 +53,9 @@ from embedenv_jupyter.errors import (
 )
 
 PROJECT_NAME = "unified_workspace"
+MAX_UNANSWERED = 64
+"""So many commands are on their way at most. A gateway remembers the answers to some hundred commands of a
+member: with more on their way, one that is sent again after a cut could be carried out twice."""
 MAX_SKIPPED = 10_000
 """Who wants no history drops up to so many old events; if there are more, joining again is quicker."""
 MAX_FAULTS = 3
@@ -113,6 +116,9 @@ class Session:
         self._skipping = 0
         self._in_flight: dict[str, Pending] = {}
         self._outbox: dict[str, Pending] = {}
+        self._unanswered: set[str] = set()
+        self.progress = 0
+        """Grows with every event that is new and every command that is settled."""
 
     @property
     def is_welcomed(self) -> bool:
@@ -153,6 +159,7 @@ class Session:
             del self._in_flight[id_]
         for pending in self._in_flight.values():
             pending.is_written = False
+        self._unanswered.clear()
         self._outbox = dict(self._in_flight)
         return failed
 
@@ -189,15 +196,18 @@ class Session:
         return pending
 
     def settle(self, id_: str) -> None:
-        """The answer is complete, or nobody waits for it any more; idempotent."""
-        self._in_flight.pop(id_, None)
+        """The answer is complete, or nobody waits for it any more; idempotent. More may be sent then."""
+        if self._in_flight.pop(id_, None) is not None:
+            self.progress += 1
         self._outbox.pop(id_, None)
+        self._unanswered.discard(id_)
 
     def frames_to_send(self) -> Iterator[tuple[Pending, bytes]]:
         """Drain the commands that this connection must still carry, in the order of submission."""
-        while self.phase is Phase.OPEN and self._outbox:
+        while self.phase is Phase.OPEN and self._outbox and len(self._unanswered) < MAX_UNANSWERED:
             pending = self._outbox.pop(next(iter(self._outbox)))
             pending.is_written = True
+            self._unanswered.add(pending.id)
             yield pending, self._frame_of(pending)
 
     # Frames
@@ -274,6 +284,7 @@ class Session:
         if last < first:
             return []
         self.last_n = last
+        self.progress += 1
         if isinstance(frame, LogGap):
             return [Gap(first, last, last - first + 1, frame.bytes)]
         if last > first:

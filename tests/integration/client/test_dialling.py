@@ -21,6 +21,8 @@ from embedenv_jupyter.client import (
     UnreachableError,
     open_room,
 )
+from embedenv_jupyter.client.link import MAX_FRAME_BYTES
+from embedenv_jupyter.errors import ConnectionLostError, RemoteProtocolError
 
 NOWHERE: dict[str, str] = {}
 WELCOME = json.dumps({"type": "join", "join": "K", "room": "r", "role": "own", "member": "M", "n": 0})
@@ -312,3 +314,38 @@ async def test_while_nobody_reads_pongs_go_out_unasked() -> None:
             run.discard()
             await asking
         await room.close()
+
+
+async def test_a_message_beyond_all_bounds_ends_the_room_with_a_reason() -> None:
+    async def boast(socket: ServerConnection) -> None:
+        await socket.recv()
+        await socket.send(WELCOME)
+        await socket.send("x" * (MAX_FRAME_BYTES + 1))
+        await socket.wait_closed()
+
+    async with websocket_server(boast) as url:
+        room = await open_room(url, join="K", environment=NOWHERE)
+        with pytest.raises(RemoteProtocolError, match="cannot be taken"):
+            await room.files.list()
+        await room.close()
+
+
+async def test_connections_that_bring_nothing_forward_do_not_go_on_for_ever() -> None:
+    connections = 0
+
+    async def hang_up(socket: ServerConnection) -> None:
+        nonlocal connections
+        connections += 1
+        await socket.recv()
+        await socket.send(WELCOME)
+        await socket.send(json.dumps({"type": "error", "message": "overloaded"}))
+        await socket.close(1013, "later")
+
+    async with websocket_server(hang_up) as url:
+        retry = Retry(base_s=0.01, cap_s=0.05, give_up_s=0.5)
+        room = await open_room(url, join="K", retry=retry, environment=NOWHERE)
+        async with asyncio.timeout(10):
+            with pytest.raises(ConnectionLostError, match="1013"):
+                await room.files.list()
+        await room.close()
+    assert connections < 60

@@ -13,7 +13,7 @@ from embedenv_jupyter.client.address import Keys
 from embedenv_jupyter.client.events import Gap
 from embedenv_jupyter.client.frames import Done, Message, TerminalData
 from embedenv_jupyter.client.refusal import RefusedError
-from embedenv_jupyter.client.session import MAX_FAULTS, MAX_SKIPPED, Identity, Phase, Session
+from embedenv_jupyter.client.session import MAX_FAULTS, MAX_SKIPPED, MAX_UNANSWERED, Identity, Phase, Session
 from embedenv_jupyter.errors import LocalProtocolError, RemoteProtocolError, RoomClosedError, WorkspaceError
 
 PAIR = Keys(public_key="public", secret_key="secret")
@@ -192,6 +192,21 @@ def test_what_is_in_flight_is_sent_again_and_first() -> None:
     again = sent(session)
     assert again[:2] == [before[0], before[2]]
     assert [frame["id"] for frame in again] == ["id-1", "id-3", "id-4"]
+
+
+def test_only_so_many_commands_are_on_their_way() -> None:
+    session = opened()
+    for number in range(MAX_UNANSWERED + 10):
+        session.submit(commands.keep(number))
+    assert len(sent(session)) == MAX_UNANSWERED
+    assert sent(session) == []
+    session.settle("id-3")
+    session.settle("id-3")
+    assert [frame["id"] for frame in sent(session)] == [f"id-{MAX_UNANSWERED + 1}"]
+    session.lost()
+    hello(session)
+    feed(session, **(WELCOME | {"type": "join"}))
+    assert [frame["id"] for frame in sent(session)][:3] == ["id-1", "id-2", "id-4"]
 
 
 def test_a_settled_command_that_was_not_sent_never_is() -> None:
