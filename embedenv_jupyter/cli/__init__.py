@@ -41,7 +41,6 @@ COMMANDS = {
         ("credits", "Show, grant and account for credits."),
         ("doctor", "Say what works on this machine, and why not."),
         ("keys", "Create, list and revoke keys."),
-        ("room", "Open, list, join and stop rooms."),
         ("run", "Run a file in a new room."),
         ("serve", "Serve rooms without JupyterLab."),
     )
