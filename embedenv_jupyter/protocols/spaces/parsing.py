@@ -44,12 +44,13 @@ def hello_of(frame: frames.Hello) -> requests.Hello:
     colour = frame.color if isinstance(frame.color, str) and frame.color else DEFAULT_COLOUR
     if len(user) > MAX_USER_CHARS:
         raise FrameError(f"'user' has {len(user)} characters; at most {MAX_USER_CHARS} are allowed")
-    if not user.translate(_JOINERS).isprintable():
+    visible = user.translate(_JOINERS)
+    if not visible.isprintable():
         raise FrameError(f"'user' {shown(user)} holds characters that do not print")
     if not _COLOUR.fullmatch(colour):
         raise FrameError(f"'color' {shown(colour)} is none; allowed are '#6366f1', '#63f' or a name: 'teal'")
     member = frame.member if isinstance(frame.member, str) else None
-    return requests.Join(frame.join, user or DEFAULT_USER, colour, resume, member)
+    return requests.Join(frame.join, user if visible else DEFAULT_USER, colour, resume, member)
 
 
 def command_of(cmd: Cmd, *, asks: bool) -> requests.Command:

@@ -151,6 +151,12 @@ def test_a_user_of_any_script(user: str) -> None:
     assert isinstance(request, spaces.Join) and request.user == user.strip()
 
 
+@pytest.mark.parametrize("user", ["", "  ", "\u200d\u200c"])
+def test_a_user_without_a_name_is_a_guest(user: str) -> None:
+    (request,) = SpacesSession().receive_frame(json.dumps({"type": "join", "join": "k", "user": user}))
+    assert isinstance(request, spaces.Join) and request.user == "guest"
+
+
 @pytest.mark.parametrize("colour", ["#abc", "#abcd", "#aabbcc", "#AABBCCDD", "teal", "rebeccapurple"])
 def test_a_colour(colour: str) -> None:
     (request,) = SpacesSession().receive_frame(json.dumps({"type": "join", "join": "k", "color": colour}))
