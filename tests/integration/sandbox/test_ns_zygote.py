@@ -1,0 +1,111 @@
+"""The zygote as a process: small, single-threaded, and warm for kernels."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from pathlib import Path
+
+from embedenv_jupyter.sandbox.spec import SandboxSpec
+from embedenv_jupyter.sandbox.tiers.ns import NsTier
+from embedenv_jupyter.sandbox.tree import children
+from tests.integration.sandbox.ns_rooms import IS_ROOT, ns_room, ns_tier, python, shell
+from tests.integration.sandbox.programs import DEADLINE_S
+
+
+def zygote_of(tier: NsTier) -> int:
+    assert tier.zygote is not None
+    (pid,) = children(tier.zygote.pid)
+    return pid
+
+
+async def test_zygote_has_one_thread_and_few_descriptors() -> None:
+    async with ns_tier(kernels=True) as tier:
+        room = await tier.start(SandboxSpec(id="r"))
+        for pid in (tier.zygote.pid if tier.zygote else 0, zygote_of(tier), room.keeper.pid or 0):
+            assert len(os.listdir(f"/proc/{pid}/task")) == 1
+        if IS_ROOT:
+            kinds = [os.readlink(f"/proc/{room.keeper.pid}/fd/{fd}") for fd in range(3)]
+            assert kinds == ["/dev/null"] * 3
+            assert not [
+                target
+                for fd in os.listdir(f"/proc/{room.keeper.pid}/fd")
+                if (target := os.readlink(f"/proc/{room.keeper.pid}/fd/{fd}")).startswith(
+                    ("/proc", "mnt", "net", "pid:")
+                )
+            ]
+
+
+async def test_zygote_has_a_minimal_environment() -> None:
+    async with ns_tier() as tier:
+        await tier.start(SandboxSpec(id="r"))
+        environment = Path(f"/proc/{zygote_of(tier)}/environ").read_bytes().decode().split("\0")
+        names = {line.partition("=")[0] for line in environment if line}
+        assert names == {
+            "PATH", "LANG", "HOME", "IPYTHONDIR", "JUPYTER_NO_CONFIG", "OPENBLAS_NUM_THREADS",
+            "OMP_NUM_THREADS", "PYDEVD_DISABLE_FILE_VALIDATION",
+        }  # fmt: skip
+
+
+async def test_kernel_is_warm_and_has_the_rooms_environment() -> None:
+    async with ns_room(kernels=True, env={"COLOUR": "blue"}) as room:
+        started_s = time.monotonic()
+        process = await room.fork_kernel("/tmp/kernel.json")
+        found = await python(
+            room,
+            f"""
+import json, os, time
+deadline = time.monotonic() + 15
+while not os.path.exists("/tmp/kernel.json") and time.monotonic() < deadline: time.sleep(0.005)
+print(json.dumps([os.path.exists("/tmp/kernel.json"), os.readlink("/proc/{process.pid}/cwd"),
+                  "debugpy" in open("/proc/{process.pid}/maps").read()]))
+""",
+        )
+        assert found == [True, "/home/user", True]
+        assert time.monotonic() - started_s < 10
+        await process.signal(15)
+        process.close()
+
+
+async def test_rooms_do_not_share_random_numbers() -> None:
+    async with ns_tier(kernels=True) as tier:
+        rooms = [await tier.start(SandboxSpec(id=name)) for name in "ab"]
+        kernels = [await room.fork_kernel("/tmp/k.json") for room in rooms]
+        # The same number in each room, so nothing may be derived from it.
+        assert kernels[0].pid == kernels[1].pid
+        keys = []
+        for room in rooms:
+            code = """
+import json, os, time
+deadline = time.monotonic() + 15
+while time.monotonic() < deadline:
+    try: print(json.dumps(json.load(open("/tmp/k.json"))["key"])); break
+    except (OSError, ValueError): time.sleep(0.01)
+"""
+            keys.append(await python(room, code))
+        assert keys[0] != keys[1]
+        for kernel in kernels:
+            kernel.close()
+
+
+async def test_rooms_of_two_gateways_live_side_by_side() -> None:
+    async with ns_tier() as one, ns_tier() as two:
+        rooms = await asyncio.gather(one.start(SandboxSpec(id="a")), two.start(SandboxSpec(id="b")))
+        assert await asyncio.gather(*(shell(room, "echo $$") for room in rooms)) == ["2\n", "2\n"]
+        if IS_ROOT:
+            assert len({os.stat(f"/proc/{room.keeper.pid}").st_uid for room in rooms} - {0}) == 2
+
+
+async def test_room_is_ready_in_milliseconds() -> None:
+    """Not a benchmark: a bound that a start with an exec, or an import, would break."""
+    async with ns_tier(kernels=True) as tier:
+        await (await tier.start(SandboxSpec(id="first"))).aclose()
+        took_s = []
+        async with asyncio.timeout(DEADLINE_S):
+            for number in range(15):
+                began_s = time.perf_counter()
+                room = await tier.start(SandboxSpec(id=f"room-{number}"))
+                took_s.append(time.perf_counter() - began_s)
+                await room.aclose()
+        assert min(took_s) < 0.05, took_s
