@@ -42,7 +42,13 @@ from embedenv_jupyter.client.flow import Gate
 from embedenv_jupyter.client.frames import ServerFrame
 from embedenv_jupyter.client.refusal import RefusedError, UnreachableError
 from embedenv_jupyter.client.session import Pending, Phase, Session
-from embedenv_jupyter.errors import CloseCode, ConnectionLostError, RemoteProtocolError, RoomClosedError
+from embedenv_jupyter.errors import (
+    CloseCode,
+    ConnectionLostError,
+    EmbedEnvError,
+    RemoteProtocolError,
+    RoomClosedError,
+)
 
 log = logging.getLogger(__name__)
 
@@ -168,6 +174,8 @@ class Link:
         except asyncio.CancelledError:
             raise
         except Exception as exc:  # noqa: BLE001  whatever ends this task must reach those who wait for answers
+            if not isinstance(exc, EmbedEnvError):
+                log.exception("the client of %s failed", self._transport.endpoint)
             self._session.close(exc)
             self._listener.ended(exc)
         finally:

@@ -25,10 +25,11 @@ from embedenv_jupyter.client.frames import (
     TerminalNewline,
 )
 from embedenv_jupyter.client.mailbox import Mailbox
+from embedenv_jupyter.client.refusal import RefusedError
 from embedenv_jupyter.client.run import Run
 from embedenv_jupyter.client.runs import Runs
 from embedenv_jupyter.client.session import Pending, Session
-from embedenv_jupyter.errors import BusyError, ConnectionLostError
+from embedenv_jupyter.errors import BusyError
 
 T = TypeVar("T")
 
@@ -178,7 +179,7 @@ class Numbered:
     def lost(self, failed: list[str], reason: str) -> None:
         for id_, exchange in list(self._exchanges.items()):
             if id_ in failed:
-                exchange.failed(ConnectionLostError(reason, self._session.last_n))
+                exchange.failed(RefusedError(f"Over this command the connection ended: {reason}."))
             else:
                 exchange.restarted()
 

@@ -349,3 +349,19 @@ async def test_connections_that_bring_nothing_forward_do_not_go_on_for_ever() ->
                 await room.files.list()
         await room.close()
     assert connections < 60
+
+
+async def test_a_command_that_is_too_big_fails_and_the_room_goes_on() -> None:
+    async def small(socket: ServerConnection) -> None:
+        await socket.recv()
+        await socket.send(WELCOME)
+        async for message in socket:
+            await socket.send(json.dumps({"type": "done", "id": json.loads(message)["id"]}))
+
+    async with serve(small, "127.0.0.1", 0, max_size=10_000) as server:
+        url = f"http://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}/"
+        room = await open_room(url, join="K", retry=QUICK, environment=NOWHERE)
+        with pytest.raises(RefusedError, match="1009"):
+            await room.files.write("big", "x" * 20_000)
+        await room.files.write("small", "x")
+        await room.close()
