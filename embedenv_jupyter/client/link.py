@@ -173,7 +173,8 @@ class Link:
             await self._serve()
         except asyncio.CancelledError:
             raise
-        except Exception as exc:  # noqa: BLE001  whatever ends this task must reach those who wait for answers
+        except Exception as exc:
+            # Whatever ends this task must reach those who wait for answers.
             if not isinstance(exc, EmbedEnvError):
                 log.exception("the client of %s failed", self._transport.endpoint)
             self._session.close(exc)
