@@ -18,13 +18,15 @@ import os
 import resource
 from collections.abc import Iterable
 
-from embedenv_jupyter.sandbox import landlock, seccomp, syscalls
+from embedenv_jupyter.sandbox import landlock, oom, seccomp, syscalls
 from embedenv_jupyter.sandbox.spec import HOME, RUNTIME, Limits, SandboxSpec
 
 
 class Layer(enum.StrEnum):
     """What :func:`confine` can do, by the names that travel over the channel."""
 
+    EXPENDABLE_PROGRAMS = "expendable_programs"
+    """Programs go before the supervisor when memory runs out; see :mod:`.oom`."""
     RLIMITS = "rlimits"
     """Open files, file size, core files, locked memory, message queues."""
     PROCESSES = "processes"
@@ -47,8 +49,8 @@ class Layer(enum.StrEnum):
 
 
 EVERYWHERE = (
-    Layer.RLIMITS, Layer.CAPABILITIES, Layer.NO_NEW_PRIVILEGES, Layer.NOT_DUMPABLE, Layer.LANDLOCK,
-    Layer.SECCOMP,
+    Layer.EXPENDABLE_PROGRAMS, Layer.RLIMITS, Layer.CAPABILITIES, Layer.NO_NEW_PRIVILEGES,
+    Layer.NOT_DUMPABLE, Layer.LANDLOCK, Layer.SECCOMP,
 )  # fmt: skip
 """What any tier with a mount namespace applies, whatever else holds the limits."""
 
@@ -104,6 +106,9 @@ def _build(options: frozenset[Layer]) -> bytes:
 
 def _apply(layer: Layer, spec: SandboxSpec, program: bytes) -> bool:
     match layer:
+        case Layer.EXPENDABLE_PROGRAMS:
+            syscalls.set_dumpable(True)  # else our own files in /proc are root's
+            return oom.prepare()
         case Layer.RLIMITS:
             _set_limits(_general_limits(spec.limits))
         case Layer.PROCESSES:

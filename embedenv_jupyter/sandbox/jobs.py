@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from embedenv_jupyter.sandbox import tree
+from embedenv_jupyter.sandbox import oom, tree
 
 MAX_REMEMBERED_GROUPS = 256
 """How many ended jobs are remembered whose process group may still have members."""
@@ -33,9 +33,6 @@ _RESET_SIGNALS = [
 ]
 # SIGHUP stays ignored: when the shell of a run exits, the kernel hangs up its
 # foreground group, and what the user left running with "&" must live on.
-
-_READS = {0, 17, 19, 295, 327} if os.uname().machine == "x86_64" else {63, 67, 65, 69, 286}
-_POLLS = {7, 23, 232, 270, 271, 281, 441} if os.uname().machine == "x86_64" else {72, 73, 22, 441}
 
 
 @dataclass
@@ -118,10 +115,11 @@ class Jobs:
             program = shutil.which(argv[0], path=environment.get("PATH", ""))
             if program is None:
                 raise FileNotFoundError(errno.ENOENT, "no such program in the room", argv[0])
-            pid = os.posix_spawn(
-                program, argv, environment,
-                file_actions=actions, setsid=True, setsigmask=[], setsigdef=_RESET_SIGNALS,
-            )  # fmt: skip
+            with oom.expendable_children():
+                pid = os.posix_spawn(
+                    program, argv, environment,
+                    file_actions=actions, setsid=True, setsigmask=[], setsigdef=_RESET_SIGNALS,
+                )  # fmt: skip
         finally:
             os.fchdir(self._home_fd)
         return self._add(pid)
@@ -145,7 +143,10 @@ class Jobs:
     ) -> tuple[Job, int]:
         """Fork a child of this process that runs ``body``; return the read end of its stderr."""
         reader, writer = os.pipe()
-        pid = os.fork()
+        with oom.expendable_children():
+            pid = os.fork()
+            if pid == 0:
+                oom.forget()
         if pid == 0:
             status = 1
             try:
@@ -206,9 +207,12 @@ class Jobs:
                 raise ProcessLookupError(errno.ESRCH, "this job has ended")
             os.kill(job.pid, signum)
             return
+        if target == "session":
+            foreground.signal_session(job.pid, signum)
+            return
         groups = {job.pid}
         if target == "foreground" and job.status is None:
-            groups = {_foreground_group(job.pid) or job.pid}
+            groups = foreground.front_groups(job.pid) or groups
         for group in groups:
             os.killpg(group, signum)
 
@@ -225,20 +229,11 @@ class Jobs:
             return
 
     def awaiting_input(self, number: int) -> bool | None:
-        """Tell whether the job waits for input: in a read of its terminal, or in a poll.
-
-        ``None`` when the kernel does not say (no /proc, or no ``syscall`` file).
-        """
+        """Tell whether the job waits for input on its terminal; ``None`` when the kernel does not say."""
         job = self._by_number.get(number)
         if job is None or job.status is not None:
             return False
-        group = _foreground_group(job.pid)
-        if group is None:
-            return None
-        states = [_waits_for_input(pid) for pid in _members(group)]
-        if any(states):
-            return True
-        return None if None in states else False
+        return foreground.awaiting_input(job.pid)
 
 
 def _become_child(stderr: int) -> None:
@@ -272,52 +267,6 @@ def _set_modes(slave: int, *, echo: bool, cooked: bool) -> None:
 def _close(fds: list[int]) -> None:
     for fd in fds:
         os.close(fd)
-
-
-def _stat_fields(pid: int) -> list[str] | None:
-    """Return the fields of /proc/PID/stat from ``state`` on (proc(5)), or ``None``."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            return file.read().rpartition(b")")[2].decode().split()
-    except OSError:
-        return None
-
-
-def _foreground_group(pid: int) -> int | None:
-    fields = _stat_fields(pid)
-    if fields is None:
-        return None
-    group = int(fields[5])
-    return group if group > 1 else None
-
-
-def _members(group: int) -> Iterator[int]:
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            fields = _stat_fields(int(name))
-            if fields is not None and int(fields[2]) == group and fields[0] == "S":
-                yield int(name)
-
-
-def _waits_for_input(pid: int) -> bool | None:
-    """Look at the system call that the process sleeps in; ``None`` when it is hidden."""
-    try:
-        with open(f"/proc/{pid}/syscall", "rb") as file:
-            number, *arguments = file.read().split()
-    except OSError:
-        return None
-    if not number.isdigit():
-        return False
-    if int(number) in _READS:
-        return _is_terminal(pid, int(arguments[0], 16))
-    return int(number) in _POLLS and _is_terminal(pid, 0)
-
-
-def _is_terminal(pid: int, fd: int) -> bool:
-    try:
-        return os.readlink(f"/proc/{pid}/fd/{fd}").startswith(("/dev/pts/", "/dev/tty"))
-    except OSError:
-        return False
 
 
 def _is_out_of_reach(guard: int) -> bool:

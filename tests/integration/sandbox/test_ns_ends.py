@@ -402,3 +402,20 @@ async def test_paused_room_does_not_run(way: str) -> None:
         await room.resume()
         assert await shell(room, "echo alive") == "alive\n"
         program.close()
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_many_small_programs_go_before_the_supervisor(way: str) -> None:
+    """Each is smaller than the supervisor looks: it is a copy of a zygote that has imported a lot."""
+    async with ns_tier(way, kernels=True) as tier:
+        room = await tier.start(SandboxSpec(id="r", limits=Limits(memory_bytes=100 << 20)))
+        named = asyncio.Queue[str]()
+        room.subscribe(lambda breach, _: named.put_nowait(breach.value))
+        hold = "b = bytearray(12 << 20); import time; time.sleep(60)"
+        programs = [await room.spawn([sys.executable, "-c", hold]) for _ in range(15)]
+        async with asyncio.timeout(DEADLINE_S):
+            assert await named.get() == "oom"
+        assert await shell(room, "cat /proc/self/oom_score_adj") == "1000\n"
+        assert room.is_alive
+        for program in programs:
+            program.close()

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from embedenv_jupyter.sandbox import confine, landlock, seccomp, syscalls
+from embedenv_jupyter.sandbox import confine, landlock, oom, seccomp, syscalls
 from embedenv_jupyter.sandbox.confine import Layer
 from embedenv_jupyter.sandbox.spec import MIB, Limits, SandboxSpec
 
@@ -16,6 +16,7 @@ def applied(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(syscalls, "clear_capabilities", lambda: done.append("capabilities"))
     monkeypatch.setattr(syscalls, "set_no_new_privileges", lambda: done.append("no_new_privs"))
     monkeypatch.setattr(syscalls, "set_dumpable", lambda value: done.append(f"dumpable {value}"))
+    monkeypatch.setattr(oom, "prepare", lambda: done.append("score") is None)
     monkeypatch.setattr(landlock, "abi", lambda: 7)
     monkeypatch.setattr(landlock, "restrict", lambda rules: done.append("landlock"))
     monkeypatch.setattr(seccomp, "install", lambda program: done.append("seccomp"))
@@ -27,9 +28,9 @@ def test_layers_are_applied_in_the_order_that_keeps_each_possible(applied: list[
     held = confine.confine(SPEC, list(reversed(confine.EVERYWHERE)))
     assert held == [str(layer) for layer in confine.EVERYWHERE]
     assert [step for step in applied if step != "rlimit"] == [
-        "capabilities", "no_new_privs", "dumpable False", "landlock", "seccomp",
+        "dumpable True", "score", "capabilities", "no_new_privs", "dumpable False", "landlock", "seccomp",
     ]  # fmt: skip
-    assert applied[0] == "rlimit"
+    assert applied[2] == "rlimit"
 
 
 @pytest.mark.parametrize("layer", [Layer.SECCOMP, Layer.LANDLOCK, Layer.NO_AFFINITY])
