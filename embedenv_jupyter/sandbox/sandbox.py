@@ -74,7 +74,7 @@ class Process:
         return await asyncio.shield(self._ended)
 
     async def signal(self, signum: int, target: str = "group") -> None:
-        """Signal its ``process``, its ``group``, or its terminal's ``foreground`` group.
+        """Signal its ``process``, ``group`` or ``session``, or what its terminal has in the ``foreground``.
 
         Raises:
             ProcessLookupError: nothing of it is left.

@@ -155,12 +155,12 @@ class Supervisor:
         self.connection.close()
 
     def signal(self, message: dict[str, Any], fds: list[int]) -> Answer:
-        """Signal a job: its ``process``, its ``group``, or its terminal's ``foreground``."""
+        """Signal a job: its ``process``, ``group``, ``session``, or what is in the ``foreground``."""
         self.jobs.signal(message["job"], message["signal"], message.get("target", "group"))
         return {}, []
 
     def awaiting_input(self, message: dict[str, Any], fds: list[int]) -> Answer:
-        """Say whether the job's foreground group waits in a read of its terminal."""
+        """Say whether the job's foreground group waits for input on its terminal."""
         return {"awaiting": self.jobs.awaiting_input(message["job"])}, []
 
     def signal_all(self, message: dict[str, Any], fds: list[int]) -> Answer:
