@@ -109,6 +109,7 @@ class Start(_Single[Run]):
         self._claim = claim
         self._number: RunNumber | None = None
         self._started: dict[RunNumber, str] = {}
+        self._older: set[RunNumber] = set()
 
     def receive(self, frame: ServerFrame) -> bool:
         match frame:
@@ -126,16 +127,23 @@ class Start(_Single[Run]):
         self._started[number] = command
         return self._match()
 
+    def run_printed(self, number: RunNumber) -> bool:
+        """A run wrote something: one whose start we did not see is older than our line."""
+        if number in self._started:
+            return False
+        self._older.add(number)
+        return self._match()
+
     def _match(self) -> bool:
         if not self.is_taken:
             return False
         ours = [number for number, command in self._started.items() if command == self._command]
         if self._number is None:  # A server that does not name the run: the first with our line is it.
             return bool(ours) and self._resolve(self._claim(ours[0], self._command))
-        if self._number not in self._started:
-            return False
         if self._number in ours:
             return self._resolve(self._claim(self._number, self._command))
+        if self._number not in self._started and self._number not in self._older:
+            return False
         self.failed(taken_as_input())
         return True
 

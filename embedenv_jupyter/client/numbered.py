@@ -153,6 +153,8 @@ class Numbered:
         match frame:
             case TerminalData(id=None) | TerminalNewline(id=None):
                 self._runs.receive(frame)
+                if self._start is not None and frame.run is not None:
+                    self._start.run_printed(frame.run)
                 return
             case Gap():
                 self._runs.lost(frame)

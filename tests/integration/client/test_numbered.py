@@ -203,13 +203,15 @@ async def test_two_tasks_that_start_at_once_do_not_mix(room: Room) -> None:
 
 
 async def test_a_line_that_became_anothers_input_is_reported(server: NumberedServer, room: Room) -> None:
-    await room.shell("wait")
-    other = await joined(server, history=False, answer_s=0.3)
-    try:
+    # A program that is silent about its input, then one that is not.
+    for program, answer_s in (("wait", 0.3), ("cat", 60)):
+        run = await room.shell(program)
+        other = await joined(server, answer_s=answer_s)
         with pytest.raises(BusyError, match="as its input"):
             await other.shell("echo hi")
-    finally:
         await other.close()
+        await run.interrupt()
+        await run.wait()
 
 
 async def test_the_interrupt_is_no_command(room: Room) -> None:
