@@ -14,8 +14,10 @@ from tests.integration.conftest import DEADLINE_S, Served
 
 PUBLISHED = Path(__file__).parents[2] / "golden" / "published"
 PUBLISHED_URL = "wss://embedenv.com/ws/spaces/defoult/"
-CHROMIUM_OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-dev-shm-usage",
-                    "--disable-background-networking", "--disable-component-update", "--disable-sync"]  # fmt: skip
+CHROMIUM_OPTIONS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-dev-shm-usage", "--disable-sync",
+    "--disable-background-networking", "--disable-component-update",
+]  # fmt: skip
 
 
 def sample(name: str, **replacements: str) -> str:
