@@ -28,8 +28,9 @@ from embedenv_jupyter.sandbox.tiers.ns import NsTier
 
 IMAGE = "embedenv-bench"
 BWRAP = [
-    "bwrap", "--unshare-all", "--die-with-parent", "--ro-bind", "/usr", "/usr", "--symlink", "usr/bin", "/bin",
-    "--symlink", "usr/lib", "/lib", "--symlink", "usr/lib64", "/lib64", "--proc", "/proc", "--dev", "/dev",
+    "bwrap", "--unshare-all", "--die-with-parent", "--ro-bind", "/usr", "/usr",
+    "--symlink", "usr/bin", "/bin", "--symlink", "usr/lib", "/lib", "--symlink", "usr/lib64", "/lib64",
+    "--proc", "/proc", "--dev", "/dev",
 ]  # fmt: skip
 DOCKER = ["docker", "run", "--rm", "--network", "none", IMAGE]
 
@@ -39,7 +40,9 @@ Round = Callable[[], Awaitable[float]]
 async def command(argv: list[str]) -> float:
     """Run a command to its end; return the milliseconds."""
     began = time.perf_counter()
-    process = await asyncio.create_subprocess_exec(*argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = await asyncio.create_subprocess_exec(
+        *argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     if await process.wait():
         raise RuntimeError(f"{argv[0]} failed")
     return (time.perf_counter() - began) * 1e3
@@ -104,7 +107,9 @@ async def measure(rounds: int, many: int) -> None:
     if image_is_there():
         rows["docker run, true"] = lambda: command([*DOCKER, "/bin/true"])
     else:
-        absent.append(f"docker run (needs an engine and an image called {IMAGE}: tar -c /usr/bin … | docker import)")
+        absent.append(
+            f"docker run (needs an engine and an image called {IMAGE}: tar -c /usr/bin … | docker import)"
+        )
     figures: dict[str, list[float]] = {name: [] for name in rows}
     for _ in range(rounds):
         for name, once in rows.items():
@@ -159,12 +164,16 @@ async def weigh(rooms: Rooms, many: int) -> None:
     table.add_row("rooms started per second", f"{many / started:.0f}")
     table.add_row("idle room, PSS MiB (mean)", f"{statistics.mean(weights):.2f}")
     known = [value / MIB for value in charged if value is not None]
-    table.add_row("idle room, charged to its cgroup MiB (mean)", f"{statistics.mean(known):.2f}" if known else "-")
+    table.add_row(
+        "idle room, charged to its cgroup MiB (mean)", f"{statistics.mean(known):.2f}" if known else "-"
+    )
     Console(width=100).print(table)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--rooms", type=int, default=100)
     options = parser.parse_args()

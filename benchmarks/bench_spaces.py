@@ -85,8 +85,10 @@ async def gateway(*options: str) -> AsyncIterator[Gateway]:
 async def until_ready(found: Gateway) -> None:
     def ask() -> bool:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{found.port}/embedenv/health", timeout=60) as answer:
-                return answer.status == 200
+            with urllib.request.urlopen(
+                f"http://127.0.0.1:{found.port}/embedenv/health", timeout=60
+            ) as answer:
+                return bool(answer.status == 200)
         except OSError:
             return False
 
@@ -209,7 +211,8 @@ class Watcher:
     async def join(cls, found: Gateway, key: str, user: str) -> Watcher:
         reader, writer = await asyncio.open_connection("127.0.0.1", found.port, limit=4 << 20)
         writer.write(
-            b"GET /ws/spaces/defoult/ HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"GET /ws/spaces/defoult/ HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+            b"Upgrade: websocket\r\nConnection: Upgrade\r\n"
             b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n"
         )
         await reader.readuntil(b"\r\n\r\n")
@@ -302,7 +305,9 @@ async def measure(rounds: int, lines: int) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--lines", type=int, default=200_000)
     arguments = parser.parse_args()
