@@ -11,11 +11,11 @@ Needs websockets and msgspec, and no Jupyter.
 from __future__ import annotations
 
 from embedenv_jupyter.client.backoff import Retry
+from embedenv_jupyter.client.dialling import Heartbeat
 from embedenv_jupyter.client.events import Event, Gap, Missed, Notice, RoomEvent, State, StateChange
 from embedenv_jupyter.client.files import Files
 from embedenv_jupyter.client.flow import Buffering
 from embedenv_jupyter.client.frames import Entry
-from embedenv_jupyter.client.link import Heartbeat
 from embedenv_jupyter.client.opening import connect, open_room
 from embedenv_jupyter.client.refusal import (
     AddressError,

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Generic, Protocol, TypeVar
 
+from embedenv_jupyter.client.events import Gap
 from embedenv_jupyter.client.flow import Gate, size_of
 from embedenv_jupyter.client.frames import (
     Chunk,
@@ -110,6 +111,7 @@ class Start(_Single[Run]):
         self._number: RunNumber | None = None
         self._started: dict[RunNumber, str] = {}
         self._older: set[RunNumber] = set()
+        self._gaps: list[Gap] = []
 
     def receive(self, frame: ServerFrame) -> bool:
         match frame:
@@ -129,9 +131,13 @@ class Start(_Single[Run]):
 
     def run_printed(self, number: RunNumber) -> bool:
         """A run wrote something: one whose start we did not see is older than our line."""
-        if number in self._started:
-            return False
-        self._older.add(number)
+        if number not in self._started and not self._gaps:
+            self._older.add(number)
+        return self._match()
+
+    def lost(self, gap: Gap) -> bool:
+        """A part of the log is gone, in which our run may have started; then its number alone must do."""
+        self._gaps.append(gap)
         return self._match()
 
     def _match(self) -> bool:
@@ -140,12 +146,15 @@ class Start(_Single[Run]):
         ours = [number for number, command in self._started.items() if command == self._command]
         if self._number is None:  # A server that does not name the run: the first with our line is it.
             return bool(ours) and self._resolve(self._claim(ours[0], self._command))
-        if self._number in ours:
-            return self._resolve(self._claim(self._number, self._command))
-        if self._number not in self._started and self._number not in self._older:
-            return False
-        self.failed(taken_as_input())
-        return True
+        is_known = self._number in self._started or self._number in self._older
+        if self._number in ours or (self._gaps and not is_known):
+            run = self._claim(self._number, self._command)
+            for gap in self._gaps:
+                run.lost(gap)
+            return self._resolve(run)
+        if is_known:
+            self.failed(taken_as_input())
+        return is_known
 
 
 def taken_as_input() -> BusyError:

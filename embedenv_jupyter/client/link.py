@@ -19,76 +19,25 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import ssl
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Protocol
 
 from websockets.asyncio.client import ClientConnection
-from websockets.asyncio.client import connect as open_websocket
-from websockets.exceptions import (
-    ConnectionClosed,
-    InvalidProxy,
-    InvalidStatus,
-    InvalidURI,
-    WebSocketException,
-)
-from websockets.uri import parse_uri
+from websockets.exceptions import ConnectionClosed
 
-from embedenv_jupyter.client.address import Endpoint
 from embedenv_jupyter.client.backoff import Backoff, Retry
+from embedenv_jupyter.client.dialling import Ending, Transport, ending_of, open_socket, raise_if_final
 from embedenv_jupyter.client.events import Gap
 from embedenv_jupyter.client.flow import Gate
 from embedenv_jupyter.client.frames import ServerFrame
-from embedenv_jupyter.client.refusal import RefusedError, UnreachableError
+from embedenv_jupyter.client.refusal import UnreachableError
 from embedenv_jupyter.client.session import Pending, Phase, Session
-from embedenv_jupyter.errors import (
-    CloseCode,
-    ConnectionLostError,
-    EmbedEnvError,
-    RemoteProtocolError,
-    RoomClosedError,
-)
+from embedenv_jupyter.errors import ConnectionLostError, EmbedEnvError, RemoteProtocolError
 
 log = logging.getLogger(__name__)
 
-MAX_FRAME_BYTES = 32 << 20
-FINAL_CODES = frozenset(
-    {
-        CloseCode.POLICY_VIOLATION,
-        CloseCode.ROOM_ENDED,
-        CloseCode.REVOKED,
-        CloseCode.PROTOCOL_ERROR,
-        1003,
-        1007,
-    }
-)
-"""After these a new attempt would end the same way; 1003 and 1007 say that our messages are no text."""
-PASSING_STATUSES = frozenset({408, 424, 425, 429})
-"""HTTP statuses below 500 that say "later", not "no" (424: a hub whose server is starting)."""
 USEFUL_S = 10.0
 """When a connection is lost that lived this long, or brought anything forward, the back-off starts anew."""
-
-
-@dataclass(frozen=True)
-class Heartbeat:
-    """Pings: how often, and how long to wait for any sign of life; in seconds."""
-
-    every_s: float = 20.0
-    deadline_s: float = 20.0
-
-
-@dataclass(frozen=True)
-class Transport:
-    """How sockets are opened; ``headers`` are for what stands before the server (a hub, a proxy)."""
-
-    endpoint: Endpoint
-    headers: Mapping[str, str] = field(repr=False)
-    tls: ssl.SSLContext | None
-    heartbeat: Heartbeat
-    greeting_s: float
-    open_s: float = 10.0
-    close_s: float = 2.0
 
 
 class Listener(Protocol):
@@ -103,20 +52,6 @@ class Listener(Protocol):
     def lost(self, reason: str, failed: list[str]) -> None: ...
 
     def ended(self, failure: Exception) -> None: ...
-
-
-@dataclass(frozen=True)
-class Ending:
-    """How a connection ended: the server's close code and reason, or ``None`` when it was cut."""
-
-    code: int | None = None
-    reason: str = ""
-
-    def __str__(self) -> str:
-        if self.code is None:
-            return "the connection was cut"
-        reason = f" ({self.reason})" if self.reason else ""
-        return f"the server closed the connection with code {self.code}{reason}"
 
 
 class Link:
@@ -189,7 +124,7 @@ class Link:
             ending = await self._pump(self._socket)
             await self._shut()
             self._listener.lost(str(ending), self._session.lost(ending.code))
-            _raise_if_final(ending)
+            raise_if_final(ending)
             if self._was_useful():
                 backoff = self._backoff(self._retry.give_up_s)
             await self._reconnect(backoff, str(ending))
@@ -229,7 +164,7 @@ class Link:
             ConnectionLostError: not this time; worth another attempt unless the session is closed.
             RefusedError, RoomClosedError, RemoteProtocolError: and no attempt will do better.
         """
-        socket = await self._open_socket()
+        socket = await open_socket(self._transport)
         self._opened_s = asyncio.get_running_loop().time()
         try:
             await self._greet(socket)
@@ -240,35 +175,6 @@ class Link:
         self._progress = self._session.progress
         self._outgoing.set()
         return socket
-
-    async def _open_socket(self) -> ClientConnection:
-        transport = self._transport
-        tls: dict[str, Any] = {} if transport.tls is None else {"ssl": transport.tls}
-        try:
-            return await _SameOrigin(
-                transport.endpoint.url,
-                additional_headers=dict(transport.headers),
-                # A proxy is for the world outside; it could not reach this machine's loopback.
-                proxy=None if transport.endpoint.is_loopback else True,
-                compression=None,
-                open_timeout=transport.open_s,
-                close_timeout=transport.close_s,
-                ping_interval=None,
-                logger=_NoFrames(log),
-                max_size=MAX_FRAME_BYTES,
-                **tls,
-            )
-        except InvalidStatus as exc:
-            status = exc.response.status_code
-            if status >= 500 or status in PASSING_STATUSES:
-                raise ConnectionLostError(f"HTTP status {status}") from exc
-            raise RefusedError(
-                f"{transport.endpoint} takes no WebSocket: HTTP status {status}.", status
-            ) from exc
-        except (InvalidURI, InvalidProxy, ssl.SSLCertVerificationError) as exc:
-            raise RefusedError(f"{transport.endpoint} cannot be used: {exc}") from exc
-        except (OSError, WebSocketException, EOFError) as exc:
-            raise ConnectionLostError(str(exc) or type(exc).__name__) from exc
 
     async def _greet(self, socket: ClientConnection) -> None:
         session = self._session
@@ -284,8 +190,8 @@ class Link:
                 return
             problem = f"no answer to the greeting within {limit_s:g} s"
         except ConnectionClosed as exc:
-            ending = _ending(exc)
-            _raise_if_final(ending)
+            ending = ending_of(exc)
+            raise_if_final(ending)
             problem = str(ending)
         else:
             return
@@ -327,7 +233,7 @@ class Link:
                 await self._gate.passage()
                 await self._receive_one(socket)
         except ConnectionClosed as exc:
-            return _ending(exc)
+            return ending_of(exc)
 
     async def _receive_one(self, socket: ClientConnection) -> None:
         data = await socket.recv(decode=False)
@@ -385,45 +291,7 @@ class Link:
             socket.transport.abort()
 
 
-class _SameOrigin(open_websocket):
-    """Follows redirects only within the origin: the first frame carries secrets in its body."""
-
-    def process_redirect(self, exc: Exception) -> Exception | str:
-        outcome = super().process_redirect(exc)
-        if isinstance(outcome, str):
-            before, after = self.ws_uri, parse_uri(outcome)
-            if (after.secure, after.host, after.port) != (before.secure, before.host, before.port):
-                place = f"{after.host}:{after.port}"
-                return RefusedError(f"The server redirects to {place}; connect there if you trust it.")
-        return outcome
-
-
-class _NoFrames(logging.LoggerAdapter[logging.Logger]):
-    """The library's log without its debug lines: they hold whole frames, and so secrets."""
-
-    def isEnabledFor(self, level: int) -> bool:  # noqa: N802  the name is logging's
-        return level > logging.DEBUG and super().isEnabledFor(level)
-
-
 async def _drain(socket: ClientConnection) -> None:
     with contextlib.suppress(ConnectionClosed):
         while True:
             await socket.recv(decode=False)
-
-
-def _ending(exc: ConnectionClosed) -> Ending:
-    """Read how it ended.
-
-    Raises:
-        RemoteProtocolError: we ended it, because the server broke the WebSocket protocol or our bounds.
-    """
-    if exc.rcvd is None and exc.sent is not None and exc.sent.code in (1002, 1007, CloseCode.TOO_BIG):
-        raise RemoteProtocolError(f"the server's message cannot be taken: {exc.sent.reason}")
-    return Ending(exc.rcvd.code, exc.rcvd.reason) if exc.rcvd is not None else Ending()
-
-
-def _raise_if_final(ending: Ending) -> None:
-    if ending.code == CloseCode.ROOM_ENDED:
-        raise RoomClosedError(ending.reason or "no reason given")
-    if ending.code in FINAL_CODES:
-        raise RefusedError(ending.reason or str(ending), ending.code)

@@ -158,6 +158,8 @@ class Numbered:
                 return
             case Gap():
                 self._runs.lost(frame)
+                if self._start is not None:
+                    self._start.lost(frame)
                 self._publish(frame)
                 return
             case Init() | Join() | LogGap():

@@ -14,8 +14,8 @@ from typing import ParamSpec
 
 from embedenv_jupyter.client.address import DEFAULT_SPACE, endpoint, keys
 from embedenv_jupyter.client.backoff import Retry
+from embedenv_jupyter.client.dialling import Heartbeat, Transport
 from embedenv_jupyter.client.flow import Buffering
-from embedenv_jupyter.client.link import Heartbeat, Transport
 from embedenv_jupyter.client.room import Room
 from embedenv_jupyter.client.session import Identity, Session
 

@@ -10,11 +10,12 @@ from typing import Self
 from embedenv_jupyter.client import commands
 from embedenv_jupyter.client.backoff import Retry
 from embedenv_jupyter.client.dialect import Dialect
+from embedenv_jupyter.client.dialling import Transport
 from embedenv_jupyter.client.events import Event, State
 from embedenv_jupyter.client.files import Files
 from embedenv_jupyter.client.flow import Buffering, Gate
 from embedenv_jupyter.client.hub import Hub
-from embedenv_jupyter.client.link import Link, Transport
+from embedenv_jupyter.client.link import Link
 from embedenv_jupyter.client.numbered import Numbered
 from embedenv_jupyter.client.plain import Plain
 from embedenv_jupyter.client.run import Run

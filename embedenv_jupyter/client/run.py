@@ -113,7 +113,8 @@ class Run:
 
     def lost(self, gap: Gap) -> None:
         """A part of the log is gone that may have held some of our output."""
-        self.gaps.append(gap)
+        if gap not in self.gaps:
+            self.gaps.append(gap)
 
     def ended(self, status: ExitStatus) -> None:
         """The program has ended; idempotent, the first report counts."""

@@ -21,7 +21,7 @@ from embedenv_jupyter.client import (
     UnreachableError,
     open_room,
 )
-from embedenv_jupyter.client.link import MAX_FRAME_BYTES
+from embedenv_jupyter.client.dialling import MAX_FRAME_BYTES
 from embedenv_jupyter.errors import ConnectionLostError, RemoteProtocolError
 
 NOWHERE: dict[str, str] = {}

@@ -2,16 +2,19 @@ from __future__ import annotations
 
 import base64
 import itertools
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embedenv_jupyter.client.exchange import Stream
+from embedenv_jupyter.client.events import Gap
+from embedenv_jupyter.client.exchange import Start, Stream
 from embedenv_jupyter.client.flow import Buffering, Gate
-from embedenv_jupyter.client.frames import Chunk, Done, End, Error
+from embedenv_jupyter.client.frames import Chunk, Done, End, Error, RunNumber
 from embedenv_jupyter.client.refusal import RefusedError
-from embedenv_jupyter.errors import ConnectionLostError, RemoteProtocolError
+from embedenv_jupyter.client.run import Run
+from embedenv_jupyter.errors import BusyError, ConnectionLostError, RemoteProtocolError
 
 
 def make(*, is_base64: bool = False) -> Stream:
@@ -99,3 +102,70 @@ def test_each_chunk_may_be_padded_by_itself() -> None:
     for part in (b"a", b"bc", b"def"):
         stream.receive(Chunk(base64.b64encode(part).decode()))
     assert taken(stream) == [b"a", b"bc", b"def"]
+
+
+class Claims:
+    """Gives a run for a number and remembers which."""
+
+    def __init__(self) -> None:
+        self.numbers: list[object] = []
+
+    def claim(self, number: RunNumber, command: str) -> Run:
+        self.numbers.append(number)
+        return Run(Mock(), Gate(Buffering()), command)
+
+
+def starting() -> tuple[Start, Claims]:
+    claims = Claims()
+    return Start("ls", claims.claim), claims
+
+
+async def test_a_run_is_ours_if_it_started_with_our_line() -> None:
+    for done_first in (True, False):
+        start, claims = starting()
+        reports = [lambda s: s.receive(Done("id", "r2")), lambda s: s.run_started("r2", "ls")]
+        outcomes = [report(start) for report in (reports if done_first else reversed(reports))]
+        assert outcomes == [False, True]
+        assert claims.numbers == ["r2"]
+        assert (await start.future).command == "ls"
+
+
+async def test_a_run_of_another_line_got_ours_as_input() -> None:
+    start, claims = starting()
+    start.run_started("r1", "cat")
+    assert start.receive(Done("id", "r1"))
+    with pytest.raises(BusyError, match="as its input"):
+        await start.future
+    assert claims.numbers == []
+
+
+async def test_a_run_that_prints_without_having_started_is_older() -> None:
+    start, _ = starting()
+    assert not start.receive(Done("id", "r1"))
+    assert start.run_printed("r1")
+    with pytest.raises(BusyError):
+        await start.future
+
+
+async def test_a_start_that_may_be_in_a_gap_is_believed() -> None:
+    start, claims = starting()
+    assert not start.receive(Done("id", "r7"))
+    assert start.lost(Gap(3, 9, 7))
+    assert (await start.future).gaps == [Gap(3, 9, 7)]
+    assert claims.numbers == ["r7"]
+
+
+async def test_without_a_number_the_first_run_with_our_line_is_ours() -> None:
+    start, claims = starting()
+    start.run_started("r1", "cat")
+    start.run_started("r2", "ls")
+    assert start.receive(Done("id"))
+    await start.future
+    assert claims.numbers == ["r2"]
+
+
+async def test_a_refused_line_starts_nothing() -> None:
+    start, _ = starting()
+    assert start.receive(Error("no credits"))
+    with pytest.raises(RefusedError, match="no credits"):
+        await start.future
