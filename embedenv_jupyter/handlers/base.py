@@ -6,21 +6,23 @@ milliseconds and shadow Tornado's, which are in seconds.
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from jupyter_server.auth.decorator import allow_unauthenticated
 from jupyter_server.base.handlers import JupyterHandler
 from tornado.iostream import StreamClosedError
-from tornado.websocket import WebSocketClosedError, WebSocketHandler
+from tornado.websocket import WebSocketClosedError, WebSocketHandler, WebSocketProtocol13
 
 from embedenv_jupyter.errors import CloseCode
 from embedenv_jupyter.protocols.websocket import text_frame
 
 PING_INTERVAL_S = 30.0
-PING_TIMEOUT_S = 20.0
+SILENCE_S = 120.0
+"""A peer that answers no ping, sends nothing and takes nothing for this long is gone."""
 
 
-class InBandHandler(WebSocketHandler, JupyterHandler):  # type: ignore[misc]
+class InBandHandler(WebSocketHandler, JupyterHandler):
     """A published endpoint: who speaks is decided by keys inside the socket.
 
     Cookies, tokens and logins of Jupyter are never looked at here, so a foreign
@@ -30,16 +32,19 @@ class InBandHandler(WebSocketHandler, JupyterHandler):  # type: ignore[misc]
 
     def initialize(self, *, allowed_origins: frozenset[str] = frozenset()) -> None:
         self._allowed_origins = allowed_origins
+        self._alive_at_s = 0.0
+        self._next_ping: asyncio.TimerHandle | None = None
 
     @property
     def ping_interval(self) -> float:
-        return PING_INTERVAL_S
+        """Switch Tornado's pings off: to them, a peer that reads slowly is a dead one.
 
-    @property
-    def ping_timeout(self) -> float:
-        return PING_TIMEOUT_S
+        A ping waits its turn behind the output that the peer has not read yet. Ours count
+        whatever a peer sends or takes as a sign of life.
+        """
+        return 0
 
-    async def prepare(self) -> None:
+    async def prepare(self) -> None:  # type: ignore[override]  # we have no login to redirect to
         await JupyterHandler.prepare(self, _redirect_to_login=False)
 
     def set_default_headers(self) -> None:
@@ -66,6 +71,36 @@ class InBandHandler(WebSocketHandler, JupyterHandler):  # type: ignore[misc]
     def open(self, *args: str, **kwargs: str) -> None:
         # Without it, Nagle and the peer's delayed ACK add 40 ms to a short answer.
         self.set_nodelay(True)
+        self._heard()
+        self._ping_later()
+
+    def on_pong(self, data: bytes) -> None:
+        self._heard()
+
+    def on_close(self) -> None:
+        if self._next_ping is not None:
+            self._next_ping.cancel()
+
+    def _heard(self) -> None:
+        self._alive_at_s = asyncio.get_running_loop().time()
+
+    def _ping_later(self) -> None:
+        self._next_ping = asyncio.get_running_loop().call_later(PING_INTERVAL_S, self._ping)
+
+    def _ping(self) -> None:
+        if asyncio.get_running_loop().time() - self._alive_at_s > SILENCE_S:
+            self.close_with(CloseCode.TOO_SLOW, f"no sign of life for {SILENCE_S:g} s")
+            return
+        try:
+            self.ping(b"")
+        except WebSocketClosedError:
+            return
+        self._ping_later()
+
+    def limit_messages(self, size_bytes: int) -> None:
+        """Close from now on at a message that announces more bytes than this, without reading it."""
+        if isinstance(self.ws_connection, WebSocketProtocol13):
+            self.ws_connection.params.max_message_size = size_bytes
 
     async def send_frames(self, frames: list[bytes]) -> None:
         """Write text frames in one go and wait until the socket has taken them.
@@ -82,15 +117,18 @@ class InBandHandler(WebSocketHandler, JupyterHandler):  # type: ignore[misc]
             WebSocketClosedError: the peer is gone.
         """
         connection = self.ws_connection
-        if connection is None or connection.is_closing():
+        if connection is None or connection.is_closing() or connection.stream is None:
             raise WebSocketClosedError
         try:
             # One write for all: write_message would be a system call for each frame.
-            await connection.stream.write(data)
+            taken = connection.stream.write(data)
+            was_full = not taken.done()
+            await taken
         except StreamClosedError as exc:
             raise WebSocketClosedError from exc
+        if was_full:
+            self._heard()  # the peer must have read for this to go out
 
     def close_with(self, code: CloseCode, reason: str) -> None:
         """Close with a code and a reason, cut to what a close frame holds (123 bytes)."""
         self.close(int(code), reason.encode()[:123].decode(errors="ignore"))
-

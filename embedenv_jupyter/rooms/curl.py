@@ -1,7 +1,7 @@
 """One HTTP request to a program of the room, over a connection made inside it.
 
-Tornado's HTTP/1.1 connection does the parsing; the body is handed on in order,
-piece by piece, at the reader's pace.
+h11 reads and writes the protocol; this module moves the bytes. The body is handed
+on in order, piece by piece: the program is read at the reader's pace.
 """
 
 from __future__ import annotations
@@ -9,26 +9,22 @@ from __future__ import annotations
 import asyncio
 import codecs
 import contextlib
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+import socket
+from collections.abc import AsyncGenerator, Iterator
+from dataclasses import dataclass
 
-from tornado.http1connection import HTTP1Connection, HTTP1ConnectionParameters
-from tornado.httputil import (
-    HTTPHeaders,
-    HTTPInputError,
-    HTTPMessageDelegate,
-    RequestStartLine,
-    ResponseStartLine,
-)
-from tornado.iostream import IOStream, StreamClosedError
+import h11
 
 from embedenv_jupyter.errors import RoomError
 from embedenv_jupyter.sandbox.sandbox import Sandbox
 
-CHUNK_BYTES = 16 << 10
-HEADER_TIMEOUT_S = 30.0
+READ_BYTES = 16 << 10
+MAX_HEAD_BYTES = 256 << 10
+HEAD_TIMEOUT_S = 60.0
 IDLE_TIMEOUT_S = 300.0
-QUEUED_CHUNKS = 4
+
+_OURS = ("connection", "content-length", "host", "transfer-encoding")
+_WITH_BODY = ("POST", "PUT", "PATCH")
 
 
 class CurlError(RoomError):
@@ -37,100 +33,148 @@ class CurlError(RoomError):
 
 @dataclass(frozen=True)
 class Response:
-    """The head of an answer; the body is read from :attr:`body`."""
+    """The head of an answer."""
 
     status: int
     reason: str
-    headers: dict[str, str]
-
-
-@dataclass
-class _Receiver(HTTPMessageDelegate):
-    """Puts what arrives on a bounded queue; Tornado waits while it is full."""
-
-    queue: asyncio.Queue[Response | bytes | None] = field(
-        default_factory=lambda: asyncio.Queue(QUEUED_CHUNKS)
-    )
-
-    async def headers_received(
-        self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders
-    ) -> None:
-        assert isinstance(start_line, ResponseStartLine)
-        if start_line.code >= 200 or start_line.code == 101:
-            await self.queue.put(Response(start_line.code, start_line.reason, dict(headers)))
-
-    async def data_received(self, chunk: bytes) -> None:
-        await self.queue.put(chunk)
+    headers: tuple[tuple[str, str], ...]
 
 
 async def fetch(
     sandbox: Sandbox, *, method: str, port: int, target: str, headers: dict[str, str], body: bytes
-) -> AsyncIterator[Response | bytes]:
+) -> AsyncGenerator[Response | bytes, None]:
     """Yield the response's head, then its body in order.
 
     Raises:
         ConnectionRefusedError: nothing listens on the port.
-        CurlError: the answer is not HTTP, or nothing came for too long.
+        CurlError: the answer is not HTTP or not whole, or nothing came for too long.
     """
-    stream = IOStream(await sandbox.connect(port))
-    receiver = _Receiver()
-    exchange = asyncio.create_task(
-        _exchange(stream, receiver, method, target, _completed(headers, port, body), body)
-    )
-    timeout_s = HEADER_TIMEOUT_S
+    with await sandbox.connect(port) as connection:
+        exchange = _Exchange(port, method)
+        request = exchange.request(target, headers, body)
+        # Meanwhile the answer is read: a program may refuse a large body before it has read it.
+        sending = asyncio.create_task(_send(connection, request), name="curl body")
+        try:
+            while not exchange.is_complete:
+                exchange.receive(await _receive(connection, port, exchange.timeout_s))
+                for piece in exchange.pieces():
+                    yield piece
+        finally:
+            sending.cancel()
+            await asyncio.gather(sending, return_exceptions=True)
+
+
+async def _send(connection: socket.socket, data: bytes) -> None:
+    with contextlib.suppress(ConnectionError):  # what came back until then says more
+        await asyncio.get_running_loop().sock_sendall(connection, data)
+
+
+async def _receive(connection: socket.socket, port: int, timeout_s: float) -> bytes:
     try:
-        while True:
-            async with asyncio.timeout(timeout_s):
-                piece = await receiver.queue.get()
-            if piece is None:
-                break
-            yield piece
-            timeout_s = IDLE_TIMEOUT_S
-        await exchange
+        async with asyncio.timeout(timeout_s):
+            return await asyncio.get_running_loop().sock_recv(connection, READ_BYTES)
     except TimeoutError:
-        raise CurlError(f"Port {port} sent nothing for {timeout_s:g} s.") from None
-    finally:
-        exchange.cancel()
-        await asyncio.gather(exchange, return_exceptions=True)
-        stream.close()
+        raise CurlError(f"The program on port {port} sent nothing for {timeout_s:g} s.") from None
+    except ConnectionError as exc:
+        raise CurlError(f"The program on port {port} cut the connection: {exc.strerror}.") from exc
 
 
-async def _exchange(
-    stream: IOStream,
-    receiver: _Receiver,
-    method: str,
-    target: str,
-    headers: HTTPHeaders,
-    body: bytes,
-) -> None:
-    parameters = HTTP1ConnectionParameters(
-        no_keep_alive=True, chunk_size=CHUNK_BYTES, max_header_size=256 << 10, max_body_size=1 << 50
-    )
-    connection = HTTP1Connection(stream, True, parameters)
-    try:
-        await connection.write_headers(RequestStartLine(method, target, ""), headers, body or None)
-        connection.finish()
-        if not await connection.read_response(receiver):
-            raise CurlError("The program closed the connection before its answer was complete.")
-    except (HTTPInputError, StreamClosedError) as exc:
-        raise CurlError(f"The program did not answer as HTTP does: {exc}") from exc
-    finally:
-        with contextlib.suppress(asyncio.CancelledError):
-            await receiver.queue.put(None)
+class _Exchange:
+    """A request and its answer, without I/O."""
+
+    def __init__(self, port: int, method: str) -> None:
+        self.is_complete = False
+        self._port = port
+        self._method = method
+        self._has_head = False
+        self._connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD_BYTES)
+
+    @property
+    def timeout_s(self) -> float:
+        return IDLE_TIMEOUT_S if self._has_head else HEAD_TIMEOUT_S
+
+    def request(self, target: str, headers: dict[str, str], body: bytes) -> bytes:
+        """Return the request as it goes over the wire."""
+        completed = self._completed(headers, body)
+        try:
+            parts = [
+                self._connection.send(h11.Request(method=self._method, target=target, headers=completed))
+            ]
+            if body:
+                parts.append(self._connection.send(h11.Data(body)))
+            parts.append(self._connection.send(h11.EndOfMessage()))
+        except h11.LocalProtocolError as exc:
+            raise CurlError(f"This request cannot be sent: {exc}.") from exc
+        return b"".join(part for part in parts if part)
+
+    def _completed(self, headers: dict[str, str], body: bytes) -> list[tuple[bytes, bytes]]:
+        """Add what every request needs; values that are not ASCII go out as UTF-8."""
+        given = {name.lower(): value for name, value in headers.items()}
+        complete = {
+            "Host": given.get("host") or f"localhost:{self._port}",
+            "Connection": "close",
+            **{name: value for name, value in headers.items() if name.lower() not in _OURS},
+        }
+        complete |= {
+            name: value
+            for name, value in {"User-Agent": "embedenv", "Accept": "*/*"}.items()
+            if name.lower() not in given
+        }
+        if body or self._method in _WITH_BODY:
+            complete["Content-Length"] = str(len(body))
+        return [(name.encode(), value.encode()) for name, value in complete.items()]
+
+    def receive(self, data: bytes) -> None:
+        """Take what was read from the connection, ``b""`` at its end."""
+        self._connection.receive_data(data)
+
+    def pieces(self) -> Iterator[Response | bytes]:
+        """Yield what has arrived of the answer.
+
+        Raises:
+            CurlError: it is not HTTP, or not whole.
+        """
+        body = bytearray()
+        for event in self._events():
+            match event:
+                case h11.Response():
+                    self._has_head = True
+                    yield _head(event)
+                case h11.Data():
+                    body += event.data
+                case h11.EndOfMessage():
+                    self.is_complete = True
+        if body:
+            yield bytes(body)
+
+    def _events(self) -> Iterator[h11.Event]:
+        while not self.is_complete:
+            try:
+                event = self._connection.next_event()
+            except h11.RemoteProtocolError as exc:
+                raise CurlError(self._fault(exc)) from exc
+            if event is h11.NEED_DATA:
+                return
+            if event is h11.PAUSED:
+                raise CurlError(
+                    f"The program on port {self._port} changed to another protocol, which cannot be shown."
+                )
+            if isinstance(event, h11.ConnectionClosed):
+                raise CurlError(f"The program on port {self._port} closed the connection without an answer.")
+            assert not isinstance(event, type)
+            yield event
+
+    def _fault(self, exc: h11.RemoteProtocolError) -> str:
+        if self._has_head:
+            return f"The answer of the program on port {self._port} is not whole: {exc}."
+        if self._connection.their_state is h11.ERROR and not self._connection.trailing_data[0]:
+            return f"The program on port {self._port} closed the connection without an answer."
+        return f"The program on port {self._port} did not answer as HTTP does: {exc}."
 
 
-def _completed(headers: dict[str, str], port: int, body: bytes) -> HTTPHeaders:
-    """Add what every request needs and the member did not give."""
-    complete = HTTPHeaders()
-    for name, value in headers.items():
-        complete.add(name, value)
-    complete["Connection"] = "close"
-    complete.setdefault("Host", f"localhost:{port}")
-    complete.setdefault("User-Agent", "embedenv")
-    complete.setdefault("Accept", "*/*")
-    if body or "Content-Length" in complete:
-        complete["Content-Length"] = str(len(body))
-    return complete
+def _head(event: h11.Response) -> Response:
+    headers = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in event.headers)
+    return Response(event.status_code, event.reason.decode("latin-1"), headers)
 
 
 class TextPieces:

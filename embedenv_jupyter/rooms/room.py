@@ -6,7 +6,8 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from typing import Protocol
 
 from embedenv_jupyter.errors import RoomClosedError, SandboxError
@@ -133,17 +134,19 @@ class Room:
             run = self.foreground
             if run is None:
                 return await self._start(member, command)
-        await run.send_line(command)
+            run.send_line(command)
         return run
+
+    def find_run(self, id: str) -> Run | None:
+        """Return a run that has not ended, background work included."""
+        return self._runs.get(id)
 
     async def _start(self, member: Member, command: str) -> Run:
         number = self._next_run
         key = f"run:{self.id}:{number}"
         cost = await self._charger.charge(command, key)
         try:
-            process = await self.sandbox.spawn_pty(
-                [SHELL, "-c", command], echo=False, cooked=False
-            )
+            process = await self.sandbox.spawn_pty([SHELL, "-c", command], echo=False, cooked=False)
         except BaseException:
             await asyncio.shield(self._charger.refund(key))
             raise
@@ -176,14 +179,16 @@ class Room:
 
     async def curl(
         self, member: Member, *, method: str, port: int, target: str, headers: dict[str, str], body: bytes
-    ) -> AsyncIterator[curl.Response | bytes]:
+    ) -> AsyncGenerator[curl.Response | bytes, None]:
         """Send one HTTP request to a port of this room."""
         member.require(Role.RUN, "send requests to programs")
         self._require_open()
-        async for piece in curl.fetch(
+        pieces = curl.fetch(
             self.sandbox, method=method, port=port, target=target, headers=headers, body=body
-        ):
-            yield piece
+        )
+        async with aclosing(pieces):
+            async for piece in pieces:
+                yield piece
 
     # The end.
 

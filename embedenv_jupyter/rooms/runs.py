@@ -20,12 +20,13 @@ import contextlib
 import enum
 import logging
 import signal
-import termios
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from signal import Signals
 
-from embedenv_jupyter.errors import BusyError, SandboxError, WorkspaceError
+from embedenv_jupyter.errors import SandboxError
 from embedenv_jupyter.rooms.events import Output, Prompt, RunEnded, StopStep
+from embedenv_jupyter.rooms.keyboard import Keyboard
 from embedenv_jupyter.rooms.lines import LineBuffer
 from embedenv_jupyter.rooms.log import Log
 from embedenv_jupyter.rooms.members import Member
@@ -36,18 +37,22 @@ log = logging.getLogger(__name__)
 
 QUIET_STEPS_S = (0.01, 0.04, 0.1, 0.2, 0.4)
 """How long a terminal must be quiet before the pump looks at it, then looks again."""
-SHOW_PARTIAL_S = 0.05
+SHOW_PARTIAL_S = 0.15
 GUESS_PROMPT_S = 0.25
 """Where the kernel does not say, silence of this length counts as waiting for input."""
 BATCH_BYTES = 64 << 10
-MAX_LINE_BYTES = 4095
-"""The longest line that a terminal takes in line mode (N_TTY_BUF_SIZE - 1, termios(3))."""
-MAX_PENDING_INPUT_BYTES = 1 << 20
+BATCH_LINES = 1024
+"""Lines in one record of the log: each becomes two frames, so that short ones weigh a hundred times more."""
 STOP_STEP_S = 3.0
+PRESS_AGAIN_S = (0.3, 10.0)
+"""A second Ctrl+C sooner than this is the same one, of two members or of an impatient one; later than
+this it has nothing to do with the first."""
 LADDER = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 
 
 class RunState(enum.Enum):
+    """``BACKGROUND``: the shell line has ended, and what it left behind still has its terminal."""
+
     RUNNING = "running"
     BACKGROUND = "background"
     ENDED = "ended"
@@ -84,50 +89,32 @@ class Run:
         self._quiet = 0
         self._quiet_since_s = 0.0
         self._asked = False
-        self._steps = 0
-        self._pending_input_bytes = 0
+        self._keyboard = Keyboard(process)
+        self._step_index = -1
+        self._pressed_at_s = 0.0
         self._pump_task = asyncio.create_task(self._pump(), name=f"pump of {self.id}")
         self._exit_task = asyncio.create_task(self._watch_exit(), name=f"exit of {self.id}")
 
     # What members do to it.
 
-    async def send_line(self, text: str) -> None:
-        """Give the program one line of input.
+    def send_line(self, text: str) -> None:
+        """Give the program one line of input; raises what :meth:`Keyboard.type_line` raises."""
+        self._keyboard.type_line(text)
+        self._got_input()
 
-        Raises:
-            WorkspaceError: the line is longer than a terminal takes.
-            BusyError: the program does not read and too much waits already.
-        """
-        data = text.encode("utf-8", "replace") + b"\n"
-        if self._in_line_mode() and any(len(line) > MAX_LINE_BYTES for line in data.split(b"\n")):
-            reason = f"a line of input may have {MAX_LINE_BYTES} bytes, this one is longer"
-            raise WorkspaceError(text[:40], reason)
-        await self.send(data)
+    def send(self, data: bytes) -> None:
+        """Give the program bytes as they are, in turn with everybody else's."""
+        self._keyboard.type(data)
+        self._got_input()
 
-    async def send(self, data: bytes) -> None:
-        """Give the program bytes as they are, in turn with everybody else's.
-
-        Raises:
-            BusyError: the program does not read and too much waits already.
-        """
-        if self._pending_input_bytes + len(data) > MAX_PENDING_INPUT_BYTES:
-            raise BusyError(
-                f"The program does not read its input and {self._pending_input_bytes} bytes wait already; "
-                f"at most {MAX_PENDING_INPUT_BYTES} may wait."
-            )
-        assert self._process.stdin is not None
-        self._pending_input_bytes += len(data)
-        self._asked = False
-        self._steps = 0
-        try:
-            with contextlib.suppress(BrokenPipeError):
-                await self._process.stdin.write(data)
-        finally:
-            self._pending_input_bytes -= len(data)
-
-    async def send_eof(self) -> None:
+    def send_eof(self) -> None:
         """Say that no more input comes (the terminal's EOF character)."""
-        await self.send(b"\x04")
+        self._keyboard.end()
+        self._got_input()
+
+    def _got_input(self) -> None:
+        self._asked = False
+        self._step_index = -1
 
     async def signal(self, signum: int) -> None:
         """Signal the terminal's foreground group; a run that is over is no error."""
@@ -135,10 +122,18 @@ class Run:
             await self._process.signal(signum, "foreground")
 
     async def interrupt(self) -> None:
-        """Press Ctrl+C: INT; and where the program showed no reaction, TERM, then KILL."""
-        step = LADDER[min(self._steps, len(LADDER) - 1)]
-        self._steps += 1
-        await self._step(step)
+        """Press Ctrl+C: INT; pressed again while the program goes on, TERM, then KILL.
+
+        A program that asked for input since, or got some, has taken the last one for what it was.
+        """
+        now_s = time.monotonic()
+        soon_s, late_s = PRESS_AGAIN_S
+        since_s, self._pressed_at_s = now_s - self._pressed_at_s, now_s
+        if self._step_index < 0 or since_s > late_s:
+            self._step_index = 0
+        elif since_s >= soon_s:
+            self._step_index = min(self._step_index + 1, len(LADDER) - 1)
+        await self._step(LADDER[self._step_index])
 
     async def stop(self, reason: str = "stopped") -> None:
         """Walk the ladder INT, TERM, KILL until the run has ended; each step is in the log."""
@@ -152,19 +147,14 @@ class Run:
                 async with asyncio.timeout(STOP_STEP_S):
                     await self.ended.wait()
 
-    async def _step(self, signum: signal.Signals) -> None:
+    async def _step(self, signum: Signals) -> None:
         if self.state is not RunState.RUNNING:
             return
         self._log.append(StopStep(run=self.id, step=signum.name.removeprefix("SIG"), at=time.time()))
         await self.signal(signum)
         if signum != signal.SIGINT:  # INT is for the foreground; the rest is for all of the run
             with contextlib.suppress(ProcessLookupError, SandboxError):
-                await self._process.signal(signum, "group")
-
-    def _in_line_mode(self) -> bool:
-        if self._process.terminal is None:
-            return False
-        return bool(termios.tcgetattr(self._process.terminal)[3] & termios.ICANON)
+                await self._process.signal(signum, "session")
 
     # What the program does.
 
@@ -194,6 +184,7 @@ class Run:
         finally:
             self._end()
             self.state = RunState.ENDED
+            await self._keyboard.aclose()
             self._process.close()
             self._on_change(self)
 
@@ -212,17 +203,16 @@ class Run:
         text = self._lines.feed(data)
         self._quiet = 0
         self._asked = False
-        self._steps = 0
-        if text:
-            self._log.append(Output(run=self.id, text=text, at=time.time()))
+        for piece in _records(text):
+            self._log.append(Output(run=self.id, text=piece, at=time.time()))
         self._quiet_since_s = time.monotonic()
 
     async def _wait_for_output(self) -> None:
         """Wait for output or the end; while a partial line is open, look at it now and then."""
         source = self._process.stdout
         assert source is not None
-        is_open = bool(self._lines.partial) or self._quiet > 0
-        if not is_open or self._asked or self.state is not RunState.RUNNING:
+        is_open = bool(self._lines.partial) or (self._quiet > 0 and self.state is RunState.RUNNING)
+        if not is_open or self._asked:
             await source.readable()
             return
         try:
@@ -234,16 +224,25 @@ class Run:
     async def _went_quiet(self) -> None:
         self._quiet += 1
         quiet_s = time.monotonic() - self._quiet_since_s
-        awaiting = await self._process.awaiting_input() if self.status is None else False
+        awaiting = await self._awaiting_input()
         if awaiting is None:
             awaiting = quiet_s >= GUESS_PROMPT_S
         if awaiting:
             self._asked = True
+            self._step_index = -1
             text = self._lines.take()
             self._log.append(Output(run=self.id, text=text, prompt=True, at=time.time()))
             self._log.append(Prompt(run=self.id, text=text, at=time.time()))
         elif quiet_s >= SHOW_PARTIAL_S and self._lines.partial:
             self._log.append(Output(run=self.id, text=self._lines.take(), at=time.time()))
+
+    async def _awaiting_input(self) -> bool | None:
+        if self.status is not None:
+            return False
+        try:
+            return await self._process.awaiting_input()
+        except SandboxError:  # it is frozen, or dying; the output goes on or ends all the same
+            return None
 
     def _end(self) -> None:
         """Put the end into the log, once."""
@@ -272,6 +271,20 @@ class Run:
         for task in (self._pump_task, self._exit_task):
             task.cancel()
         await asyncio.gather(self._pump_task, self._exit_task, return_exceptions=True)
+
+
+def _records(text: str) -> Iterator[str]:
+    """Cut text into pieces of ``BATCH_LINES`` lines at most."""
+    if text.count("\n") <= BATCH_LINES:
+        if text:
+            yield text
+        return
+    lines = text.split("\n")
+    for start in range(0, len(lines), BATCH_LINES):
+        piece = "\n".join(lines[start : start + BATCH_LINES])
+        is_last = start + BATCH_LINES >= len(lines)
+        if piece or not is_last:
+            yield piece if is_last else piece + "\n"
 
 
 def signal_name(status: ExitStatus) -> str | None:

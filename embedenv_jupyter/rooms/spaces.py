@@ -13,7 +13,7 @@ import base64
 import contextlib
 import logging
 import signal
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Protocol
@@ -33,7 +33,7 @@ from embedenv_jupyter.rooms.log import Watcher
 from embedenv_jupyter.rooms.manager import RoomManager
 from embedenv_jupyter.rooms.members import Member, Role
 from embedenv_jupyter.rooms.room import Room
-from embedenv_jupyter.rooms.runs import Run
+from embedenv_jupyter.rooms.runs import Run, RunState
 from embedenv_jupyter.rooms.spaces_frames import Renderer
 
 log = logging.getLogger(__name__)
@@ -42,6 +42,7 @@ HOST_USER = "host"
 SEND_TIMEOUT_S = 60.0
 """A peer that takes nothing for this long is cut off; it may come back and resume."""
 QUEUED_TRANSFERS = 16
+QUEUED_BYTES = 64 << 20
 CHUNK_CHARS = 16 << 10
 
 
@@ -67,15 +68,25 @@ class Managers:
 
 
 class SpacesConversation:
-    """One peer. ``receive`` is called with each frame in turn, ``aclose`` at the end."""
+    """One peer. ``receive`` is called with each frame in turn, ``aclose`` at the end.
+
+    ``managers`` waits until they are ready, or raises why they will not be.
+    """
 
     def __init__(
-        self, managers: Managers, socket: Socket, space: str, *, line_end_frames: bool = True
+        self,
+        managers: Callable[[], Awaitable[Managers]],
+        socket: Socket,
+        space: str,
+        *,
+        line_end_frames: bool = True,
+        send_timeout_s: float = SEND_TIMEOUT_S,
     ) -> None:
         self._managers = managers
         self._socket = socket
         self._space = space
         self._line_end_frames = line_end_frames
+        self._send_timeout_s = send_timeout_s
         self._session = spaces.SpacesSession(self._wake)
         self._room: Room | None = None
         self._member: Member | None = None
@@ -83,6 +94,7 @@ class SpacesConversation:
         self._renderer = Renderer(asking=False, line_end_frames=line_end_frames)
         self._carrier: asyncio.Task[None] | None = None
         self._transfers: asyncio.Queue[spaces.Curl | spaces.Read | None] = asyncio.Queue(QUEUED_TRANSFERS)
+        self._queued_bytes = 0
         self._transferring: asyncio.Task[None] | None = None
 
     @property
@@ -112,8 +124,8 @@ class SpacesConversation:
         await self._flush()
         if self._watcher is not None and self._carrier is None:
             # Only now, so that the answer to init or join goes before what the log holds.
-            self._carrier = asyncio.create_task(self._carry(self._watcher), name="carrier")
-            self._transferring = asyncio.create_task(self._transfer(), name="transfers")
+            self._carrier = asyncio.create_task(self._guarded(self._carry(self._watcher)), name="carrier")
+            self._transferring = asyncio.create_task(self._guarded(self._transfer()), name="transfers")
 
     def _refuse(self, request: spaces.Request, exc: EmbedEnvError) -> None:
         """Answer with an error frame; what is not the peer's fault goes to the log as well."""
@@ -128,11 +140,24 @@ class SpacesConversation:
     async def _flush(self) -> None:
         frames = self._session.frames_to_send()
         if frames:
-            async with asyncio.timeout(SEND_TIMEOUT_S):
+            async with asyncio.timeout(self._send_timeout_s):
                 await self._socket.send_frames(frames)
         code = self._session.close_code
         if code is not None:
             self._socket.close_with(code, self._session.close_reason)
+
+    async def _guarded(self, work: Coroutine[None, None, None]) -> None:
+        """Close the socket when a task of this conversation fails: nobody would see that it is gone."""
+        try:
+            await work
+        except TimeoutError:
+            reason = f"took no data for {self._send_timeout_s:g} s; come back and resume"
+            self._socket.close_with(CloseCode.TOO_SLOW, reason)
+        except WebSocketClosedError:
+            return
+        except Exception:
+            log.exception("a task of a Spaces connection failed")
+            self._socket.close_with(CloseCode.INTERNAL_ERROR, "the gateway failed; its log says why")
 
     @property
     def _entered(self) -> tuple[Room, Member]:
@@ -144,15 +169,15 @@ class SpacesConversation:
     async def _perform(self, request: spaces.Request) -> None:
         match request:
             case spaces.Init():
-                await self._init(request)
+                await self._init(request, await self._managers())
             case spaces.Join():
-                self._join(request)
+                self._join(request, await self._managers())
             case _:
                 await self._command(request)
 
-    async def _init(self, request: spaces.Init) -> None:
-        account = await self._managers.accounts.authenticate(request.public_key, request.secret_key)
-        opened = await self._managers.rooms.open(account, space=self._space)
+    async def _init(self, request: spaces.Init, managers: Managers) -> None:
+        account = await managers.accounts.authenticate(request.public_key, request.secret_key)
+        opened = await managers.rooms.open(account, space=self._space)
         newest = self._watch(opened.room, None if request.resume is None else 0)
         member = opened.room.admit(HOST_USER, spaces.DEFAULT_COLOUR, Role.OWN)
         self._room, self._member = opened.room, member
@@ -161,8 +186,8 @@ class SpacesConversation:
             member=member.token, n=newest, answered=member.answered,
         )  # fmt: skip
 
-    def _join(self, request: spaces.Join) -> None:
-        room, key = self._managers.rooms.redeem(request.key)
+    def _join(self, request: spaces.Join, managers: Managers) -> None:
+        room, key = managers.rooms.redeem(request.key)
         newest = self._watch(room, request.resume)
         member = room.admit(request.user, request.colour, key.role, request.member)
         self._room, self._member = room, member
@@ -182,14 +207,28 @@ class SpacesConversation:
         self._renderer = Renderer(asking=resume is not None, line_end_frames=self._line_end_frames)
         return newest
 
-    async def _command(self, request: spaces.Request) -> None:
+    async def _command(self, request: spaces.Command) -> None:
         room, member = self._entered
         room.touch()
         match request:
             case spaces.DeployProject(files=files):
                 await room.files.deploy(member, files)
                 self._session.message("project created", request.id)
-                return
+            case spaces.Shell(command=command):
+                run = await room.shell(member, command)
+                self._session.done(request.id, run.id)
+            case spaces.List(path=path):
+                self._session.listing(path, await room.files.list(member, path), request.id)
+            case spaces.Curl() | spaces.Read():
+                self._queue(request)
+            case _:
+                await self._act(request)
+                self._session.done(request.id)
+
+    async def _act(self, request: spaces.Command) -> None:
+        """Do what has no answer of its own."""
+        room, member = self._entered
+        match request:
             case spaces.Create(path=path, folder=folder):
                 await room.files.create(member, path, folder=folder)
             case spaces.Write(path=path, content=content):
@@ -198,67 +237,75 @@ class SpacesConversation:
                 await room.files.rename(member, path, to)
             case spaces.Delete(path=path):
                 await room.files.delete(member, path)
-            case spaces.Shell(command=command):
-                run = await room.shell(member, command)
-                self._session.done(request.id, run.id)
-                return
-            case spaces.Interrupt():
-                if not await room.interrupt(member):
-                    self._session.shell_refused()
-            case spaces.Stdin(data=data):
-                await self._running(Role.RUN, "type").send(data.encode())
-            case spaces.Eof():
-                await self._running(Role.RUN, "end the input").send_eof()
-            case spaces.Signal(name=name):
-                await self._running(Role.RUN, "signal programs").signal(signal.Signals[f"SIG{name}"])
-            case spaces.Curl() | spaces.Read():
-                self._queue(request)
-                return
-            case spaces.List(path=path):
-                self._session.listing(path, await room.files.list(member, path), request.id)
-                return
             case spaces.Keep(seconds=seconds):
                 member.require(Role.RUN, "keep the room")
                 room.keep(seconds)
             case spaces.Stop():
                 member.require(Role.OWN, "stop the room")
                 room.begin_close("stopped")
-        self._session.done(request.id)
+            case _:
+                await self._act_on_run(request)
 
-    def _running(self, role: Role, action: str) -> Run:
-        """Return the run that gets input now.
+    async def _act_on_run(self, request: spaces.Command) -> None:
+        room, member = self._entered
+        match request:
+            case spaces.Interrupt():
+                if not await room.interrupt(member):
+                    self._session.shell_refused()
+            case spaces.Stdin(data=data):
+                self._in_front("type", request.run).send(data.encode())
+            case spaces.Eof():
+                self._in_front("end the input", request.run).send_eof()
+            case spaces.Signal(name=name):
+                run = self._running("signal programs", request.run)
+                await run.signal(signal.Signals[f"SIG{name}"])
+            case _:
+                raise TypeError(f"no room does {type(request).__name__}")
+
+    def _running(self, action: str, id: str | None) -> Run:
+        """Return the run with this id, or without an id the one that gets input now.
 
         Raises:
             RoleError: the member may not do this.
-            BusyError: nothing runs.
+            BusyError: it does not run, or nothing does.
         """
         room, member = self._entered
-        member.require(role, action)
-        run = room.foreground
-        if run is None:
-            raise BusyError("Nothing runs in this room now; start something with a shell command.")
+        member.require(Role.RUN, action)
+        run = room.foreground if id is None else room.find_run(id)
+        if run is not None:
+            return run
+        if id is not None:
+            raise BusyError(f"The run {id!r} has ended, or there was none.")
+        raise BusyError("Nothing runs in this room now; start something with a shell command.")
+
+    def _in_front(self, action: str, id: str | None) -> Run:
+        """Return the run that gets input now; with an id, only if it is this one (see :meth:`_running`)."""
+        run = self._running(action, id)
+        if run.state is not RunState.RUNNING:
+            raise BusyError(f"The shell line of the run {run.id!r} has ended; it takes no input any more.")
         return run
 
     # What takes long.
 
     def _queue(self, request: spaces.Curl | spaces.Read) -> None:
-        try:
-            self._transfers.put_nowait(request)
-        except asyncio.QueueFull:
+        size = len(request.body) if isinstance(request, spaces.Curl) else 0
+        if self._transfers.full() or (size and self._queued_bytes + size > QUEUED_BYTES):
             raise BusyError(
-                f"{QUEUED_TRANSFERS} requests of this connection wait already; wait for an answer first."
-            ) from None
+                f"{self._transfers.qsize()} requests of this connection wait already; "
+                "wait for an answer first."
+            )
+        self._queued_bytes += size
+        self._transfers.put_nowait(request)
 
     async def _transfer(self) -> None:
         """Answer curl and read requests one after another: their frames do not interleave."""
         while True:
             request = await self._transfers.get()
-            try:
-                if request is not None:
-                    await self._answer_transfer(request)
-                await self._flush()
-            except (WebSocketClosedError, TimeoutError):
-                return
+            if isinstance(request, spaces.Curl):
+                self._queued_bytes -= len(request.body)
+            if request is not None:
+                await self._answer_transfer(request)
+            await self._flush()
 
     def _wake(self) -> None:
         """Send what came up in the session by itself; a transfer that runs sends it too."""
@@ -304,18 +351,12 @@ class SpacesConversation:
     async def _carry(self, watcher: Watcher) -> None:
         """Send what the log has after the peer's position, at the peer's pace, until the room's end."""
         room, _ = self._entered
-        try:
-            async with watcher:
-                async for records in watcher:
-                    if data := self._renderer.render(records):
-                        async with asyncio.timeout(SEND_TIMEOUT_S):
-                            await self._socket.send_framed(data)
-            self._socket.close_with(CloseCode.ROOM_ENDED, f"the room has ended: {room.end_reason}")
-        except TimeoutError:
-            reason = f"took no data for {SEND_TIMEOUT_S:g} s; come back and resume"
-            self._socket.close_with(CloseCode.TOO_SLOW, reason)
-        except WebSocketClosedError:
-            return
+        async with watcher:
+            async for records in watcher:
+                for piece in self._renderer.render(records):
+                    async with asyncio.timeout(self._send_timeout_s):
+                        await self._socket.send_framed(piece)
+        self._socket.close_with(CloseCode.ROOM_ENDED, f"the room has ended: {room.end_reason}")
 
     async def aclose(self) -> None:
         """Leave the room and end the tasks; idempotent."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from embedenv_jupyter.protocols import spaces
 from embedenv_jupyter.protocols.websocket import text_frame
 from embedenv_jupyter.rooms import events
 from embedenv_jupyter.rooms.log import Gap, Record
+
+PIECE_BYTES = 128 << 10
 
 
 class Renderer:
@@ -19,12 +21,23 @@ class Renderer:
         self._newlines = line_end_frames
         self._kind = ("spaces", asking, line_end_frames)
 
-    def render(self, records: Sequence[Record | Gap]) -> bytes:
-        """Return the framed messages of these records, in order."""
-        return b"".join(
-            self._gap(record) if isinstance(record, Gap) else record.rendered(self._kind, self._record)[0]
-            for record in records
-        )
+    def render(self, records: Sequence[Record | Gap]) -> Iterator[bytes]:
+        """Yield the framed messages of these records, in order, some ``PIECE_BYTES`` at a time.
+
+        Frames are many times larger than the short lines in them, and a peer that
+        reads slowly must not hold all of them in memory.
+        """
+        piece = bytearray()
+        for record in records:
+            if isinstance(record, Gap):
+                piece += self._gap(record)
+            else:
+                piece += record.rendered(self._kind, self._record)[0]
+            if len(piece) >= PIECE_BYTES:
+                yield bytes(piece)
+                piece.clear()
+        if piece:
+            yield bytes(piece)
 
     def _gap(self, gap: Gap) -> bytes:
         return _framed(
