@@ -224,6 +224,36 @@ async def test_cuts_lose_nothing_of_a_real_program(served: Served) -> None:
     assert states[-1] is State.CLOSED
 
 
+async def test_commands_are_carried_out_exactly_once_through_cuts(served: Served) -> None:
+    dice = random.Random(9)
+    proxy = CuttingProxy(int(served.host.rpartition(":")[2]), dice, cuts=100, up_to_bytes=3000)
+    async with asyncio.timeout(90), proxy.serving():
+        room = await open_room(
+            served.http_url,
+            public_key=served.public_key,
+            secret_key=served.secret_key,
+            environment=NOWHERE,
+        )
+        async with connect(
+            f"http://127.0.0.1:{proxy.port}{served.base_url}",
+            join=room.join_key,
+            retry=QUICK,
+            environment=NOWHERE,
+            dice=dice.random,
+        ) as cut:
+            for batch in range(0, 400, 20):
+                names = [str(batch + number) for number in range(20)]
+                await asyncio.gather(*(cut.files.write(name, name) for name in names))
+            for number in range(60):
+                run = await cut.shell(f"echo {number} >> all.txt")
+                assert await run.wait() == ExitStatus(0)
+        lines = await (await room.shell("cat all.txt")).text()
+        assert lines.splitlines() == [str(number) for number in range(60)]
+        assert len(await room.files.list()) == 400
+        await room.close()
+    assert proxy.cuts > 50
+
+
 async def test_the_blocking_face_works_here_too(served: Served) -> None:
     def use() -> str:
         with connect_sync(
