@@ -16,7 +16,7 @@ from embedenv_jupyter.rooms.manager import RoomSettings
 from embedenv_jupyter.sandbox.spec import MIB, Limits
 
 
-class EmbedenvApp(ExtensionApp):  # type: ignore[misc]
+class EmbedenvApp(ExtensionApp):
     """Shared, sandboxed rooms in a Jupyter server."""
 
     name = "embedenv"
@@ -51,10 +51,20 @@ class EmbedenvApp(ExtensionApp):  # type: ignore[misc]
     tmp_mib = Int(64, min=1, help="Size of a room's /tmp and of its /dev/shm in MiB.").tag(config=True)
     life_s = Float(0.0, min=0.0, help="Seconds after which any room ends; 0 for never.").tag(config=True)
     idle_s = Float(
-        3600.0, min=0.0, help="Seconds after which a room ends that nobody uses and nothing runs in; 0: never."
+        3600.0,
+        min=0.0,
+        help="Seconds after which a room ends that nobody uses and nothing runs in; 0: never.",
     ).tag(config=True)
     hello_timeout_s = Float(
         10.0, min=0.1, help="Seconds within which a new connection must say init or join."
+    ).tag(config=True)
+    send_timeout_s = Float(
+        60.0,
+        min=0.1,
+        help="Seconds after which a connection is cut whose client takes no data; it may resume.",
+    ).tag(config=True)
+    log_disk_mib = Int(
+        256, min=0, help="Disk space for the log of one room in MiB; 0 keeps only the newest MiB, in memory."
     ).tag(config=True)
     allowed_origins = List(
         Unicode(), help="Origins of foreign web pages that may open the published sockets; '*' for all."
@@ -80,7 +90,7 @@ class EmbedenvApp(ExtensionApp):  # type: ignore[misc]
             pool_size=self.pool_size,
             rooms=RoomSettings(
                 limits=self._limits(), idle_s=self.idle_s or None, life_s=self.life_s or None,
-                max_rooms=self.max_rooms,
+                max_rooms=self.max_rooms, log_disk_bytes=self.log_disk_mib * MIB,
             ),
         )  # fmt: skip
 
@@ -99,16 +109,16 @@ class EmbedenvApp(ExtensionApp):  # type: ignore[misc]
         spaces: dict[str, Any] = {
             "gateway": self.gateway,
             "options": SpacesOptions(
-                hello_timeout_s=self.hello_timeout_s, line_end_frames=self.line_end_frames
+                hello_timeout_s=self.hello_timeout_s,
+                send_timeout_s=self.send_timeout_s,
+                line_end_frames=self.line_end_frames,
             ),
             "allowed_origins": frozenset(origin.rstrip("/") for origin in self.allowed_origins),
         }
         published: list[tuple[str, Any, dict[str, Any]]] = [
             (r"/ws/spaces/(?P<space>[^/]+)/?", SpacesHandler, spaces)
         ]
-        own: list[tuple[str, Any, dict[str, Any]]] = [
-            (r"/health", HealthHandler, {"gateway": self.gateway})
-        ]
+        own: list[tuple[str, Any, dict[str, Any]]] = [(r"/health", HealthHandler, {"gateway": self.gateway})]
         self.handlers.extend((self.extension_url + path, *rest) for path, *rest in [*own, *published])
         if self.mount_at_root:
             self.handlers.extend(published)
