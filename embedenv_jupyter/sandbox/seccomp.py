@@ -17,8 +17,9 @@ architecture, and six 64-bit arguments. Its blocks, in this order:
 6. The outcomes: ``ALLOW`` and one ``ERRNO`` for each error number.
 
 Arguments are compared on their low 32 bits, because the kernel itself reads
-them so (``unsigned int`` commands, domains and personalities; the namespace
+them so (``unsigned int`` commands, domains and personalities, pids; the namespace
 flags lie in the low half): a high half that is set must not hide a low half.
+Pointers are compared with null, in both halves.
 
 Standard library only: part of the zygote and of exec'ed supervisors.
 """
@@ -91,12 +92,17 @@ _REFUSED: dict[str, tuple[int | None, int | None]] = {
     "nfsservctl": (180, 42), "lookup_dcookie": (212, 18),
 }  # fmt: skip
 
-_SHARED_MEMORY = {"memfd_create": (319, 279), "shmget": (29, 194)}
+_SHARED_MEMORY = {
+    "memfd_create": (319, 279), "shmget": (29, 194), "msgget": (68, 186), "semget": (64, 190),
+}  # fmt: skip
 _AFFINITY = {"sched_setaffinity": (203, 122)}
 
 _JUDGED = {
     "clone": (56, 220), "clone3": (435, 435), "unshare": (272, 97), "personality": (135, 92),
-    "ioctl": (16, 29), "socket": (41, 198), "socketpair": (53, 199),
+    "ioctl": (16, 29), "fcntl": (72, 25), "socket": (41, 198), "socketpair": (53, 199),
+    "prlimit64": (302, 261), "setpriority": (141, 140), "ioprio_set": (251, 30),
+    "sched_setaffinity": (203, 122), "sched_setattr": (314, 274), "sched_setparam": (142, 118),
+    "sched_setscheduler": (144, 119),
 }  # fmt: skip
 
 _NEW_NAMESPACES = (
@@ -110,6 +116,16 @@ _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
 _PERSONALITIES = (0x0, 0x8, 0x20000, 0x20008, 0x40000, 0xFFFFFFFF)
 """PER_LINUX, PER_LINUX32, these with UNAME26, ADDR_NO_RANDOMIZE (gdb), and the question."""
 
+_F_SETLEASE = 1024
+"""Who holds a lease on a file keeps others that open it waiting (fcntl(2)): snapshots, for example."""
+
+_SUPERVISOR = 1
+"""Its pid inside. It has the user of its programs, whom the kernel would let slow it down and starve it."""
+
+_SCHEDULING = ("sched_setaffinity", "sched_setattr", "sched_setparam", "sched_setscheduler")
+_WHO_PROCESS = {"setpriority": 0, "ioprio_set": 1}
+"""How these two say that they mean one process, and not a group or all of a user."""
+
 _SOCK_TYPE_MASK = 0xF
 _NETLINK, _NETLINK_ROUTE = 16, 0
 _INET_PROTOCOLS = (0, socket.IPPROTO_ICMP, socket.IPPROTO_TCP, socket.IPPROTO_UDP, socket.IPPROTO_ICMPV6)
@@ -120,10 +136,11 @@ _INET_PROTOCOLS = (0, socket.IPPROTO_ICMP, socket.IPPROTO_TCP, socket.IPPROTO_UD
 class Options:
     """What a filter refuses beyond what every filter refuses.
 
-    ``shared_memory``: memory that no rlimit counts (memfd, System V), to be
-    refused where no cgroup counts it. ``affinity``: leaving the cores that the
-    room was pinned to, where no cgroup limits the time. ``datagrams``: UDP and
-    ICMP, where the network is the host's and Landlock filters TCP only.
+    ``shared_memory``: memory that no rlimit counts (memfd, and what System V keeps:
+    segments, queues, semaphores), to be refused where no cgroup counts it.
+    ``affinity``: leaving the cores that the room was pinned to, where no cgroup
+    limits the time. ``datagrams``: UDP and ICMP, where the network is the host's
+    and Landlock filters TCP only.
     """
 
     deny_shared_memory: bool = False
@@ -179,6 +196,11 @@ def _argument(index: int) -> int:
     return _OFFSET_ARGUMENTS + 8 * index
 
 
+def _high_half(index: int) -> int:
+    """Return where the high 32 bits of an argument lie; only a pointer has any that count."""
+    return _argument(index) + 4
+
+
 def build(options: Options = Options(), machine: str | None = None) -> bytes:
     """Compile the filter for a machine, by default this one.
 
@@ -196,6 +218,7 @@ def build(options: Options = Options(), machine: str | None = None) -> bytes:
         program.test(_IF_EQUAL, numbers[column], name)
     program.jump("allow")
     _judge_processes(program)
+    _guard_supervisor(program)
     _judge_devices(program)
     _judge_sockets(program, options)
     for label, value in _OUTCOMES.items():
@@ -250,11 +273,35 @@ def _judge_processes(program: _Assembler) -> None:
     program.jump("refuse")
 
 
+def _guard_supervisor(program: _Assembler) -> None:
+    # Limits are one's own to lower. Those of others may be asked for: the new ones are a null pointer then.
+    program.label("prlimit64")
+    program.load(_argument(0))
+    program.test(_IF_EQUAL, 0, "allow")
+    program.load(_argument(2))
+    program.test(_IF_EQUAL, 0, None, "refuse")
+    program.load(_high_half(2))
+    program.test(_IF_EQUAL, 0, "allow", "refuse")
+    for name in _SCHEDULING:
+        program.label(name)
+        program.load(_argument(0))
+        program.test(_IF_EQUAL, _SUPERVISOR, "refuse", "allow")
+    for name, process in _WHO_PROCESS.items():
+        program.label(name)
+        program.load(_argument(0))
+        program.test(_IF_EQUAL, process, None, "refuse")
+        program.load(_argument(1))
+        program.test(_IF_EQUAL, _SUPERVISOR, "refuse", "allow")
+
+
 def _judge_devices(program: _Assembler) -> None:
     program.label("ioctl")
     program.load(_argument(1))
     program.test(_IF_EQUAL, _TIOCSTI, "refuse")
     program.test(_IF_EQUAL, _TIOCLINUX, "refuse", "allow")
+    program.label("fcntl")
+    program.load(_argument(1))
+    program.test(_IF_EQUAL, _F_SETLEASE, "refuse", "allow")
 
 
 def _judge_sockets(program: _Assembler, options: Options) -> None:
