@@ -63,6 +63,7 @@ class Log:
         self._clock = clock
         self._monotonic = monotonic
         self._is_finished = False
+        self._is_closed = False
         self._segments = segments
         self._history = History(segments, shelf)
         self._watchers = Watchers()
@@ -161,9 +162,11 @@ class Log:
         """
         self.finish()
         async with self._closing:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(linger_s):
-                    await self._watchers.come_to(self.last)
+            if not self._is_closed:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(linger_s):
+                        await self._watchers.come_to(self.last)
+            self._is_closed = True
             await self._spill.aclose(flush=not delete)
             if delete:
                 await self._delete()

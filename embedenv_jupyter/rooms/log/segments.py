@@ -55,6 +55,11 @@ class Chunk:
         self.block = block
         self._loading = loading
 
+    @property
+    def has_failed(self) -> bool:
+        """True when it could not be read; another try may do better."""
+        return self._loading.done() and isinstance(self._loading.result(), Exception)
+
     async def records(self) -> list[Record]:
         """Return its records. The list is shared: do not change it.
 
@@ -145,7 +150,7 @@ class Segments:
         """Begin to read a block, or join those who do already."""
         key = (block.segment.path, block.offset)
         chunk = self._chunks.get(key)
-        if chunk is None:
+        if chunk is None or chunk.has_failed:
             path, offset = key
             loading = self._off_loop(disk.read_block, path, offset, block.length, self._shelf)
             chunk = self._chunks[key] = Chunk(block, loading)

@@ -68,7 +68,7 @@ class Bounds:
     @property
     def batch_bytes(self) -> int:
         """How much is written in one go: small against the disk's share, so that eviction is fine-grained."""
-        return max(1, min(BATCH_BYTES, self.disk_bytes // 4))
+        return max(1, min(BATCH_BYTES, self.segment_bytes, self.disk_bytes // 4))
 
 
 class Spill:

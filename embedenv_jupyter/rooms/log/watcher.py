@@ -235,7 +235,11 @@ class Watcher:
         chunk = self._ahead or self._history.chunk(self.position)
         assert chunk is not None, "a number is in memory, on disk, or in a gap"
         self._ahead = self._current = chunk
-        records = await self._history.load(chunk)
+        try:
+            records = await self._history.load(chunk)
+        except OSError:
+            self._ahead = self._current = None  # the next read tries again
+            raise
         self._ahead = None
         self._loaded = [record for record in records if record.last > self.position]
         if self._loaded and not self._history.recent(chunk.block.last, 1, 0):

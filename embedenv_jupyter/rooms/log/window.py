@@ -5,12 +5,15 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from operator import attrgetter
 
+from embedenv_jupyter.rooms.events import RoomError
 from embedenv_jupyter.rooms.log.records import Record
 
 _last = attrgetter("last")
 _end_bytes = attrgetter("end_bytes")
 
 _COMPACT_AT = 256
+_GONE = Record(0, 0, RoomError("", at=0), 0, 0, 0)
+"""Stands where a record was, so that the list does not keep the record."""
 
 
 class Window:
@@ -40,6 +43,7 @@ class Window:
     def pop_oldest(self) -> Record:
         """Drop the oldest record and return it."""
         record = self._records[self._start]
+        self._records[self._start] = _GONE
         self.weight_bytes -= record.weight_bytes
         self._start += 1
         if self._start >= _COMPACT_AT and self._start * 2 >= len(self._records):
