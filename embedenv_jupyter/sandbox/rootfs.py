@@ -70,6 +70,9 @@ _PROC_STUB = ("cpuinfo", "filesystems", "loadavg", "meminfo", "stat", "uptime", 
 _OWN = (HOME, RUNTIME, "/tmp", "/dev/pts", "/dev/shm", "/proc", "/etc")  # noqa: S108
 """What no read-only folder may cover."""
 
+_TERMINALS = 64
+"""How many pseudo-terminals a room may have open: all rooms share the kernel's 3,072 (kernel.pty.max)."""
+
 _BYTES_PER_INODE = 4096
 """A tmpfs of a million empty files costs a gigabyte that its size does not count."""
 
@@ -286,7 +289,7 @@ def _make_devices(spec: SandboxSpec) -> None:
         os.close(os.open(f"{dev}/{name}", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644))
         syscalls.mount(f"{_OLD}/dev/{name}", f"{dev}/{name}", flags=MS_BIND)
     os.mkdir(dev + "/pts", 0o755)
-    options = "newinstance,ptmxmode=0666,mode=620"
+    options = f"newinstance,ptmxmode=0666,mode=620,max={_TERMINALS}"
     syscalls.mount("devpts", dev + "/pts", "devpts", MS_NOSUID | MS_NOEXEC, options)
     os.symlink("pts/ptmx", dev + "/ptmx")
     for name, target in (("fd", ""), ("stdin", "/0"), ("stdout", "/1"), ("stderr", "/2")):
