@@ -27,7 +27,7 @@ from embedenv_jupyter.languages.registry import Language, Languages, UnknownLang
 
 if TYPE_CHECKING:
     from embedenv_jupyter.rooms.room import Room
-    from embedenv_jupyter.sandbox.sandbox import Process
+    from embedenv_jupyter.sandbox.process import Process
     from embedenv_jupyter.sandbox.spec import Breach, ExitStatus
     from embedenv_jupyter.sandbox.streams import ByteSource
 

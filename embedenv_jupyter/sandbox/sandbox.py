@@ -21,90 +21,33 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from embedenv_jupyter.errors import SandboxGoneError, SandboxRequestError, SandboxTimeoutError
-from embedenv_jupyter.sandbox import channel
+from embedenv_jupyter.sandbox.contents import file_info, list_folder, read_up_to, write_all
 from embedenv_jupyter.sandbox.ports import HostPorts
-from embedenv_jupyter.sandbox.spec import HOME, RUNTIME, Breach, ExitStatus, FileInfo, SandboxSpec, Usage
+from embedenv_jupyter.sandbox.process import Process
+from embedenv_jupyter.sandbox.received import (
+    Accepts,
+    check,
+    close_all,
+    is_file_or_folder,
+    is_pipe,
+    is_socket,
+    is_terminal_master,
+)
+from embedenv_jupyter.sandbox.requests import TIMEOUT_S, Requests
+from embedenv_jupyter.sandbox.spec import HOME, RUNTIME, Breach, FileInfo, SandboxSpec, Usage
 from embedenv_jupyter.sandbox.streams import ByteSink, ByteSource
 from embedenv_jupyter.sandbox.tiers import Keeper
 from embedenv_jupyter.sandbox.watch import tree_bytes
 
 log = logging.getLogger(__name__)
 
-REQUEST_TIMEOUT_S = 10.0
 LONG_TIMEOUT_S = 120.0
 CLOSE_TIMEOUT_S = 5.0
-MAX_LISTED = 10_000
-MAX_STRAYS = 1000
-"""How many messages that nobody asked for one sandbox may send, beyond one for each request."""
 
-_PTMX = os.makedev(5, 2)
 _MEASURED_BYTES = 1 << 40
 _NOBODY_LISTENS = (errno.ECONNREFUSED, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.ENETUNREACH)
 
 BreachCallback = Callable[[Breach, str], None]
-Accepts = Callable[[os.stat_result], bool]
-
-
-class Process:
-    """A program in a sandbox. ``terminal`` is set for one on a terminal, else the pipes are."""
-
-    def __init__(self, sandbox: Sandbox, job: int, pid: int) -> None:
-        self._sandbox = sandbox
-        self._job = job
-        self._ended = sandbox.exit_of(job)
-        self.pid = pid
-        self.terminal: int | None = None
-        self.stdin: ByteSink | None = None
-        self.stdout: ByteSource | None = None
-        self.stderr: ByteSource | None = None
-
-    @property
-    def status(self) -> ExitStatus | None:
-        """How it ended, or ``None`` while it runs."""
-        if not self._ended.done() or self._ended.cancelled():
-            return None
-        return None if self._ended.exception() else self._ended.result()
-
-    async def wait(self) -> ExitStatus:
-        """Wait for the end of the program.
-
-        Raises:
-            SandboxGoneError: the sandbox ended first.
-        """
-        return await asyncio.shield(self._ended)
-
-    async def signal(self, signum: int, target: str = "group") -> None:
-        """Signal its ``process``, ``group`` or ``session``, or what its terminal has in the ``foreground``.
-
-        Raises:
-            ProcessLookupError: nothing of it is left.
-        """
-        try:
-            await self._sandbox.request("signal", job=self._job, signal=int(signum), target=target)
-        except SandboxRequestError as exc:
-            if exc.errno == errno.ESRCH:
-                raise ProcessLookupError(exc.errno, str(exc)) from exc
-            raise
-
-    async def awaiting_input(self) -> bool | None:
-        """Tell whether it waits for input on its terminal; ``None`` when the tier cannot see."""
-        answer, _ = await self._sandbox.request("awaiting_input", job=self._job)
-        value = answer.get("awaiting")
-        return value if isinstance(value, bool) else None
-
-    def resize(self, rows: int, columns: int) -> None:
-        """Tell the terminal its size in characters."""
-        if self.terminal is not None:
-            import termios
-
-            termios.tcsetwinsize(self.terminal, (rows, columns))
-
-    def close(self) -> None:
-        """Close the gateway's ends; the program itself lives on. Idempotent."""
-        for stream in (self.stdin, self.stdout, self.stderr):
-            if stream is not None:
-                stream.close()
-        self.terminal = None
 
 
 class Sandbox:
@@ -127,7 +70,6 @@ class Sandbox:
         own_disk: bool | None = None,
         host_ports: HostPorts | None = None,
     ) -> None:
-        connection.setblocking(False)
         self.spec = spec
         self.keeper = keeper
         self.tier_name = tier_name
@@ -142,24 +84,23 @@ class Sandbox:
         """Called after each end of a program: the time to look at the limits."""
         self.cause: str | None = None
         """Why it ended, one word or two; ``None`` while it lives."""
-        self._connection = connection
         self._loop = asyncio.get_running_loop()
         self._ready: asyncio.Future[None] = self._loop.create_future()
         self._gone = asyncio.Event()
-        self._pending: dict[int, asyncio.Future[tuple[dict[str, Any], list[int]]]] = {}
-        self._exits: dict[int, asyncio.Future[ExitStatus]] = {}
-        self._next_id = 1
-        self._strays = 0
-        self._sending = asyncio.Lock()
         self._workspace_fd = -1
         self._listeners: list[BreachCallback] = []
         self._breaches: set[Breach] = set()
         self._closing: asyncio.Task[None] | None = None
-        self._loop.add_reader(connection.fileno(), self._receive)
+        self._requests = Requests(
+            connection,
+            on_ready=self._is_ready,
+            on_exit=self._exited,
+            on_end=self._channel_ended,
+        )
 
     # Life.
 
-    async def ready(self, timeout_s: float = REQUEST_TIMEOUT_S) -> None:
+    async def ready(self, timeout_s: float = TIMEOUT_S) -> None:
         """Wait until the supervisor serves."""
         try:
             async with asyncio.timeout(timeout_s):
@@ -174,7 +115,7 @@ class Sandbox:
     @property
     def running_jobs(self) -> int:
         """How many programs that were started through this object still run."""
-        return sum(not ended.done() for ended in self._exits.values())
+        return self._requests.running
 
     @property
     def breaches(self) -> frozenset[Breach]:
@@ -208,15 +149,10 @@ class Sandbox:
         if self.cause is not None:
             return
         self.cause = cause
-        self._loop.remove_reader(self._connection.fileno())
-        self._connection.close()
-        gone = SandboxGoneError(cause)
-        futures: list[asyncio.Future[Any]] = [self._ready, *self._pending.values(), *self._exits.values()]
-        for future in futures:
-            if not future.done():
-                future.set_exception(gone)
-                future.exception()  # retrieved: nobody has to wait for it
-        self._pending.clear()
+        self._requests.close(cause)
+        if not self._ready.done():
+            self._ready.set_exception(SandboxGoneError(cause))
+            self._ready.exception()  # retrieved: nobody has to wait for it
         if self._workspace_fd >= 0:
             os.close(self._workspace_fd)
             self._workspace_fd = -1
@@ -244,106 +180,24 @@ class Sandbox:
     # The channel.
 
     async def request(
-        self, op: str, fds: Sequence[int] = (), *, timeout_s: float = REQUEST_TIMEOUT_S, **fields: Any
+        self, op: str, fds: Sequence[int] = (), *, timeout_s: float = TIMEOUT_S, **fields: Any
     ) -> tuple[dict[str, Any], list[int]]:
         """Ask the supervisor; return its answer and the descriptors, which are now the caller's."""
-        if self.cause is not None:
-            raise SandboxGoneError(self.cause)
-        number = self._next_id
-        self._next_id += 1
-        data = channel.encode({"op": op, "id": number, **fields})
-        future: asyncio.Future[tuple[dict[str, Any], list[int]]] = self._loop.create_future()
-        self._pending[number] = future
-        try:
-            async with asyncio.timeout(timeout_s):
-                await self._send(data, fds)
-                message, received = await future
-        except BaseException as exc:
-            # The answer may have come in the same turn of the loop as the deadline or a cancellation.
-            if future.done() and not future.cancelled() and future.exception() is None:
-                _close_all(future.result()[1])
-            if isinstance(exc, TimeoutError):
-                raise SandboxTimeoutError(op, timeout_s) from None
-            raise
-        finally:
-            self._pending.pop(number, None)
-        error = message.get("error")
-        if error is None:
-            return message, received
-        _close_all(received)
-        raise _request_error(op, error)
+        return await self._requests.request(op, fds, timeout_s=timeout_s, **fields)
 
-    async def _send(self, data: bytes, fds: Sequence[int]) -> None:
-        async with self._sending:
-            while True:
-                try:
-                    socket.send_fds(self._connection, [data], list(fds))
-                    return
-                except BlockingIOError:
-                    await self._writable()
-                except OSError as exc:
-                    raise SandboxGoneError(self.cause or "channel closed") from exc
+    def _is_ready(self, workspace_fd: int) -> None:
+        self._workspace_fd = workspace_fd
+        if not self._ready.done():
+            self._ready.set_result(None)
 
-    async def _writable(self) -> None:
-        waiter = self._loop.create_future()
-        watched = os.dup(self._connection.fileno())
-        self._loop.add_writer(watched, lambda: None if waiter.done() else waiter.set_result(None))
-        try:
-            await waiter
-        finally:
-            self._loop.remove_writer(watched)
-            os.close(watched)
+    def _exited(self) -> None:
+        self.on_exit()
 
-    def _receive(self) -> None:
-        for _ in range(64):  # then let others have the loop
-            try:
-                received = channel.receive(self._connection)
-            except BlockingIOError:
-                return
-            except (channel.ChannelError, OSError) as exc:
-                self._broken(str(exc))
-                return
-            if received is None:
-                self._channel_ended()
-                return
-            if not self._dispatch(*received):
-                self._strays += 1
-                if self._strays > MAX_STRAYS + self._next_id:
-                    self._broken("it floods the gateway with messages")
-                    return
-
-    def _broken(self, reason: str) -> None:
-        log.warning("sandbox %s broke its channel: %s", self.spec.id, reason)
-        self.keeper.kill()
-        self._channel_ended()
-
-    def _dispatch(self, message: dict[str, Any], fds: list[int]) -> bool:
-        """Give a message to whom it is for; tell whether somebody waited for it."""
-        match message:
-            case {"event": "ready"} if len(fds) == 1 and not self._ready.done():
-                if stat.S_ISDIR(os.fstat(fds[0]).st_mode):
-                    self._workspace_fd = fds.pop()
-                    self._ready.set_result(None)
-                    return True
-            case {"event": "exit", "job": int(job), "status": int(status)}:
-                _close_all(fds)
-                waited_for = job in self._exits
-                ended = self.exit_of(job)
-                if not ended.done():
-                    ended.set_result(ExitStatus.from_returncode(status))
-                self.on_exit()
-                return waited_for
-            case {"id": int(number)} if number in self._pending:
-                future = self._pending.pop(number)
-                if not future.done():
-                    future.set_result((message, fds))
-                    return True
-        _close_all(fds)
-        return False
-
-    def _channel_ended(self) -> None:
+    def _channel_ended(self, fault: str) -> None:
         """The supervisor is gone: learn why from the host's side, then tell everybody."""
-        self._loop.remove_reader(self._connection.fileno())
+        if fault:
+            log.warning("sandbox %s broke its channel: %s", self.spec.id, fault)
+            self.keeper.kill()
         if self._closing is None and self.cause is None:
             self._closing = asyncio.create_task(self._died())
 
@@ -359,14 +213,6 @@ class Sandbox:
         self.lost("oom" if oom and status.signal == signals.SIGKILL else f"died: {status}")
         await self.keeper.release()
 
-    def exit_of(self, job: int) -> asyncio.Future[ExitStatus]:
-        """Return what will hold how a job ended."""
-        future = self._exits.get(job)
-        if future is None:
-            future = self._exits[job] = self._loop.create_future()
-            future.add_done_callback(lambda _: self._exits.pop(job, None))
-        return future
-
     # Programs.
 
     async def spawn(
@@ -381,7 +227,7 @@ class Sandbox:
         return self._piped(answer, fds)
 
     def _piped(self, answer: dict[str, Any], fds: list[int]) -> Process:
-        process = self._started(answer, fds, 3, _is_pipe, "pipe")
+        process = self._started(answer, fds, 3, is_pipe, "pipe")
         process.stdin = ByteSink(fds[0])
         process.stdout = ByteSource(fds[1])
         process.stderr = ByteSource(fds[2])
@@ -390,11 +236,11 @@ class Sandbox:
     def _started(
         self, answer: dict[str, Any], fds: list[int], count: int, accepts: Accepts, kind: str
     ) -> Process:
-        _check(fds, count, accepts, kind)
+        check(fds, count, accepts, kind)
         match answer:
             case {"job": int(job), "pid": int(pid)}:
-                return Process(self, job, pid)
-        _close_all(fds)
+                return Process(self._requests, job, pid)
+        close_all(fds)
         raise SandboxRequestError("receive", errno.EPROTO, detail="the sandbox named no job")
 
     async def spawn_pty(
@@ -416,7 +262,7 @@ class Sandbox:
             "spawn_pty", argv=list(argv), cwd=cwd, env=dict(env or {}), size=list(size),
             echo=echo, cooked=cooked,
         )  # fmt: skip
-        process = self._started(answer, fds, 1, _is_terminal_master, "terminal")
+        process = self._started(answer, fds, 1, is_terminal_master, "terminal")
         process.terminal = fds[0]
         process.stdout = ByteSource(fds[0])
         process.stdin = ByteSink(os.dup(fds[0]))
@@ -434,7 +280,7 @@ class Sandbox:
         answer, fds = await self.request(
             "fork_kernel", connection_file=connection_file, argv=list(argv), cwd=cwd, env=dict(env or {})
         )
-        process = self._started(answer, fds, 1, _is_pipe, "pipe")
+        process = self._started(answer, fds, 1, is_pipe, "pipe")
         process.stderr = ByteSource(fds[0])
         return process
 
@@ -447,7 +293,7 @@ class Sandbox:
     async def open(self, path: str, flags: int = os.O_RDONLY, mode: int = 0o644) -> int:
         """Open a file or folder of the workspace; the descriptor is the caller's."""
         _, fds = await self.request("open", path=path, flags=flags, mode=mode)
-        _check(fds, 1, lambda f: stat.S_ISREG(f.st_mode) or stat.S_ISDIR(f.st_mode), "file")
+        check(fds, 1, is_file_or_folder, "file")
         return fds[0]
 
     async def read_file(self, path: str, limit_bytes: int = 64 << 20) -> bytes:
@@ -460,7 +306,7 @@ class Sandbox:
             if found.st_size > limit_bytes:
                 detail = f"has {found.st_size} bytes, {limit_bytes} are allowed"
                 raise SandboxRequestError("read", errno.EFBIG, path, detail)
-            return await asyncio.to_thread(_read_up_to, fd, limit_bytes)
+            return await asyncio.to_thread(read_up_to, fd, limit_bytes)
         finally:
             os.close(fd)
 
@@ -480,12 +326,12 @@ class Sandbox:
         """
         fd = os.memfd_create("content", os.MFD_CLOEXEC)
         try:
-            await asyncio.to_thread(_write_all, fd, content)
+            await asyncio.to_thread(write_all, fd, content)
             answer, fds = await self.request(
                 "write", [fd], timeout_s=LONG_TIMEOUT_S, path=path, mode=mode,
                 expected_sha256=expected_sha256, exclusive=exclusive,
             )  # fmt: skip
-            _close_all(fds)
+            close_all(fds)
         finally:
             os.ftruncate(fd, 0)  # a supervisor that keeps the descriptor must not keep our memory
             os.close(fd)
@@ -510,9 +356,9 @@ class Sandbox:
     async def stat(self, path: str) -> FileInfo:
         """Describe one file or folder, without following a symbolic link."""
         _, fds = await self.request("open", path=path, flags=os.O_PATH | os.O_NOFOLLOW)
-        _check(fds, 1, lambda found: True, "file")
+        check(fds, 1, lambda found: True, "file")
         try:
-            return _info(path.rstrip("/").rpartition("/")[2], os.fstat(fds[0]))
+            return file_info(path.rstrip("/").rpartition("/")[2], os.fstat(fds[0]))
         finally:
             os.close(fds[0])
 
@@ -520,14 +366,14 @@ class Sandbox:
         """List a folder in the order of names, at most ``MAX_LISTED`` entries."""
         fd = await self.open(path, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            return await asyncio.to_thread(_list, fd)
+            return await asyncio.to_thread(list_folder, fd)
         finally:
             os.close(fd)
 
     async def snapshot(self) -> Process:
         """Write the workspace as tar: read ``stdout`` to its end, then ``wait``."""
         answer, fds = await self.request("snapshot")
-        process = self._started(answer, fds, 2, _is_pipe, "pipe")
+        process = self._started(answer, fds, 2, is_pipe, "pipe")
         process.stdout = ByteSource(fds[0])
         process.stderr = ByteSource(fds[1])
         return process
@@ -535,7 +381,7 @@ class Sandbox:
     async def restore(self, source: int) -> None:
         """Unpack the tar stream behind the descriptor ``source`` into the workspace."""
         answer, fds = await self.request("restore", [source])
-        process = self._started(answer, fds, 1, _is_pipe, "pipe")
+        process = self._started(answer, fds, 1, is_pipe, "pipe")
         process.stderr = ByteSource(fds[0])
         await self._finish(process, "restore", "")
 
@@ -560,7 +406,7 @@ class Sandbox:
 
     # Ports.
 
-    async def connect(self, port: int, timeout_s: float = REQUEST_TIMEOUT_S) -> socket.socket:
+    async def connect(self, port: int, timeout_s: float = TIMEOUT_S) -> socket.socket:
         """Connect to a TCP port on the room's own loopback; the socket does not block.
 
         Raises:
@@ -573,7 +419,7 @@ class Sandbox:
         for ipv6 in (False, True):
             try:
                 _, fds = await self.request("connect", port=port, ipv6=ipv6)
-                _check(fds, 1, lambda found: stat.S_ISSOCK(found.st_mode), "socket")
+                check(fds, 1, is_socket, "socket")
                 connection = socket.socket(fileno=fds[0])
                 return await self._connected(connection, timeout_s)
             except SandboxRequestError as exc:
@@ -645,75 +491,3 @@ class Sandbox:
             return (found.f_blocks - found.f_bfree) * found.f_frsize
         finally:
             os.close(own)
-
-
-def _is_pipe(found: os.stat_result) -> bool:
-    return stat.S_ISFIFO(found.st_mode)
-
-
-def _is_terminal_master(found: os.stat_result) -> bool:
-    return stat.S_ISCHR(found.st_mode) and found.st_rdev == _PTMX
-
-
-def _check(fds: list[int], count: int, accepts: Accepts, kind: str) -> None:
-    """Refuse descriptors that are not what was asked for; the supervisor is not trusted.
-
-    Raises:
-        SandboxRequestError: and all of them are closed.
-    """
-    if len(fds) == count and all(accepts(os.fstat(fd)) for fd in fds):
-        return
-    _close_all(fds)
-    raise SandboxRequestError("receive", errno.EPROTO, detail=f"the sandbox did not hand out a {kind}")
-
-
-def _close_all(fds: Sequence[int]) -> None:
-    for fd in fds:
-        os.close(fd)
-
-
-def _request_error(op: str, error: Any) -> SandboxRequestError:
-    if not isinstance(error, dict):
-        return SandboxRequestError(op, errno.EPROTO)
-    number = error.get("errno")
-    return SandboxRequestError(
-        op,
-        number if isinstance(number, int) else errno.EPROTO,
-        str(error.get("path") or "")[:4096],
-        str(error.get("detail") or "")[:500],
-    )
-
-
-def _read_up_to(fd: int, limit: int) -> bytes:
-    parts = []
-    while limit > 0 and (block := os.read(fd, min(limit, 1 << 20))):
-        parts.append(block)
-        limit -= len(block)
-    return b"".join(parts)
-
-
-def _write_all(fd: int, content: bytes) -> None:
-    view = memoryview(content)
-    while view:
-        view = view[os.write(fd, view) :]
-
-
-def _list(fd: int) -> list[FileInfo]:
-    found: list[FileInfo] = []
-    with os.scandir(fd) as entries:
-        for entry in entries:
-            with contextlib.suppress(FileNotFoundError):
-                found.append(_info(entry.name, entry.stat(follow_symlinks=False)))
-            if len(found) == MAX_LISTED:
-                break
-    return sorted(found, key=lambda info: info.name)
-
-
-def _info(name: str, found: os.stat_result) -> FileInfo:
-    if stat.S_ISDIR(found.st_mode):
-        kind = "folder"
-    elif stat.S_ISREG(found.st_mode):
-        kind = "file"
-    else:
-        kind = "link" if stat.S_ISLNK(found.st_mode) else "other"
-    return FileInfo(name, kind, found.st_size, found.st_mtime, stat.S_IMODE(found.st_mode))

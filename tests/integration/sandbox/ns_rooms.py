@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from embedenv_jupyter.sandbox.sandbox import Process, Sandbox
+from embedenv_jupyter.sandbox.process import Process
+from embedenv_jupyter.sandbox.sandbox import Sandbox
 from embedenv_jupyter.sandbox.spec import ExitStatus, SandboxSpec
 from embedenv_jupyter.sandbox.tiers.ns import NsTier
 from tests.integration.sandbox.programs import DEADLINE_S, read_all

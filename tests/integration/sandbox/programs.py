@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from embedenv_jupyter.sandbox.sandbox import Process, Sandbox
+from embedenv_jupyter.sandbox.process import Process
+from embedenv_jupyter.sandbox.sandbox import Sandbox
 
 DEADLINE_S = 20.0
 

@@ -9,7 +9,8 @@ import signal
 import pytest
 
 from embedenv_jupyter.errors import SandboxGoneError, SandboxRequestError
-from embedenv_jupyter.sandbox.sandbox import Process, Sandbox
+from embedenv_jupyter.sandbox.process import Process
+from embedenv_jupyter.sandbox.sandbox import Sandbox
 from embedenv_jupyter.sandbox.spec import ExitStatus
 from tests.integration.sandbox.programs import DEADLINE_S, OpenSandbox, output, read_all, read_until
 

@@ -17,7 +17,8 @@ import pytest
 from jupyter_client.asynchronous.client import AsyncKernelClient
 
 from embedenv_jupyter.errors import SandboxRequestError
-from embedenv_jupyter.sandbox.sandbox import Process, Sandbox
+from embedenv_jupyter.sandbox.process import Process
+from embedenv_jupyter.sandbox.sandbox import Sandbox
 from tests.integration.sandbox.programs import DEADLINE_S, OpenSandbox, output, read_until
 
 SERVER = """

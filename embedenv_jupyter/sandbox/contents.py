@@ -1,0 +1,50 @@
+"""What the gateway reads and writes through descriptors of a room's files; all of it may block."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+
+from embedenv_jupyter.sandbox.spec import FileInfo
+
+MAX_LISTED = 10_000
+
+
+def read_up_to(fd: int, limit: int) -> bytes:
+    """Read a file to its end, at most ``limit`` bytes; it may grow meanwhile."""
+    parts = []
+    while limit > 0 and (block := os.read(fd, min(limit, 1 << 20))):
+        parts.append(block)
+        limit -= len(block)
+    return b"".join(parts)
+
+
+def write_all(fd: int, content: bytes) -> None:
+    """Write everything."""
+    view = memoryview(content)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def list_folder(fd: int) -> list[FileInfo]:
+    """Describe the entries of an open folder in the order of names, at most ``MAX_LISTED``."""
+    found: list[FileInfo] = []
+    with os.scandir(fd) as entries:
+        for entry in entries:
+            with contextlib.suppress(FileNotFoundError):
+                found.append(file_info(entry.name, entry.stat(follow_symlinks=False)))
+            if len(found) == MAX_LISTED:
+                break
+    return sorted(found, key=lambda info: info.name)
+
+
+def file_info(name: str, found: os.stat_result) -> FileInfo:
+    """Put what stat(2) says in our words."""
+    if stat.S_ISDIR(found.st_mode):
+        kind = "folder"
+    elif stat.S_ISREG(found.st_mode):
+        kind = "file"
+    else:
+        kind = "link" if stat.S_ISLNK(found.st_mode) else "other"
+    return FileInfo(name, kind, found.st_size, found.st_mtime, stat.S_IMODE(found.st_mode))
