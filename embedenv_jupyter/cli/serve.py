@@ -23,4 +23,4 @@ def command(port: int, host: str, options: tuple[str, ...]) -> None:
     argv = [f"--ServerApp.port={port}", f"--ServerApp.ip={host}", "--no-browser"]
     if os.geteuid() == 0:
         argv.append("--allow-root")
-    EmbedenvApp.launch_instance(argv=[*argv, *options])
+    EmbedenvApp.launch_instance(argv=[*argv, *options])  # type: ignore[no-untyped-call]

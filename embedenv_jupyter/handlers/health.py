@@ -10,7 +10,7 @@ from embedenv_jupyter.errors import SandboxUnavailableError
 from embedenv_jupyter.gateway import Gateway
 
 
-class HealthHandler(APIHandler):  # type: ignore[misc]
+class HealthHandler(APIHandler):
     """Says ``ok`` with the version and the tier, or 503 with the reason."""
 
     def initialize(self, *, gateway: Gateway) -> None:

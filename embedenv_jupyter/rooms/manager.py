@@ -24,7 +24,7 @@ from embedenv_jupyter.errors import (
 )
 from embedenv_jupyter.rooms.events import IdleCountdown
 from embedenv_jupyter.rooms.log import Log
-from embedenv_jupyter.rooms.members import JoinKey, Role
+from embedenv_jupyter.rooms.members import JoinKey
 from embedenv_jupyter.rooms.room import Room, new_room_id
 from embedenv_jupyter.sandbox.sandbox import Sandbox
 from embedenv_jupyter.sandbox.spec import Breach, Limits, SandboxSpec
@@ -138,9 +138,7 @@ class RoomManager:
             raise
 
     async def _start(self, account: Account, room_id: str, space: str, limits: Limits | None) -> Room:
-        spec = SandboxSpec(
-            id=room_id, limits=limits or self._settings.limits, read_only=self._read_only
-        )
+        spec = SandboxSpec(id=room_id, limits=limits or self._settings.limits, read_only=self._read_only)
         try:
             async with asyncio.timeout(START_TIMEOUT_S):
                 sandbox = await self._starter.start(spec)
@@ -179,9 +177,7 @@ class RoomManager:
         gone = asyncio.create_task(room.sandbox.wait_gone())
         ended = asyncio.create_task(room.ended.wait())
         try:
-            done, _ = await asyncio.wait(
-                {gone, ended}, timeout=life_s, return_when=asyncio.FIRST_COMPLETED
-            )
+            done, _ = await asyncio.wait({gone, ended}, timeout=life_s, return_when=asyncio.FIRST_COMPLETED)
             if not done:
                 await self._end_of_life(room)
             elif gone in done and not room.ended.is_set():
@@ -258,4 +254,3 @@ class _AccountCharger:
 
     async def refund(self, key: str) -> None:
         await self.accounts.refund(self.account.id, key)
-

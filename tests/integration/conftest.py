@@ -118,8 +118,8 @@ class Peer:
 
 def text_of(frames: list[dict[str, Any]]) -> str:
     """Put the text of terminal frames together."""
-    pieces = {"terminal-data": lambda f: f["data"], "terminal-newline": lambda f: "\n"}
-    return "".join(pieces[f["type"]](f) for f in frames if f["type"] in pieces)
+    ends = {"terminal-newline": "\n"}
+    return "".join(ends.get(f["type"], f["data"]) for f in frames if f["type"] in ("terminal-data", *ends))
 
 
 Dial = Callable[..., Awaitable[Peer]]

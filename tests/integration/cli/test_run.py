@@ -150,7 +150,10 @@ def test_what_cannot_be_run_is_named(program: Callable[[str, str], str]) -> None
 def test_a_reader_that_leaves_ends_the_program(program: Callable[[str, str], str]) -> None:
     forever = program("yes.sh", "yes\n")
     with subprocess.Popen(
-        [EMBEDENV, "run", forever], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL
+        [EMBEDENV, "run", forever],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        stdin=subprocess.DEVNULL,
     ) as process:
         assert process.stdout is not None
         assert process.stdout.read(4) == b"y\ny\n"
