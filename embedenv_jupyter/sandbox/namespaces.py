@@ -37,6 +37,9 @@ from embedenv_jupyter.sandbox.spec import SandboxSpec
 USER_MODE_UID = 1000
 """What the gateway's own user is called inside the rooms of user mode."""
 
+_WATCHES = {"max_inotify_instances": 16, "max_inotify_watches": 8192}
+"""What one room may have of what inotify(7) gives a user, 128 instances on most systems."""
+
 _SIOCSIFFLAGS = 0x8914
 _IFF_UP_RUNNING = 0x1 | 0x40
 
@@ -159,14 +162,31 @@ def _take_user_namespace(host_proc: int) -> None:
     syscalls.unshare(syscalls.CLONE_NEWUSER)
     syscalls.set_dumpable(True)  # else the files below belong to a user that we are not
     process = os.open("self", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=host_proc)
-    os.close(host_proc)
     try:
         os.fchdir(process)
         _map_user(".", USER_MODE_UID, USER_MODE_UID)
+        _limit_watches(host_proc)
     finally:
         os.close(process)
+        os.close(host_proc)
         os.chdir("/")
     syscalls.drop_bounding_set()
+
+
+def _limit_watches(host_proc: int) -> None:
+    """Leave the gateway's user some of what the kernel counts for each user: that of all rooms is the same.
+
+    These settings are the room's user namespace's own. A /proc that cannot be written to is no error.
+    """
+    for name, limit in _WATCHES.items():
+        try:
+            fd = os.open(f"sys/user/{name}", os.O_WRONLY | os.O_CLOEXEC, dir_fd=host_proc)
+        except OSError:
+            continue
+        try:
+            os.write(fd, str(limit).encode())
+        finally:
+            os.close(fd)
 
 
 def _become(uid: int) -> None:
