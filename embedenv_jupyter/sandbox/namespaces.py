@@ -65,22 +65,18 @@ class Entry:
         return cls(data.get("uid"), None if cores is None else tuple(cores), tuple(data["layers"]))
 
 
-def enter_nursery() -> bool:
+def enter_nursery(*, user_mode: bool) -> None:
     """Put the next child into its own pid namespace, in user mode with full power in it.
-
-    Returns:
-        whether this is user mode.
 
     Raises:
         OSError: this machine does not let us; the text names the call.
     """
-    if os.geteuid() == 0:
+    if not user_mode:
         syscalls.unshare(syscalls.CLONE_NEWPID)
-        return False
+        return
     uid, gid = os.geteuid(), os.getegid()
     syscalls.unshare(syscalls.CLONE_NEWUSER | syscalls.CLONE_NEWPID)
     _map_user("/proc/self", uid, gid)
-    return True
 
 
 def _map_user(process: str, uid: int, gid: int) -> None:

@@ -5,6 +5,8 @@ zygote looks large though nearly all of its pages are shared. A program inherits
 its score from the supervisor at the fork, and nothing in a room may write scores
 (Landlock, see :mod:`embedenv_jupyter.sandbox.confine`). So the supervisor, which
 has opened its own score before it was confined, raises it for the moment of each fork.
+(That moment lasts until the child has exec'ed. If memory runs out just then, and
+no program is larger than the supervisor looks, the room ends.)
 
 Standard library only: part of the supervisor.
 """

@@ -58,6 +58,8 @@ _CONFIGURATION = (
 )  # fmt: skip
 """What programs read below /etc and every user of the host may read too; no file of secrets."""
 
+_STORES = ("/nix/store", "/gnu/store")
+
 _DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 
 _PROC_READ_ONLY = ("sys", "sysrq-trigger", "irq", "bus", "fs")
@@ -99,7 +101,9 @@ def python_folders(module_folders: Iterable[str] = ()) -> tuple[str, ...]:
     """Return the folders that the interpreter of this process, and our package, live in."""
     package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     prefixes = (sys.prefix, sys.base_prefix, sys.exec_prefix)
-    found = (*prefixes, *site.getsitepackages(), *module_folders, package)
+    found = [*prefixes, *site.getsitepackages(), *module_folders, package]
+    # An interpreter from a store has its libraries all over the store.
+    found += [store for store in _STORES if any(is_below(path, store) for path in found)]
     return outermost(path for path in found if os.path.isdir(path))
 
 
@@ -248,6 +252,7 @@ def _make_configuration(spec: SandboxSpec, uid: int, configuration: Iterable[str
     for name, text in _own_configuration(spec, uid).items():
         with open(f"{_NEW}/etc/{name}", "w", encoding="utf-8") as file:
             file.write(text)
+    os.symlink("/proc/self/mounts", _NEW + "/etc/mtab")
     for path in configuration:
         if os.path.islink(_OLD + path):
             os.makedirs(os.path.dirname(_NEW + path), mode=0o755, exist_ok=True)

@@ -3,8 +3,9 @@
 The gateway execs it with a minimal environment and speaks to it over a channel
 (:mod:`embedenv_jupyter.sandbox.channel`):
 
-    gateway: {"op": "configure", "kernels": bool, "cgroups": [folder, …], "layers": [layer, …]}
-    zygote:  {"event": "ready", "user_mode": bool}  or  {"event": "failed", "errno": e, "detail": text}
+    gateway: {"op": "configure", "user_mode": bool, "kernels": bool, "cgroups": [folder, …],
+              "layers": [layer, …]}
+    zygote:  {"event": "ready"}  or  {"event": "failed", "errno": e, "detail": text}
     gateway: {"op": "start", "id": n, "cgroups": [folder, …]} and two descriptors: connection, report
     zygote:  {"id": n} and a pidfd of the room's pid 1,  or  {"id": n, "error": {…}}
     zygote:  {"event": "exit", "id": n, "status": returncode}
@@ -68,7 +69,7 @@ def main() -> NoReturn:
         sys.exit(0)
     configuration = received[0]
     try:
-        user_mode = namespaces.enter_nursery()
+        namespaces.enter_nursery(user_mode=configuration["user_mode"])
     except OSError as exc:
         channel.send(control, {"event": "failed", "errno": exc.errno, "detail": exc.strerror or str(exc)})
         sys.exit(1)
@@ -77,7 +78,7 @@ def main() -> NoReturn:
     if pid == 0:
         syscalls.set_death_signal(signal.SIGKILL)
         os.close(reader)
-        Zygote(control, configuration, user_mode=user_mode).run()
+        Zygote(control, configuration).run()
     os.close(writer)
     control.close()
     _guard(pid, reader, configuration["cgroups"])
@@ -103,9 +104,8 @@ def _guard(zygote: int, alive: int, folders: list[str]) -> NoReturn:
 class Zygote:
     """Serves the gateway until it is gone."""
 
-    def __init__(self, control: socket.socket, configuration: dict[str, Any], *, user_mode: bool) -> None:
+    def __init__(self, control: socket.socket, configuration: dict[str, Any]) -> None:
         self._control = control
-        self._user_mode = user_mode
         self._kernels = bool(configuration["kernels"])
         self._layers = tuple(configuration["layers"])
         self._rooms: dict[int, int] = {}
@@ -120,7 +120,7 @@ class Zygote:
             wake = self._watch_children()
             self._selector.register(self._control, selectors.EVENT_READ, self._serve)
             self._selector.register(wake, selectors.EVENT_READ, lambda: self._reap(wake))
-            channel.send(self._control, {"event": "ready", "user_mode": self._user_mode})
+            channel.send(self._control, {"event": "ready"})
             while True:
                 for key, _ in self._selector.select():
                     key.data()
@@ -178,10 +178,10 @@ class Zygote:
         if received is None:
             os._exit(_GATEWAY_IS_GONE)
         message, fds = received
-        if message.get("op") == "stop":
+        if message["op"] == "stop":
             os._exit(0)
         try:
-            pid = self._start(message, fds)
+            pidfd = self._start(message, fds)
         except OSError as exc:
             error = {"errno": exc.errno, "path": "", "detail": exc.strerror or str(exc)}
             self._tell({"id": message["id"], "error": error})
@@ -189,18 +189,23 @@ class Zygote:
         finally:
             for fd in fds:
                 os.close(fd)
-        self._rooms[pid] = message["id"]
-        pidfd = os.pidfd_open(pid)
         self._tell({"id": message["id"]}, (pidfd,))
         os.close(pidfd)
 
     def _start(self, message: dict[str, Any], fds: list[int]) -> int:
+        """Fork a room; return the pidfd of its pid 1."""
         if len(fds) != 2:
             raise OSError(errno.EBADMSG, "a start needs a connection and a report")
         pid = namespaces.fork_room(self._pid_namespace)
         if pid == 0:
             self._be_room(message["cgroups"], *fds)
-        return pid
+        try:
+            pidfd = os.pidfd_open(pid)
+        except OSError:
+            os.kill(pid, signal.SIGKILL)  # a room that nobody holds must not live
+            raise
+        self._rooms[pid] = message["id"]
+        return pidfd
 
     def _be_room(self, folders: list[str], connection_fd: int, report: int) -> NoReturn:
         """Become the room's supervisor. Nothing of the zygote's goes along but its memory."""

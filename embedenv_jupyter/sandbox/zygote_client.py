@@ -92,7 +92,6 @@ class ZygoteClient:
         self._births: dict[int, Birth] = {}
         self.cause: str | None = None
         """Why it serves no more; ``None`` while it does."""
-        self.user_mode = False
         control.setblocking(False)
         self._pidfd = os.pidfd_open(process.pid)
         self._loop.add_reader(control.fileno(), self._receive)
@@ -103,6 +102,7 @@ class ZygoteClient:
         cls,
         on_death: Callable[[str], None],
         *,
+        user_mode: bool,
         cgroup_folders: Sequence[str] = (),
         layers: Sequence[str] = (),
         kernels: bool = True,
@@ -110,14 +110,21 @@ class ZygoteClient:
         """Start a zygote and wait until it serves.
 
         ``on_death`` is called once with the cause when it ends without being asked
-        to. ``cgroup_folders`` hold the groups of its rooms; ``layers`` is what its
-        rooms will be confined by.
+        to. ``user_mode`` is for gateways that have no user ids to give to rooms (see
+        :mod:`embedenv_jupyter.sandbox.namespaces`). ``cgroup_folders`` hold the
+        groups of its rooms; ``layers`` is what its rooms will be confined by.
 
         Raises:
             SandboxUnavailableError: it does not come up here; the text says which call failed.
         """
-        configuration = {"kernels": kernels, "cgroups": list(cgroup_folders), "layers": list(layers)}
-        process, ours = _execute(configuration)
+        process, ours = _execute(
+            {
+                "user_mode": user_mode,
+                "kernels": kernels,
+                "cgroups": list(cgroup_folders),
+                "layers": list(layers),
+            }
+        )
         client = cls(process, ours, on_death)
         try:
             async with asyncio.timeout(READY_TIMEOUT_S):
@@ -175,8 +182,7 @@ class ZygoteClient:
         match message:
             case {"event": "exit", "id": int(number), "status": int(status)}:
                 self._births.pop(number).end(ExitStatus.from_returncode(status))
-            case {"event": "ready", "user_mode": bool(user_mode)}:
-                self.user_mode = user_mode
+            case {"event": "ready"}:
                 self._ready.set_result(None)
             case {"event": "failed", "detail": str(detail)}:
                 self._ready.set_exception(SandboxUnavailableError(detail))

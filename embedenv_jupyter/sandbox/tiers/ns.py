@@ -12,7 +12,7 @@ from collections.abc import Coroutine, Iterator
 from typing import Any
 
 from embedenv_jupyter.errors import SandboxError, SandboxUnavailableError
-from embedenv_jupyter.sandbox import cgroup_claim, channel, confine, uids
+from embedenv_jupyter.sandbox import cgroup_claim, channel, confine, landlock, uids
 from embedenv_jupyter.sandbox.confine import Layer
 from embedenv_jupyter.sandbox.namespaces import Entry
 from embedenv_jupyter.sandbox.sandbox import Sandbox
@@ -54,10 +54,8 @@ class NsTier:
                 self._claim = cgroup_claim.claim()
             except OSError as exc:
                 self.why_no_cgroups = exc.strerror or str(exc)
-        self.unprotected = (
-            *_KERNEL_IS_SHARED,
-            *_what_is_left(self.controllers, is_root=os.geteuid() == 0),
-        )
+        self._user_mode = not _has_users_for_rooms()
+        self.unprotected = (*_KERNEL_IS_SHARED, *_what_is_left(self.controllers, user_mode=self._user_mode))
         self._zygote: ZygoteClient | None = None
         self._launching = asyncio.Lock()
         self._forking = asyncio.Semaphore(MAX_UNANSWERED)
@@ -85,7 +83,7 @@ class NsTier:
             SandboxUnavailableError: something that the room needs is refused; the text names it.
         """
         zygote = await self._ready_zygote()
-        keeper = await self._prepare(spec, user_mode=zygote.user_mode)
+        keeper = await self._prepare(spec)
         report, writer = os.pipe()
         try:
             try:
@@ -108,17 +106,18 @@ class NsTier:
             if self._zygote is None:
                 self._zygote = await ZygoteClient.launch(
                     self._zygote_died,
+                    user_mode=self._user_mode,
                     cgroup_folders=self._claim.folders if self._claim is not None else (),
                     layers=self._layers(pinned="cpu" not in self.controllers),
                     kernels=self._kernels,
                 )
             return self._zygote
 
-    async def _prepare(self, spec: SandboxSpec, *, user_mode: bool) -> NsKeeper:
+    async def _prepare(self, spec: SandboxSpec) -> NsKeeper:
         """Make what the room needs on the host's side; all of it is the keeper's to release."""
         keeper = NsKeeper(None, None)
         try:
-            if not user_mode:
+            if not self._user_mode:
                 keeper.lease = uids.lease()
                 await keeper.lease.own(spec)
             if self._claim is not None:
@@ -241,7 +240,20 @@ def _reported(report: int) -> str:
         return ""
 
 
-def _what_is_left(controllers: frozenset[str], *, is_root: bool) -> Iterator[str]:
+def _has_users_for_rooms() -> bool:
+    """Tell whether we are a root that can give each room a user id of its own.
+
+    The root of a user namespace, as in a rootless container, mostly is not: other
+    ids mean nothing there (user_namespaces(7)). Then user mode is right, too.
+    """
+    if os.geteuid() != 0:
+        return False
+    with open("/proc/self/uid_map") as lines:
+        ranges = [(int(first), int(count)) for first, _, count in map(str.split, lines)]
+    return any(first <= uids.FIRST_UID and first + count > uids.LAST_UID for first, count in ranges)
+
+
+def _what_is_left(controllers: frozenset[str], *, user_mode: bool) -> Iterator[str]:
     """Say what the absence of cgroup controllers, and of a user id for each room, leaves open."""
     if "memory" not in controllers:
         yield (
@@ -250,5 +262,7 @@ def _what_is_left(controllers: frozenset[str], *, is_root: bool) -> Iterator[str
         )
     if "cpu" not in controllers:
         yield "No cgroup limits processor time: rooms are pinned to cores, and those on one core share it."
-    if not is_root:
+    if landlock.abi() == 0:
+        yield "The kernel has no Landlock: nothing but mounts and user ids guards files and /proc."
+    if user_mode:
         yield "Rooms run as the gateway's own user: what breaks out of one has that user's rights."

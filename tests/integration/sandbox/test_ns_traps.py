@@ -10,6 +10,7 @@ import asyncio
 import ctypes
 import errno
 import os
+import shutil
 import socket
 import stat
 import subprocess
@@ -17,6 +18,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -112,6 +114,31 @@ async def test_2_nobody_in_the_room_is_the_hosts_root() -> None:
         assert values["NoNewPrivs"] == ["1"]
         core_pattern = await shell(room, "echo pwned > /proc/sys/kernel/core_pattern")
         assert "Read-only file system" in core_pattern or "Permission denied" in core_pattern
+
+
+ROOTLESS = """
+import asyncio, os, sys
+sys.path.insert(0, os.getcwd())
+from tests.integration.sandbox.ns_rooms import ns_room, shell
+async def main():
+    async with ns_room() as room:
+        print(os.geteuid(), await shell(room, "id -u; cat /proc/self/uid_map"))
+asyncio.run(main())
+"""
+
+
+def test_2_root_of_a_user_namespace_has_rooms_as_an_ordinary_user_has() -> None:
+    """As in a rootless container: the id 0 means nothing outside, and others do not exist."""
+    unshare = shutil.which("unshare")
+    if unshare is None:
+        pytest.skip("unshare(1) is not installed")
+    user: dict[str, Any] = {"user": 23456, "group": 23456, "extra_groups": ()} if IS_ROOT else {}
+    done = subprocess.run(
+        [unshare, "-U", "-r", sys.executable, "-c", ROOTLESS],
+        capture_output=True, text=True, timeout=60, check=False, **user,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["0", "1000", "1000", "1000", "1"]
 
 
 # 3. A user id for each room, or one user namespace each: RLIMIT_NPROC must not be shared.

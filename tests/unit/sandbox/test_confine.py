@@ -13,10 +13,15 @@ SPEC = SandboxSpec(id="room")
 def applied(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Record what would be done to this process, in order."""
     done: list[str] = []
+
+    def prepare() -> bool:
+        done.append("score")
+        return True
+
     monkeypatch.setattr(syscalls, "clear_capabilities", lambda: done.append("capabilities"))
     monkeypatch.setattr(syscalls, "set_no_new_privileges", lambda: done.append("no_new_privs"))
     monkeypatch.setattr(syscalls, "set_dumpable", lambda value: done.append(f"dumpable {value}"))
-    monkeypatch.setattr(oom, "prepare", lambda: done.append("score") is None)
+    monkeypatch.setattr(oom, "prepare", prepare)
     monkeypatch.setattr(landlock, "abi", lambda: 7)
     monkeypatch.setattr(landlock, "restrict", lambda rules: done.append("landlock"))
     monkeypatch.setattr(seccomp, "install", lambda program: done.append("seccomp"))
