@@ -1,7 +1,7 @@
 """How long until a sandbox runs a program, and what it weighs, against named rivals in one run.
 
-Each row starts a sandbox and runs ``true`` in it to its end. The rounds are
-interleaved, so that a busy minute of the machine hits every row alike; ratios
+Each row starts a sandbox and runs ``true`` in it to its end. The rows of
+each round are shuffled, so that a busy minute of the machine hits every row alike; ratios
 are of medians, to plain ``bwrap`` and to ``docker run``. Rivals that are not
 installed here are named and left out.
 
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import random
 import shutil
 import statistics
 import subprocess
@@ -111,9 +112,12 @@ async def measure(rounds: int, many: int) -> None:
             f"docker run (needs an engine and an image called {IMAGE}: tar -c /usr/bin … | docker import)"
         )
     figures: dict[str, list[float]] = {name: [] for name in rows}
+    order = list(rows)
+    shuffled = random.Random(1)  # noqa: S311 (what a row leaves behind must not always hit the same next one)
     for _ in range(rounds):
-        for name, once in rows.items():
-            figures[name].append(await once())
+        shuffled.shuffle(order)
+        for name in order:
+            figures[name].append(await rows[name]())
     show(figures, rounds, absent)
     await weigh(rooms, many)
     await rooms.tier.aclose()
