@@ -17,6 +17,7 @@ log = logging.getLogger(__name__)
 
 FIRST_RETRY_S = 0.5
 LAST_RETRY_S = 60.0
+REFILL_AFTER_S = 0.03
 
 
 class Starter(Protocol):
@@ -123,6 +124,8 @@ class Pool:
                     if len(self._ready) >= self._size:
                         self._full.set()
                         await self._changed.wait()
+                        # Who took one is being served right now; a start would slow just that down.
+                        await asyncio.sleep(REFILL_AFTER_S)
                     elif await self._add_one(guards):
                         retry_s = FIRST_RETRY_S
                     else:
