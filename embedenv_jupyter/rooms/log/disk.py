@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 SUFFIX: Final = ".segment"
 _FLAGS: Final = os.O_CLOEXEC | os.O_NOFOLLOW
+_MAX_PIECES: Final = os.sysconf("SC_IOV_MAX")
 
 
 class Place(Protocol):
@@ -56,7 +57,7 @@ def prepare(directory: Path) -> None:
     directory.chmod(0o700)
 
 
-def append(path: Path, offset: int, data: bytes) -> None:
+def append(path: Path, offset: int, pieces: Sequence[bytes]) -> None:
     """Write at the end of a segment, or to a new one when ``offset`` is 0; all or nothing.
 
     Raises:
@@ -64,7 +65,7 @@ def append(path: Path, offset: int, data: bytes) -> None:
     """
     fd = os.open(path, os.O_WRONLY | _FLAGS | (0 if offset else os.O_CREAT | os.O_TRUNC), 0o600)
     try:
-        _write_all(fd, data, offset)
+        _write_all(fd, pieces, offset)
     except OSError:
         # What is behind the known length is never read; cutting it off gives its space back.
         with contextlib.suppress(OSError):
@@ -76,8 +77,12 @@ def append(path: Path, offset: int, data: bytes) -> None:
         os.close(fd)
 
 
-def _write_all(fd: int, data: bytes, offset: int) -> None:
-    view = memoryview(data)
+def _write_all(fd: int, pieces: Sequence[bytes], offset: int) -> None:
+    written = os.pwritev(fd, pieces[:_MAX_PIECES], offset)
+    if written == sum(map(len, pieces)):
+        return
+    offset += written
+    view = memoryview(b"".join(pieces))[written:]
     while view:
         written = os.pwrite(fd, view, offset)
         offset += written

@@ -121,9 +121,10 @@ class Segments:
         if not self._is_prepared:
             await self._off_loop(disk.prepare, self._directory)
             self._is_prepared = True
-        data = b"".join(block.data for block in encoded)
-        segment = self._segment_for(len(data), encoded[0].first)
-        await self._off_loop(disk.append, segment.path, segment.size_bytes, data)
+        pieces = [block.data for block in encoded]
+        total = sum(map(len, pieces))
+        segment = self._segment_for(total, encoded[0].first)
+        await self._off_loop(disk.append, segment.path, segment.size_bytes, pieces)
         if segment.size_bytes == 0:
             self._segments.append(segment)
             self._is_sealed = False
@@ -132,7 +133,7 @@ class Segments:
             segment.blocks.append(Block(segment, first, last, before_bytes, segment.size_bytes, length))
             segment.size_bytes += length
             segment.last = last
-        self.total_bytes += len(data)
+        self.total_bytes += total
 
     def _segment_for(self, length: int, first: int) -> Segment:
         newest = self._segments[-1] if self._segments else None

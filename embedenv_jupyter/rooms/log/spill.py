@@ -115,6 +115,7 @@ class Spill:
 
     def _regulate(self) -> None:
         """Close the valve above the bound; open it again at half, so that it does not flutter."""
+        self._watchers.is_pace = self._excess_bytes > 0
         if self._is_closing or self._excess_bytes <= self._bounds.unwritten_bytes // 2:
             self._open.set()
         elif self._excess_bytes > self._bounds.unwritten_bytes:

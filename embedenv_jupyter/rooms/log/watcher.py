@@ -29,11 +29,12 @@ class Watchers:
     def __init__(self) -> None:
         self.attached: set[Watcher] = set()
         self._news: asyncio.Event | None = None
+        self.is_pace = False
         self._progress: asyncio.Event | None = None
         self._on_progress: Callable[[], None] = lambda: None
 
     def on_progress(self, call: Callable[[], None]) -> None:
-        """Have ``call`` called whenever a watcher has moved on, came or went."""
+        """Have ``call`` called when a watcher has moved on, came or went, while ``is_pace`` is set."""
         self._on_progress = call
 
     @property
@@ -58,7 +59,8 @@ class Watchers:
         if self._progress is not None:
             self._progress.set()
             self._progress = None
-        self._on_progress()
+        if self.is_pace:
+            self._on_progress()
 
     async def come_to(self, number: int) -> None:
         """Wait until no attached watcher is behind ``number``."""

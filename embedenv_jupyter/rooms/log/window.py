@@ -64,6 +64,8 @@ class Window:
     def after(self, position: int, limit: int, limit_bytes: int) -> list[Record]:
         """Return the records that follow a number: at least one, then as many as both limits allow."""
         records = self._records
+        if records[-1].first <= position + 1:  # most readers are at the end
+            return records[-1:]
         begin = bisect_right(records, position, lo=self._start, key=_last)
         end = min(begin + limit, len(records))
         if end - begin > 1:

@@ -32,7 +32,7 @@ from tests.unit.rooms.log_model import Inline, Model, lines, member_left, run_en
 T = TypeVar("T")
 
 DEADLINE_S = 10.0
-TURNS = 60
+TURNS = 10
 RESUMES = 40
 LARGEST_TEXT = 600
 
@@ -62,6 +62,7 @@ class LogMachine(RuleBasedStateMachine):
         self.model = Model()
         self.positions: dict[Watcher, int] = {}
         self.error: int | None = None
+        self.threads = Inline(self.fault)
         self.now_s = 100.0
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
@@ -72,8 +73,12 @@ class LogMachine(RuleBasedStateMachine):
         return self.loop.run_until_complete(within_deadline())
 
     async def settle(self) -> None:
-        for _ in range(TURNS):
-            await asyncio.sleep(0)
+        """Turn the loop until nothing is done in threads any more."""
+        done = -1
+        while len(self.threads.calls) > done:
+            done = len(self.threads.calls)
+            for _ in range(TURNS):
+                await asyncio.sleep(0)
 
     def fault(self, name: str) -> OSError | None:
         if self.error is None or name not in ("append", "prepare"):
@@ -91,7 +96,7 @@ class LogMachine(RuleBasedStateMachine):
         self.log = Log(
             self.path,
             **bounds,
-            executor=Inline(self.fault),
+            executor=self.threads,
             clock=lambda: 5.0,
             monotonic=lambda: self.now_s,
         )
