@@ -156,7 +156,7 @@ def read(root: int, source: int) -> None:
         for member in archive:
             _check(member)
             _extract(archive, root, member)
-            if member.isdir():
+            if member.isdir() and _parts(member.name):  # the workspace itself stays as it is
                 folders.append(member)
     for folder in reversed(folders):  # last, as a folder may be read-only and has the time of its last change
         fd = open_without_links(root, folder.name.rstrip("/"), _LISTED)
@@ -181,7 +181,7 @@ def _is_outside(path: str) -> bool:
 
 
 def _extract(archive: tarfile.TarFile, root: int, member: tarfile.TarInfo) -> None:
-    *parents, name = [part for part in member.name.split("/") if part not in ("", ".")] or ["."]
+    *parents, name = _parts(member.name) or ["."]
     parent = _make_folders(root, parents, member.name)
     try:
         if member.isdir():
@@ -196,6 +196,10 @@ def _extract(archive: tarfile.TarFile, root: int, member: tarfile.TarInfo) -> No
             _extract_file(archive, member, parent, name)
     finally:
         os.close(parent)
+
+
+def _parts(path: str) -> list[str]:
+    return [part for part in path.split("/") if part not in ("", ".")]
 
 
 def _make_folders(root: int, parts: list[str], path: str) -> int:

@@ -2,19 +2,73 @@
 
 from __future__ import annotations
 
+import logging
+from pathlib import Path
+
 from embedenv_jupyter.errors import SandboxUnavailableError
+from embedenv_jupyter.sandbox import host_facts, probe, probe_cache
+from embedenv_jupyter.sandbox.probe import TierReport
 from embedenv_jupyter.sandbox.tiers import Tier
-from embedenv_jupyter.sandbox.tiers.unsafe import UnsafeTier
+from embedenv_jupyter.sandbox.tiers.by_name import NAMES, ORDER, make
+
+log = logging.getLogger(__name__)
 
 
-async def choose(tier: str = "auto", *, allow_unsafe: bool = False) -> Tier:
+async def choose(tier: str = "auto", *, allow_unsafe: bool = False, cache: Path | None = None) -> Tier:
     """Return the tier with this name, or with ``auto`` the best that works here.
 
+    Each candidate is used once, unless ``cache`` (by default a file of this boot
+    and user) says what came of that. With ``allow_unsafe``, ``auto`` falls back to
+    no isolation where nothing else works.
+
     Raises:
-        SandboxUnavailableError: it does not work here, or it is ``unsafe`` and not allowed.
+        SandboxUnavailableError: it does not work here, or it is ``unsafe`` and not
+            allowed; the remedies say what would help.
     """
-    if not allow_unsafe:
+    if tier == "unsafe":
+        return _unsafe(allowed=allow_unsafe)
+    if tier == "auto":
+        return await _best(cache or probe_cache.default_path(), allow_unsafe=allow_unsafe)
+    if tier not in NAMES:
+        raise SandboxUnavailableError(f"There is no tier {tier!r}, only {', '.join(('auto', *NAMES))}.")
+    report = (await probe.probe([tier])).tiers[0]
+    if not report.works:
+        raise SandboxUnavailableError(_refusal(report), report.unlock)
+    if not report.ok:
+        log.warning("the tier %s is used as asked for, though %s", tier, report.reason)
+    return make(tier)
+
+
+async def _best(cache: Path, *, allow_unsafe: bool) -> Tier:
+    facts = host_facts.look()
+    known = probe_cache.load(cache, facts)
+    if any(report.ok for report in known.values()):
+        best = next(name for name in ORDER if name not in known or known[name].ok)
+        if best in known:
+            return make(best)
+    for name in ORDER:
+        report = await probe.try_tier(name)
+        probe_cache.store(cache, facts, [report])
+        if report.ok:
+            return make(name)
+        log.info("the tier %s does not work here: %s", name, report.reason)
+    if allow_unsafe:
+        return _unsafe(allowed=True)
+    found = await probe.probe()
+    reasons = " ".join(_refusal(report) for report in found.tiers)
+    remedies = tuple(dict.fromkeys(remedy for report in found.tiers for remedy in report.unlock))
+    raise SandboxUnavailableError(f"No tier of isolation works here. {reasons}", remedies)
+
+
+def _unsafe(*, allowed: bool) -> Tier:
+    if not allowed:
         raise SandboxUnavailableError(
-            "No tier of isolation works here.", ("Set allow_unsafe to run rooms without isolation.",)
+            "The tier 'unsafe' isolates nothing and is not allowed here.",
+            ("Set allow_unsafe to run rooms without isolation.",),
         )
-    return UnsafeTier()
+    log.warning("rooms run WITHOUT ISOLATION: their programs may do whatever this user may")
+    return make("unsafe")
+
+
+def _refusal(report: TierReport) -> str:
+    return f"{report.tier}: {report.reason.rstrip('.')}."

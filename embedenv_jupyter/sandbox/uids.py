@@ -8,12 +8,12 @@ a gateway that dies gives back what it held.
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import fcntl
 import os
 
 from embedenv_jupyter.errors import SandboxUnavailableError
+from embedenv_jupyter.sandbox.commands import run_command
 from embedenv_jupyter.sandbox.spec import SandboxSpec
 
 FIRST_UID = 200_000
@@ -55,11 +55,8 @@ class UidLease:
             )
         # Only what the former owner had: an earlier room may have laid a hard link to a file of
         # somebody else's. Links are changed themselves, not followed.
-        chown = await asyncio.create_subprocess_exec(
-            "chown", "-R", "-h", "-P", f"--from={owner}", f"{self.uid}:{self.uid}", "--", folder,
-            stdin=asyncio.subprocess.DEVNULL,
-        )  # fmt: skip
-        if await chown.wait() != 0:
+        chown = ["chown", "-R", "-h", "-P", f"--from={owner}", f"{self.uid}:{self.uid}", "--", folder]
+        if (await run_command(chown, timeout_s=None)).code != 0:
             raise OSError(errno.EPERM, "could not be given to the room's user", folder)
 
 

@@ -19,6 +19,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 from embedenv_jupyter.sandbox import tree
+from embedenv_jupyter.sandbox.commands import run_command
 from embedenv_jupyter.sandbox.spec import ExitStatus
 from embedenv_jupyter.sandbox.tiers import Counters
 from embedenv_jupyter.sandbox.tiers.holdings import Holdings
@@ -38,9 +39,11 @@ _RUN_MODULE = (
 Release = Callable[[], Awaitable[None]]
 
 
-def python_command(module: str, *arguments: str, interpreter: str = sys.executable) -> list[str]:
+def python_command(
+    module: str, *arguments: str, interpreter: str = sys.executable, package_root: str = str(PACKAGE_ROOT)
+) -> list[str]:
     """Return the command that runs one of our modules in a fresh, isolated interpreter."""
-    return [interpreter, "-I", "-c", _RUN_MODULE, str(PACKAGE_ROOT), module, *arguments]
+    return [interpreter, "-I", "-c", _RUN_MODULE, package_root, module, *arguments]
 
 
 class ExecKeeper:
@@ -172,5 +175,4 @@ def execute(
 
 async def remove_tree(path: str) -> None:
     """Remove a folder that a room has filled: rm(1) follows no link and knows no depth that is too deep."""
-    removal = await asyncio.create_subprocess_exec("/bin/rm", "-rf", "--", path)
-    await removal.wait()
+    await run_command(["/bin/rm", "-rf", "--", path], timeout_s=None)

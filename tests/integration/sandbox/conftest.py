@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
 import os
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
@@ -13,19 +12,13 @@ import pytest
 from embedenv_jupyter.errors import SandboxUnavailableError
 from embedenv_jupyter.sandbox.sandbox import Sandbox
 from embedenv_jupyter.sandbox.spec import SandboxSpec
-from embedenv_jupyter.sandbox.tiers import Tier
+from embedenv_jupyter.sandbox.tiers import Tier, by_name
+from embedenv_jupyter.sandbox.tiers.container import ContainerTier
+from tests.integration.sandbox import engine_image
 from tests.integration.sandbox.programs import DEADLINE_S, OpenSandbox
 
-TIERS = {
-    "ns": "embedenv_jupyter.sandbox.tiers.ns:NsTier",
-    "bwrap": "embedenv_jupyter.sandbox.tiers.bwrap:BwrapTier",
-    "docker": "embedenv_jupyter.sandbox.tiers.container:docker_tier",
-    "podman": "embedenv_jupyter.sandbox.tiers.container:podman_tier",
-    "landlock": "embedenv_jupyter.sandbox.tiers.landlock:LandlockTier",
-    "unsafe": "embedenv_jupyter.sandbox.tiers.unsafe:UnsafeTier",
-}
-
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
+EngineOptions = Callable[[str], tuple[str, ...]]
 
 
 @pytest.fixture
@@ -59,18 +52,46 @@ def _target(fd: str) -> str:
         return ""
 
 
-@pytest.fixture(params=list(TIERS))
+@pytest.fixture(scope="session")
+def engine_options() -> EngineOptions:
+    """Return the options of an engine that has the test image now; skip where there is no engine."""
+    unavailable: dict[str, str] = {}
+    options: dict[str, tuple[str, ...]] = {}
+
+    def prepare(engine: str) -> tuple[str, ...]:
+        if engine not in unavailable:
+            unavailable[engine] = engine_image.unavailable(engine)
+            if not unavailable[engine]:
+                engine_image.make(engine)
+                options[engine] = engine_image.options(engine)
+        if unavailable[engine]:
+            pytest.skip(unavailable[engine])
+        return options[engine]
+
+    return prepare
+
+
+@pytest.fixture(params=by_name.NAMES)
 def tier_name(request: pytest.FixtureRequest) -> str:
     """Run the test once for each tier; a module may set this to fewer."""
     return str(request.param)
 
 
 @pytest.fixture
-def tier(tier_name: str, run: Run) -> Iterator[Tier]:
+def tier(tier_name: str, run: Run, engine_options: EngineOptions) -> Iterator[Tier]:
     """Make a tier; all its sandboxes are ended after the test."""
-    module, _, attribute = TIERS[tier_name].partition(":")
-    options = {"kernels": False} if tier_name == "ns" else {}  # a zygote that is ready sooner
-    tier: Tier = getattr(importlib.import_module(module), attribute)(**options)
+    made: list[Tier] = []
+
+    async def make() -> None:
+        if tier_name in ("docker", "podman"):
+            options = engine_options(tier_name)
+            image = engine_image.NAME
+            made.append(ContainerTier(tier_name, image=image, host_python=True, engine_options=options))
+        else:
+            made.append(by_name.make(tier_name, kernels=False))  # a zygote that is ready sooner
+
+    run(make())
+    (tier,) = made
     yield tier
     run(tier.aclose())
 

@@ -1,0 +1,314 @@
+"""Rooms in containers, by docker or podman: where neither namespaces nor bubblewrap are ours to use.
+
+The engine runs our supervisor in a container that is as closed as its options
+allow; the supervisor then closes what they leave open. It connects from inside to
+a socket in a folder that is bound into the container, and from then on everything
+is as in the other tiers, descriptors included: engine and gateway share a kernel.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import resource
+import secrets
+import socket
+import struct
+import sys
+import tempfile
+from collections.abc import Coroutine, Iterator
+from pathlib import Path
+from typing import Any
+
+from embedenv_jupyter.errors import SandboxError, SandboxUnavailableError
+from embedenv_jupyter.sandbox import channel, confine, rootfs, uids
+from embedenv_jupyter.sandbox.sandbox import Sandbox
+from embedenv_jupyter.sandbox.spec import HOME, RUNTIME, SandboxSpec
+from embedenv_jupyter.sandbox.tiers import exec_keeper
+from embedenv_jupyter.sandbox.tiers.bwrap import module_folders
+from embedenv_jupyter.sandbox.tiers.container_keeper import ContainerKeeper
+from embedenv_jupyter.sandbox.tiers.engine import Engine, EngineError
+from embedenv_jupyter.sandbox.watch import Monitor
+
+DEFAULT_IMAGE = "docker.io/library/python:3.12-slim"
+"""Any image with Python 3.11 or later will do; kernels need one with ipykernel."""
+
+CONNECT_TIMEOUT_S = 20.0
+LABEL = "embedenv.gateway"
+_PACKAGE_INSIDE = "/opt/embedenv"
+_RENDEZVOUS_INSIDE = "/run/embedenv"
+_SOCKET = "supervisor"
+_ULIMIT_PROCESSES = 16_384
+_LOG_OPTIONS = {
+    "docker": ("--log-driver", "json-file", "--log-opt", "max-size=64k", "--log-opt", "max-file=1"),
+    "podman": ("--log-driver", "k8s-file", "--log-opt", "max-size=64kb"),
+}
+_TMPFS = "rw,exec,nosuid,nodev"
+
+
+class ContainerTier:
+    """Runs each room in a container of its own.
+
+    ``image`` is what the container stands on; ``rootfs`` a folder in its place
+    (podman only). With ``host_python`` this interpreter and its packages are bound
+    into the container, which then needs the same C library. ``engine_options`` stand
+    before each command (``--runtime``, ``--context``), ``run_options`` among those of
+    ``run``, after ours.
+    """
+
+    name: str
+    unprotected: tuple[str, ...]
+
+    def __init__(
+        self,
+        engine: str = "docker",
+        *,
+        image: str = DEFAULT_IMAGE,
+        rootfs_folder: str | None = None,
+        host_python: bool = False,
+        engine_options: tuple[str, ...] = (),
+        run_options: tuple[str, ...] = (),
+    ) -> None:
+        self.name = engine
+        self._engine = Engine(engine, engine_options)
+        self._image = image
+        self._rootfs = rootfs_folder
+        self._python = rootfs.look_at_host(module_folders()).python if host_python else None
+        self._run_options = run_options
+        self._monitor = Monitor()
+        self._sandboxes: set[Sandbox] = set()
+        self._cleaning: set[asyncio.Task[None]] = set()
+        self._swept = False
+        self._sweeping = asyncio.Lock()
+        self.unprotected = tuple(_what_is_left(engine))
+
+    async def start(self, spec: SandboxSpec) -> Sandbox:
+        """Start one room.
+
+        Raises:
+            SandboxUnavailableError: the engine refuses, or the room did not come up.
+        """
+        await self._sweep_once()
+        lease = await uids.lease_for(spec) if os.geteuid() == 0 else None
+        user = lease.uid if lease is not None else os.geteuid()
+        rendezvous = Rendezvous()
+        keeper = ContainerKeeper(self._engine, self._own)
+        keeper.on_release = lambda: self._removed(rendezvous, lease)
+        try:
+            keeper.container = await self._engine.run(*self.run_arguments(spec, user, rendezvous.folder))
+            keeper.attach(await self._pid_of(keeper.container))
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                connection = await rendezvous.accept(keeper.host_pid)
+        except BaseException as exc:
+            reason = await self._last_words(keeper) if isinstance(exc, TimeoutError) else str(exc)
+            self._own(keeper.discard())
+            if isinstance(exc, (EngineError, TimeoutError, OSError)):
+                raise SandboxUnavailableError(f"No room by {self.name}: {reason}") from exc
+            raise
+        channel.send(
+            connection, {"op": "configure", "spec": spec.to_dict(), "confine": [*confine.EVERYWHERE]}
+        )
+        sandbox = Sandbox(spec, connection, keeper, self.name)
+        keeper.on_end = lambda: self._forget(sandbox)
+        self._sandboxes.add(sandbox)
+        return await self._served(sandbox, keeper)
+
+    async def _served(self, sandbox: Sandbox, keeper: ContainerKeeper) -> Sandbox:
+        try:
+            await sandbox.ready()
+        except BaseException as exc:
+            words = await self._last_words(keeper)
+            self._own(sandbox.aclose("did not start"))
+            if isinstance(exc, SandboxError):
+                raise SandboxUnavailableError(f"No room by {self.name}: {words or exc}") from exc
+            raise
+        self._monitor.add(sandbox)
+        return sandbox
+
+    def run_arguments(self, spec: SandboxSpec, user: int, rendezvous: str) -> list[str]:
+        """Return the engine's command that starts a room for ``user``, by its words."""
+        limits = spec.limits
+        return [
+            "run", "--detach", "--pull", "never",
+            "--name", f"embedenv-{secrets.token_hex(8)}", "--label", f"{LABEL}={gateway_mark()}",
+            *_LOG_OPTIONS[self.name],
+            "--hostname", spec.hostname, "--workdir", "/", "--user", f"{user}:{user}",
+            *(("--userns", "keep-id") if self._engine.is_rootless else ()),
+            *(() if spec.network else _no_network()),
+            "--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--read-only",
+            *(("--read-only-tmpfs=false",) if self.name == "podman" else ()),
+            "--ipc", "private", "--shm-size", str(limits.tmp_bytes),
+            *_number("--memory", limits.memory_bytes), *_number("--memory-swap", limits.memory_bytes),
+            *_number("--pids-limit", limits.pids), *_number("--cpus", limits.cpu_cores),
+            "--ulimit", f"nofile={limits.open_files}:{limits.open_files}", "--ulimit", "core=0:0",
+            *(_process_ulimit() if self.name == "podman" else ()),
+            *self._folders(spec, user, rendezvous), *self._run_options, *self._command(),
+        ]  # fmt: skip
+
+    def _folders(self, spec: SandboxSpec, user: int, rendezvous: str) -> Iterator[str]:
+        owner = f",uid={user},gid={user}" if self.name == "docker" else ""
+        mode = "0755" if owner else "1777"  # podman's tmpfs belongs to root of the container
+        yield from ("--tmpfs", f"/tmp:{_TMPFS},mode=1777,size={spec.limits.tmp_bytes}")  # noqa: S108
+        if spec.workspace is None:
+            yield from ("--tmpfs", f"{HOME}:{_TMPFS},mode={mode},size={spec.limits.workspace_bytes}{owner}")
+        else:
+            yield from ("--volume", f"{os.path.realpath(spec.workspace)}:{HOME}")
+        if spec.runtime_dir is not None:
+            yield from ("--volume", f"{os.path.realpath(spec.runtime_dir)}:{RUNTIME}")
+        yield from ("--volume", f"{rendezvous}:{_RENDEZVOUS_INSIDE}:ro")
+        package = exec_keeper.PACKAGE_ROOT / "embedenv_jupyter"
+        yield from ("--volume", f"{package}:{_PACKAGE_INSIDE}/embedenv_jupyter:ro")
+        for name, real in self._python or ():
+            yield from ("--volume", f"{real}:{name}:ro")
+        for folder in spec.read_only:
+            yield from ("--volume", f"{os.path.realpath(folder)}:{folder}:ro")
+
+    def _command(self) -> Iterator[str]:
+        interpreter = sys.executable if self._python is not None else "python3"
+        yield from ("--entrypoint", interpreter)
+        yield from ("--rootfs", self._rootfs) if self._rootfs is not None else (self._image,)
+        socket_inside = f"{_RENDEZVOUS_INSIDE}/{_SOCKET}"
+        yield from exec_keeper.python_command(
+            "embedenv_jupyter.sandbox.supervisor", socket_inside,
+            interpreter=interpreter, package_root=_PACKAGE_INSIDE,
+        )[1:]  # fmt: skip
+
+    async def _pid_of(self, container: str) -> int:
+        return int(await self._engine.run("inspect", "--format", "{{.State.Pid}}", container))
+
+    async def _last_words(self, keeper: ContainerKeeper) -> str:
+        if not keeper.container:
+            return ""
+        with contextlib.suppress(EngineError):
+            said = await self._engine.run("logs", "--tail", "1", keeper.container)
+            return said or "the supervisor did not connect in time"
+        return ""
+
+    async def _sweep_once(self) -> None:
+        """Remove the containers of gateways that were killed, before our first one is made."""
+        async with self._sweeping:
+            if self._swept:
+                return
+            found = await self._engine.run("ps", "--all", "--quiet", "--filter", f"label={LABEL}")
+            with contextlib.suppress(EngineError):  # another gateway may remove them at the same time
+                await self._remove_stale(found.split())
+            self._swept = True
+
+    async def _remove_stale(self, containers: list[str]) -> None:
+        if not containers:
+            return
+        marks = f'{{{{.Id}}}} {{{{index .Config.Labels "{LABEL}"}}}}'
+        listed = await self._engine.run("inspect", "--format", marks, *containers)
+        pairs = (line.split() for line in listed.splitlines())
+        stale = [container for container, mark in pairs if not is_alive(mark)]
+        if stale:
+            await self._engine.run("rm", "--force", *stale)
+
+    async def _removed(self, rendezvous: Rendezvous, lease: uids.UidLease | None) -> None:
+        rendezvous.close()
+        await exec_keeper.remove_tree(rendezvous.folder)
+        if lease is not None:
+            lease.release()
+
+    def _forget(self, sandbox: Sandbox) -> None:
+        self._monitor.remove(sandbox)
+        self._sandboxes.discard(sandbox)
+
+    def _own(self, work: Coroutine[Any, Any, None]) -> None:
+        """Have something done that nobody waits for now; ``aclose`` will."""
+        task = asyncio.create_task(work)
+        self._cleaning.add(task)
+        task.add_done_callback(self._cleaning.discard)
+
+    async def aclose(self) -> None:
+        await asyncio.gather(*(sandbox.aclose("tier closed") for sandbox in self._sandboxes))
+        while self._cleaning:
+            await asyncio.gather(*self._cleaning)
+        await self._monitor.aclose()
+
+
+class Rendezvous:
+    """A socket in a folder of its own, where one supervisor calls."""
+
+    def __init__(self) -> None:
+        self.folder = tempfile.mkdtemp(prefix="embedenv-room-")
+        self._server = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        path = Path(self.folder, _SOCKET)
+        try:
+            self._server.bind(str(path))
+            # The room has a user of its own, so others get as far as to be turned away in accept().
+            path.chmod(0o666)
+            path.parent.chmod(0o711)
+            self._server.listen()
+            self._server.setblocking(False)
+        except BaseException:
+            self._server.close()
+            raise
+
+    async def accept(self, pid: int | None) -> socket.socket:
+        """Wait for the process ``pid``, or where that is not known, for the first that calls."""
+        loop = asyncio.get_running_loop()
+        while True:
+            connection, _ = await loop.sock_accept(self._server)
+            if pid is None or _peer(connection) == pid:
+                self.close()
+                return connection
+            connection.close()
+
+    def close(self) -> None:
+        """Let nobody call any more; idempotent."""
+        self._server.close()
+        Path(self.folder, _SOCKET).unlink(missing_ok=True)
+
+
+def _peer(connection: socket.socket) -> int:
+    """Return the pid of the process that called, as our pid namespace numbers it (unix(7))."""
+    found = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("iII"))
+    return int(struct.unpack("iII", found)[0])
+
+
+def gateway_mark() -> str:
+    """Return what names this process and no later one with the same pid."""
+    return f"{os.getpid()}.{_started(os.getpid())}"
+
+
+def is_alive(mark: str) -> bool:
+    """Tell whether the process with this mark still runs."""
+    pid, _, started = mark.strip().partition(".")
+    return pid.isdigit() and started != "" and _started(int(pid)) == started
+
+
+def _started(pid: int) -> str:
+    """Return when a process was started, in ticks since boot (proc_pid_stat(5))."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[19].decode()
+    except OSError:
+        return ""
+
+
+def _no_network() -> Iterator[str]:
+    """Leave the room its loopback, also by IPv6, which docker switches off there."""
+    yield from ("--network", "none")
+    if os.path.exists("/proc/sys/net/ipv6"):
+        yield from ("--sysctl", "net.ipv6.conf.all.disable_ipv6=0")
+
+
+def _process_ulimit() -> tuple[str, str]:
+    """Ask for less than podman's own wish, which needs CAP_SYS_RESOURCE; --pids-limit is what counts."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NPROC)
+    wanted = _ULIMIT_PROCESSES if hard == resource.RLIM_INFINITY else min(hard, _ULIMIT_PROCESSES)
+    return "--ulimit", f"nproc={wanted}:{wanted}"
+
+
+def _number(option: str, value: float | None) -> tuple[str, ...]:
+    return () if value is None else (option, str(value))
+
+
+def _what_is_left(engine: str) -> Iterator[str]:
+    yield "A flaw in this machine's Linux kernel, which all rooms use directly."
+    yield "Measuring other rooms through caches and timing of the shared processors."
+    yield f"A flaw in {engine}: who may use it has, in its ordinary setting, the power of root."
+    yield "A workspace that is a folder of the host is measured now and then, not limited."
+    yield "A room with network=True reaches whatever containers reach here, this machine included."
