@@ -8,6 +8,7 @@ from typing import Any
 from jupyter_server.extension.application import ExtensionApp
 from traitlets import Bool, Enum, Float, Int, List, Unicode
 
+from embedenv_jupyter import __version__
 from embedenv_jupyter.accounts import data_dir
 from embedenv_jupyter.gateway import Gateway, GatewaySettings
 from embedenv_jupyter.handlers.health import HealthHandler
@@ -118,7 +119,7 @@ class EmbedenvApp(ExtensionApp):
         published: list[tuple[str, Any, dict[str, Any]]] = [
             (r"/ws/spaces/(?P<space>[^/]+)/?", SpacesHandler, spaces)
         ]
-        own: list[tuple[str, Any, dict[str, Any]]] = [(r"/health", HealthHandler, {"gateway": self.gateway})]
+        own: list[tuple[str, Any, dict[str, Any]]] = [(r"/health", HealthHandler, {"gateway": self.gateway, "version": __version__})]
         self.handlers.extend((self.extension_url + path, *rest) for path, *rest in [*own, *published])
         if self.mount_at_root:
             self.handlers.extend(published)

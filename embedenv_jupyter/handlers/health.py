@@ -5,7 +5,6 @@ from __future__ import annotations
 from jupyter_server.auth.decorator import allow_unauthenticated
 from jupyter_server.base.handlers import APIHandler
 
-from embedenv_jupyter import __version__
 from embedenv_jupyter.errors import SandboxUnavailableError
 from embedenv_jupyter.gateway import Gateway
 
@@ -13,8 +12,9 @@ from embedenv_jupyter.gateway import Gateway
 class HealthHandler(APIHandler):
     """Says ``ok`` with the version and the tier, or 503 with the reason."""
 
-    def initialize(self, *, gateway: Gateway) -> None:
+    def initialize(self, *, gateway: Gateway, version: str) -> None:
         self._gateway = gateway
+        self._version = version
 
     @allow_unauthenticated
     async def get(self) -> None:
@@ -24,4 +24,4 @@ class HealthHandler(APIHandler):
             self.set_status(503)
             self.finish({"status": "unavailable", "reason": str(exc)})
             return
-        self.finish({"status": "ok", "version": __version__, "tier": self._gateway.tier.name})
+        self.finish({"status": "ok", "version": self._version, "tier": self._gateway.tier.name})
