@@ -119,7 +119,9 @@ class EmbedenvApp(ExtensionApp):
         published: list[tuple[str, Any, dict[str, Any]]] = [
             (r"/ws/spaces/(?P<space>[^/]+)/?", SpacesHandler, spaces)
         ]
-        own: list[tuple[str, Any, dict[str, Any]]] = [(r"/health", HealthHandler, {"gateway": self.gateway, "version": __version__})]
+        own: list[tuple[str, Any, dict[str, Any]]] = [
+            (r"/health", HealthHandler, {"gateway": self.gateway, "version": __version__})
+        ]
         self.handlers.extend((self.extension_url + path, *rest) for path, *rest in [*own, *published])
         if self.mount_at_root:
             self.handlers.extend(published)
