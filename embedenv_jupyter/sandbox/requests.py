@@ -8,13 +8,14 @@ deadline passed or the caller was cancelled.
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
 import stat
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from embedenv_jupyter.errors import SandboxGoneError, SandboxTimeoutError
+from embedenv_jupyter.errors import SandboxGoneError, SandboxRequestError, SandboxTimeoutError
 from embedenv_jupyter.sandbox import channel
 from embedenv_jupyter.sandbox.received import close_all, request_error
 from embedenv_jupyter.sandbox.spec import ExitStatus
@@ -101,6 +102,8 @@ class Requests:
                 except BlockingIOError:
                     await self._writable()
                 except OSError as exc:
+                    if exc.errno == errno.ETOOMANYREFS:  # too many descriptors of our user are on their way
+                        raise SandboxRequestError("send", exc.errno) from exc
                     raise SandboxGoneError(self._cause or "channel closed") from exc
 
     async def _writable(self) -> None:

@@ -85,6 +85,7 @@ _REFUSED: dict[str, tuple[int | None, int | None]] = {
     "settimeofday": (164, 170), "clock_settime": (227, 112), "clock_adjtime": (305, 266),
     "adjtimex": (159, 171), "sethostname": (170, 161), "setdomainname": (171, 162),
     "vhangup": (153, 58), "iopl": (172, None), "ioperm": (173, None),
+    "io_setup": (206, 0),  # all of the machine share fs.aio-max-nr, which one room could use up
     "migrate_pages": (256, 238), "move_pages": (279, 239), "mbind": (237, 235),
     "set_mempolicy": (238, 237), "set_mempolicy_home_node": (450, 450),
     # Long dead.

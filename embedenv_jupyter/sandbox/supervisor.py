@@ -49,6 +49,7 @@ class Supervisor:
         self.home = home
         self.home_fd = os.open(home, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self.selector = selectors.DefaultSelector()
+        self._wake_pipe: tuple[int, ...] = ()
         self.jobs = Jobs(self.home_fd, home, program_environment(spec, home), guard)
 
     def run(self) -> NoReturn:
@@ -67,7 +68,7 @@ class Supervisor:
         """Turn SIGCHLD into a readable descriptor; ignore what a room may send to pid 1."""
         for number in _IGNORED:
             signal.signal(number, signal.SIG_IGN)
-        reader, writer = os.pipe()
+        self._wake_pipe = reader, writer = os.pipe()
         os.set_blocking(reader, False)
         os.set_blocking(writer, False)
         signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
@@ -102,8 +103,14 @@ class Supervisor:
         except (BrokenPipeError, ConnectionResetError):
             os._exit(0)
         except channel.ChannelError as exc:
-            error = {"errno": errno.EMSGSIZE, "path": "", "detail": str(exc)}
-            channel.send(self.connection, {"id": answer["id"], "error": error})
+            self._send_error(answer, errno.EMSGSIZE, str(exc))
+        except OSError as exc:
+            # Programs of our user can use up what descriptors may be on their way (unix(7), ETOOMANYREFS).
+            self._send_error(answer, exc.errno or errno.EIO, exc.strerror or str(exc))
+
+    def _send_error(self, answer: dict[str, Any], number: int, detail: str) -> None:
+        error = {"errno": number, "path": "", "detail": detail}
+        channel.send(self.connection, {"id": answer["id"], "error": error})
 
     def _answer(self, message: dict[str, Any], fds: list[int]) -> Answer:
         op = str(message.get("op"))
@@ -151,6 +158,8 @@ class Supervisor:
     def _forget(self) -> None:
         """Close, in a forked child, what only the supervisor may hold."""
         signal.set_wakeup_fd(-1)
+        for fd in self._wake_pipe:  # else a kernel's code could empty, fill or block it
+            os.close(fd)
         self.selector.close()
         self.connection.close()
 

@@ -181,19 +181,16 @@ class Zygote:
         if message["op"] == "stop":
             os._exit(0)
         try:
-            pidfd = self._start(message, fds)
+            self._start(message, fds)
         except OSError as exc:
             error = {"errno": exc.errno, "path": "", "detail": exc.strerror or str(exc)}
             self._tell({"id": message["id"], "error": error})
-            return
         finally:
             for fd in fds:
                 os.close(fd)
-        self._tell({"id": message["id"]}, (pidfd,))
-        os.close(pidfd)
 
-    def _start(self, message: dict[str, Any], fds: list[int]) -> int:
-        """Fork a room; return the pidfd of its pid 1."""
+    def _start(self, message: dict[str, Any], fds: list[int]) -> None:
+        """Fork a room and hand out the pidfd of its pid 1."""
         if len(fds) != 2:
             raise OSError(errno.EBADMSG, "a start needs a connection and a report")
         pid = namespaces.fork_room(self._pid_namespace)
@@ -201,11 +198,15 @@ class Zygote:
             self._be_room(message["cgroups"], *fds)
         try:
             pidfd = os.pidfd_open(pid)
+            try:
+                # In user mode a room can use up the descriptors that our user may have on their way.
+                self._tell({"id": message["id"]}, (pidfd,))
+            finally:
+                os.close(pidfd)
         except OSError:
             os.kill(pid, signal.SIGKILL)  # a room that nobody holds must not live
             raise
         self._rooms[pid] = message["id"]
-        return pidfd
 
     def _be_room(self, folders: list[str], connection_fd: int, report: int) -> NoReturn:
         """Become the room's supervisor. Nothing of the zygote's goes along but its memory."""

@@ -266,3 +266,7 @@ def _what_is_left(controllers: frozenset[str], *, user_mode: bool) -> Iterator[s
         yield "The kernel has no Landlock: nothing but mounts and user ids guards files and /proc."
     if user_mode:
         yield "Rooms run as the gateway's own user: what breaks out of one has that user's rights."
+        yield (
+            "The kernel counts some things for each user, so one room can use them up for all: descriptors "
+            "on their way through sockets (nothing is started then), entries of epoll, buffers of pipes."
+        )
