@@ -333,9 +333,15 @@ def serve_as_told(connection: socket.socket, *, guard: int | None = None) -> NoR
 
 
 def main() -> NoReturn:
-    """Run as ``supervisor CHANNEL_FD``."""
+    """Run as ``supervisor CHANNEL``: its descriptor, or the path of a socket to connect to."""
     os.umask(0o022)
-    serve_as_told(socket.socket(fileno=int(sys.argv[1])))
+    where = sys.argv[1]
+    if where.isdigit():
+        connection = socket.socket(fileno=int(where))
+    else:
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        connection.connect(where)
+    serve_as_told(connection)
 
 
 if __name__ == "__main__":
