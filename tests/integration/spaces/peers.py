@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import struct
+from collections.abc import AsyncIterator
 from typing import Any, Self
 
 from tests.integration.conftest import DEADLINE_S, Dial, Peer, Served
@@ -153,6 +155,22 @@ class Raw:
             assert opcode == self.PING, (opcode, payload)
             self.send_raw(self.PONG, payload)
 
+    async def join(self, key: str, **fields: Any) -> Frame:
+        """Enter a room; return the answer."""
+        self.send(type="join", join=key, user="raw", color="#123", **fields)
+        return await self.receive()
+
+    async def batches(self) -> AsyncIterator[list[Frame]]:
+        """Read to the end of the connection, all frames of what was read at once together."""
+        rest = b""
+        while True:
+            async with asyncio.timeout(DEADLINE_S):
+                data = await self.reader.read(1 << 20)
+            if not data:
+                return
+            payloads, rest = _parse(rest + data)
+            yield [json.loads(payload) for opcode, payload in payloads if opcode == self.TEXT]
+
     async def close_code(self) -> int:
         """Read on to the end; return the code of the close frame, or 1006 where there was none."""
         while True:
@@ -163,8 +181,24 @@ class Raw:
                 return 1006
 
     async def aclose(self) -> None:
-        self.writer.close()
-        try:
+        """Cut the connection."""
+        self.writer.transport.abort()
+        with contextlib.suppress(ConnectionError):
             await self.writer.wait_closed()
-        except ConnectionError:
-            return
+
+
+def _parse(data: bytes) -> tuple[list[tuple[int, bytes]], bytes]:
+    """Cut frames of a server off: opcode and payload of each, and the incomplete rest."""
+    frames = []
+    start = 0
+    while len(data) - start >= 10 or (len(data) - start >= 2 and data[start + 1] < 126):
+        size, body = data[start + 1], start + 2
+        if size == 126:
+            size, body = int.from_bytes(data[start + 2 : start + 4], "big"), start + 4
+        elif size == 127:
+            size, body = int.from_bytes(data[start + 2 : start + 10], "big"), start + 10
+        if len(data) < body + size:
+            break
+        frames.append((data[start] & 15, data[body : body + size]))
+        start = body + size
+    return frames, data[start:]
