@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from embedenv_jupyter.cli.terminal import on_interrupt, own_input, raw_terminal, say, write_out
+from embedenv_jupyter.cli.terminal import explained, on_interrupt, own_input, raw_terminal, say, write_out
 from embedenv_jupyter.errors import EmbedEnvError
-from embedenv_jupyter.languages.registry import Language, Languages, UnknownLanguageError
+from embedenv_jupyter.languages.registry import FOLDER, Language, Languages, UnknownLanguageError
 
 if TYPE_CHECKING:
     from embedenv_jupyter.rooms.room import Room
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from embedenv_jupyter.sandbox.spec import Breach, ExitStatus
     from embedenv_jupyter.sandbox.streams import ByteSource
 
-FOLDER = "project"
 LADDER = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 STEP_S = 1.0
 
@@ -214,10 +213,3 @@ async def _feed(process: Process, *, takes_input: bool) -> None:
 
 def _report(breach: Breach, detail: str) -> None:
     say(f"the room ran into a limit: {breach.value} ({detail})")
-
-
-def explained(code: int, status: str) -> int:
-    """Say what ended the program where its exit code alone would not; return the code."""
-    if code > 128 and code != 128 + signal.SIGINT and status.startswith("signal"):
-        say(f"the program was ended by {status}")
-    return code

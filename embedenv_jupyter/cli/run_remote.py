@@ -12,11 +12,10 @@ import shlex
 import sys
 from pathlib import Path
 
-from embedenv_jupyter.cli.run import FOLDER, explained
-from embedenv_jupyter.cli.terminal import on_interrupt, own_input, say, write_out
+from embedenv_jupyter.cli.terminal import explained, on_interrupt, own_input, say, write_out
 from embedenv_jupyter.client import Run, connect
 from embedenv_jupyter.errors import EmbedEnvError
-from embedenv_jupyter.languages.registry import Language
+from embedenv_jupyter.languages.registry import FOLDER, Language
 
 
 async def run(

@@ -93,3 +93,10 @@ def raw_terminal() -> Iterator[None]:
         yield
     finally:
         termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
+
+
+def explained(code: int, status: str) -> int:
+    """Say what ended the program where its exit code alone would not; return the code."""
+    if code > 128 and code != 128 + signal.SIGINT and status.startswith("signal"):
+        say(f"the program was ended by {status}")
+    return code

@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import PurePath
 
+FOLDER = "project"
+"""Where a source file is put in a room, seen from its workspace."""
+
 
 class UnknownLanguageError(LookupError):
     """No language of this name or file extension; ``known`` are the names that there are."""

@@ -13,8 +13,8 @@ import signal
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from embedenv_jupyter.sandbox.keeper import Counters
 from embedenv_jupyter.sandbox.spec import Limits
-from embedenv_jupyter.sandbox.tiers import Counters
 
 _CPU_PERIOD_US = 100_000
 _V1_CONTROLLERS = ("memory", "pids", "cpu", "cpuacct", "freezer")

@@ -14,12 +14,15 @@ from embedenv_jupyter.sandbox.tiers.by_name import NAMES, ORDER, make
 log = logging.getLogger(__name__)
 
 
-async def choose(tier: str = "auto", *, allow_unsafe: bool = False, cache: Path | None = None) -> Tier:
+async def choose(
+    tier: str = "auto", *, allow_unsafe: bool = False, image: str | None = None, cache: Path | None = None
+) -> Tier:
     """Return the tier with this name, or with ``auto`` the best that works here.
 
     Each candidate is used once, unless ``cache`` (by default a file of this boot
     and user) says what came of that. With ``allow_unsafe``, ``auto`` falls back to
-    no isolation where nothing else works.
+    no isolation where nothing else works. ``image`` is what the containers of docker
+    and podman stand on.
 
     Raises:
         SandboxUnavailableError: it does not work here, or it is ``unsafe`` and not
@@ -28,33 +31,33 @@ async def choose(tier: str = "auto", *, allow_unsafe: bool = False, cache: Path 
     if tier == "unsafe":
         return _unsafe(allowed=allow_unsafe)
     if tier == "auto":
-        return await _best(cache or probe_cache.default_path(), allow_unsafe=allow_unsafe)
+        return await _best(cache or probe_cache.default_path(), image, allow_unsafe=allow_unsafe)
     if tier not in NAMES:
         raise SandboxUnavailableError(f"There is no tier {tier!r}, only {', '.join(('auto', *NAMES))}.")
-    report = (await probe.probe([tier])).tiers[0]
+    report = (await probe.probe([tier], image)).tiers[0]
     if not report.works:
         raise SandboxUnavailableError(_refusal(report), report.unlock)
     if not report.ok:
         log.warning("the tier %s is used as asked for, though %s", tier, report.reason)
-    return make(tier)
+    return make(tier, image=image)
 
 
-async def _best(cache: Path, *, allow_unsafe: bool) -> Tier:
+async def _best(cache: Path, image: str | None, *, allow_unsafe: bool) -> Tier:
     facts = host_facts.look()
     known = probe_cache.load(cache, facts)
     if any(report.ok for report in known.values()):
         best = next(name for name in ORDER if name not in known or known[name].ok)
         if best in known:
-            return make(best)
+            return make(best, image=image)
     for name in ORDER:
-        report = await probe.try_tier(name)
+        report = await probe.try_tier(name, image)
         probe_cache.store(cache, facts, [report])
         if report.ok:
-            return make(name)
+            return make(name, image=image)
         log.info("the tier %s does not work here: %s", name, report.reason)
     if allow_unsafe:
         return _unsafe(allowed=True)
-    found = await probe.probe()
+    found = await probe.probe(image=image)
     reasons = " ".join(_refusal(report) for report in found.tiers)
     remedies = tuple(dict.fromkeys(remedy for report in found.tiers for remedy in report.unlock))
     raise SandboxUnavailableError(f"No tier of isolation works here. {reasons}", remedies)

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from embedenv_jupyter.sandbox import tree
-from embedenv_jupyter.sandbox.tiers import Keeper
+from embedenv_jupyter.sandbox.keeper import Keeper
 
 _LISTEN = "0A"
 CONNECT_TIMEOUT_S = 10.0

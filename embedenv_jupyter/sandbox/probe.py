@@ -26,13 +26,13 @@ from embedenv_jupyter.sandbox.sandbox import Sandbox
 from embedenv_jupyter.sandbox.spec import ExitStatus, SandboxSpec
 from embedenv_jupyter.sandbox.tiers import Tier, exec_keeper
 from embedenv_jupyter.sandbox.tiers.by_name import ORDER, make
+from embedenv_jupyter.sandbox.tiers.container import DEFAULT_IMAGE
 from embedenv_jupyter.sandbox.tiers.host_limits import HostLimits
 from embedenv_jupyter.sandbox.tiers.landlock import NETWORK_ABI
 
 TRIAL_TIMEOUT_S = 15.0
 LAYERS_TIMEOUT_S = 30.0
 _ANSWER_S = 0.2
-DEFAULT_IMAGE = "docker.io/library/python:3.12-slim"
 
 
 @dataclass(frozen=True)
@@ -68,15 +68,16 @@ class Report:
         return next((report.tier for report in self.tiers if report.ok), None)
 
 
-async def probe(names: Iterable[str] = ORDER) -> Report:
-    """Try the named tiers, all at the same time, and every layer."""
+async def probe(names: Iterable[str] = ORDER, image: str | None = None) -> Report:
+    """Try the named tiers, all at the same time, and every layer; containers stand on ``image``."""
     facts = host_facts.look()
     async with asyncio.TaskGroup() as group:
         layers_task = group.create_task(try_layers())
-        trials = [group.create_task(try_tier(name)) for name in names]
+        trials = [group.create_task(try_tier(name, image)) for name in names]
     layers = layers_task.result()
-    reports = (_completed(trial.result(), facts, layers) for trial in trials)
-    return Report(facts, layers, tuple(reports), tuple(remedies.for_cgroups(facts, layers)))
+    image = image or DEFAULT_IMAGE
+    reports = tuple(_completed(trial.result(), facts, layers, image) for trial in trials)
+    return Report(facts, layers, reports, tuple(remedies.for_cgroups(facts, layers)))
 
 
 async def try_layers() -> dict[str, Attempt]:
@@ -89,9 +90,9 @@ async def try_layers() -> dict[str, Attempt]:
     return {name: Attempt(**outcome) for name, outcome in json.loads(done.output or "{}").items()}
 
 
-async def try_tier(name: str) -> TierReport:
+async def try_tier(name: str, image: str | None = None) -> TierReport:
     """Try one tier by its first room, without looking for what would unlock it."""
-    tier = make(name, kernels=False)
+    tier = make(name, kernels=False, image=image)
     limits = dict(_limits(name))
     works, reason = False, ""
     try:
@@ -218,7 +219,7 @@ def _landlock_network() -> str:
     return "Landlock and seccomp" if landlock.abi() >= NETWORK_ABI else "seccomp: no UDP, TCP is open"
 
 
-def _completed(report: TierReport, facts: HostFacts, layers: Mapping[str, Attempt]) -> TierReport:
+def _completed(report: TierReport, facts: HostFacts, layers: Mapping[str, Attempt], image: str) -> TierReport:
     """Add what would unlock a tier that is not ok."""
     if report.ok:
         return report
@@ -230,5 +231,5 @@ def _completed(report: TierReport, facts: HostFacts, layers: Mapping[str, Attemp
         case "landlock":
             unlock = remedies.for_landlock(facts, layers)
         case engine:
-            unlock = remedies.for_engine(facts, engine, report.reason, DEFAULT_IMAGE)
+            unlock = remedies.for_engine(facts, engine, report.reason, image)
     return replace(report, unlock=tuple(unlock))

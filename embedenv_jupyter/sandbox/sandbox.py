@@ -22,6 +22,7 @@ from typing import Any
 
 from embedenv_jupyter.errors import SandboxGoneError, SandboxRequestError, SandboxTimeoutError
 from embedenv_jupyter.sandbox.contents import file_info, list_folder, read_up_to, write_all
+from embedenv_jupyter.sandbox.keeper import Keeper
 from embedenv_jupyter.sandbox.ports import HostPorts
 from embedenv_jupyter.sandbox.process import Process
 from embedenv_jupyter.sandbox.received import (
@@ -36,7 +37,6 @@ from embedenv_jupyter.sandbox.received import (
 from embedenv_jupyter.sandbox.requests import TIMEOUT_S, Requests
 from embedenv_jupyter.sandbox.spec import HOME, RUNTIME, Breach, FileInfo, SandboxSpec, Usage
 from embedenv_jupyter.sandbox.streams import ByteSink, ByteSource
-from embedenv_jupyter.sandbox.tiers import Keeper
 from embedenv_jupyter.sandbox.watch import tree_bytes
 
 log = logging.getLogger(__name__)

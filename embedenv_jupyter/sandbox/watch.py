@@ -11,8 +11,8 @@ from collections.abc import Callable
 from typing import Protocol
 
 from embedenv_jupyter.sandbox import watchdog as watchdogs
+from embedenv_jupyter.sandbox.keeper import Counters, Keeper
 from embedenv_jupyter.sandbox.spec import MIB, Breach, SandboxSpec
-from embedenv_jupyter.sandbox.tiers import Counters, Keeper
 from embedenv_jupyter.sandbox.watchdog import Watchdog
 
 log = logging.getLogger(__name__)

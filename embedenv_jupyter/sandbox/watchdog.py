@@ -9,8 +9,8 @@ import time
 from dataclasses import dataclass
 
 from embedenv_jupyter.sandbox import tree
+from embedenv_jupyter.sandbox.keeper import Counters
 from embedenv_jupyter.sandbox.spec import Limits
-from embedenv_jupyter.sandbox.tiers import Counters
 
 INTERVAL_S = 0.1
 """How often :meth:`Watchdog.look` is due. A program fills some hundred megabytes in this time."""

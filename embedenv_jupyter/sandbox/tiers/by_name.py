@@ -10,10 +10,11 @@ ORDER = ("ns", "bwrap", "docker", "podman", "landlock")
 NAMES = (*ORDER, "unsafe")
 
 
-def make(name: str, *, kernels: bool = True) -> Tier:
+def make(name: str, *, kernels: bool = True, image: str | None = None) -> Tier:
     """Make the tier with this name; it starts nothing before it is asked for a sandbox.
 
-    ``kernels=False`` is for a short life without kernels: nothing is warmed up for them.
+    ``kernels=False`` is for a short life without kernels: nothing is warmed up for
+    them. ``image`` is what containers stand on, by default a plain Python.
 
     Raises:
         ValueError: there is no such tier.
@@ -29,9 +30,9 @@ def make(name: str, *, kernels: bool = True) -> Tier:
 
             return BwrapTier()
         case "docker" | "podman":
-            from embedenv_jupyter.sandbox.tiers.container import ContainerTier
+            from embedenv_jupyter.sandbox.tiers.container import DEFAULT_IMAGE, ContainerTier
 
-            return ContainerTier(name)
+            return ContainerTier(name, image=image or DEFAULT_IMAGE)
         case "landlock":
             from embedenv_jupyter.sandbox.tiers.landlock import LandlockTier
 

@@ -104,7 +104,7 @@ class ContainerTier:
             reason = await self._last_words(keeper) if isinstance(exc, TimeoutError) else str(exc)
             self._own(keeper.discard())
             if isinstance(exc, (EngineError, TimeoutError, OSError)):
-                raise SandboxUnavailableError(f"No room by {self.name}: {reason}") from exc
+                raise SandboxUnavailableError(f"{self.name}: {reason}") from exc
             raise
         channel.send(
             connection, {"op": "configure", "spec": spec.to_dict(), "confine": [*confine.EVERYWHERE]}
@@ -121,7 +121,7 @@ class ContainerTier:
             words = await self._last_words(keeper)
             self._own(sandbox.aclose("did not start"))
             if isinstance(exc, SandboxError):
-                raise SandboxUnavailableError(f"No room by {self.name}: {words or exc}") from exc
+                raise SandboxUnavailableError(f"{self.name}: {words or exc}") from exc
             raise
         self._monitor.add(sandbox)
         return sandbox

@@ -11,8 +11,8 @@ from typing import Any
 
 from embedenv_jupyter.sandbox import cgroups
 from embedenv_jupyter.sandbox.cgroups import Group, GroupV1, GroupV2
+from embedenv_jupyter.sandbox.keeper import Counters
 from embedenv_jupyter.sandbox.spec import ExitStatus
-from embedenv_jupyter.sandbox.tiers import Counters
 from embedenv_jupyter.sandbox.tiers.engine import Engine, EngineError
 
 STOP_TIMEOUT_S = 20.0

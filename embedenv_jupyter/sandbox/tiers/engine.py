@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 
 from embedenv_jupyter.errors import SandboxUnavailableError
@@ -55,4 +56,5 @@ class Engine:
 def _without_advice(lines: list[str]) -> str:
     """Return the line that says what is wrong, not the one that names ``--help``."""
     telling = [line for line in lines if "--help" not in line and line.strip()]
-    return (telling or lines)[-1].strip()[:_MAX_REASON]
+    reason = re.sub(r': Get "[^"]*"', "", (telling or lines)[-1].strip())
+    return re.sub(r"^(docker: )?Error( response from daemon)?: ", "", reason)[:_MAX_REASON]

@@ -20,8 +20,8 @@ from pathlib import Path
 
 from embedenv_jupyter.sandbox import tree
 from embedenv_jupyter.sandbox.commands import run_command
+from embedenv_jupyter.sandbox.keeper import Counters
 from embedenv_jupyter.sandbox.spec import ExitStatus
-from embedenv_jupyter.sandbox.tiers import Counters
 from embedenv_jupyter.sandbox.tiers.holdings import Holdings
 
 PACKAGE_ROOT = Path(__file__).resolve().parents[3]

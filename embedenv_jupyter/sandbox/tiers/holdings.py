@@ -8,7 +8,7 @@ import itertools
 import logging
 
 from embedenv_jupyter.sandbox.cgroups import Group
-from embedenv_jupyter.sandbox.tiers import Counters
+from embedenv_jupyter.sandbox.keeper import Counters
 from embedenv_jupyter.sandbox.watchdog import Watchdog
 
 log = logging.getLogger(__name__)

@@ -12,8 +12,8 @@ import signal
 from collections.abc import Callable
 
 from embedenv_jupyter.sandbox.cgroups import Group
+from embedenv_jupyter.sandbox.keeper import Counters
 from embedenv_jupyter.sandbox.spec import ExitStatus, Limits
-from embedenv_jupyter.sandbox.tiers import Counters
 from embedenv_jupyter.sandbox.uids import UidLease
 from embedenv_jupyter.sandbox.watchdog import Watchdog
 from embedenv_jupyter.sandbox.zygote_client import Birth

@@ -16,10 +16,10 @@ import pytest
 
 from embedenv_jupyter.errors import SandboxGoneError, SandboxRequestError, SandboxTimeoutError
 from embedenv_jupyter.sandbox import channel
+from embedenv_jupyter.sandbox.keeper import Counters
 from embedenv_jupyter.sandbox.requests import MAX_STRAYS
 from embedenv_jupyter.sandbox.sandbox import Sandbox
 from embedenv_jupyter.sandbox.spec import ExitStatus, SandboxSpec
-from embedenv_jupyter.sandbox.tiers import Counters
 from tests.integration.sandbox.programs import DEADLINE_S
 
 Descriptors = Callable[[], list[int]]

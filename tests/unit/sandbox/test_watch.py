@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from embedenv_jupyter.sandbox import watch
+from embedenv_jupyter.sandbox.keeper import Counters, Keeper
 from embedenv_jupyter.sandbox.spec import MIB, Breach, ExitStatus, Limits, SandboxSpec
-from embedenv_jupyter.sandbox.tiers import Counters, Keeper
 from embedenv_jupyter.sandbox.watch import Monitor, tree_bytes
 
 DEADLINE_S = 10.0
