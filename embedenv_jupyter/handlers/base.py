@@ -33,6 +33,7 @@ class InBandHandler(WebSocketHandler, JupyterHandler):
     def initialize(self, *, allowed_origins: frozenset[str] = frozenset()) -> None:
         self._allowed_origins = allowed_origins
         self._alive_at_s = 0.0
+        self._is_handling = False
         self._next_ping: asyncio.TimerHandle | None = None
 
     @property
@@ -81,14 +82,31 @@ class InBandHandler(WebSocketHandler, JupyterHandler):
         if self._next_ping is not None:
             self._next_ping.cancel()
 
+    async def on_message(self, message: str | bytes) -> None:
+        """Handle a message; while that takes its time, nothing is read, not even a pong."""
+        self._is_handling = True
+        try:
+            await self.receive(message)
+        finally:
+            self._is_handling = False
+            self._heard()
+
+    async def receive(self, message: str | bytes) -> None:
+        """Do what a message asks; the next one waits until this returns."""
+        raise NotImplementedError
+
     def _heard(self) -> None:
         self._alive_at_s = asyncio.get_running_loop().time()
 
     def _ping_later(self) -> None:
-        self._next_ping = asyncio.get_running_loop().call_later(PING_INTERVAL_S, self._ping)
+        loop = asyncio.get_running_loop()
+        self._next_ping = loop.call_later(PING_INTERVAL_S, self._ping, loop.time() + PING_INTERVAL_S)
 
-    def _ping(self) -> None:
-        if asyncio.get_running_loop().time() - self._alive_at_s > SILENCE_S:
+    def _ping(self, due_s: float) -> None:
+        now_s = asyncio.get_running_loop().time()
+        if now_s - due_s > PING_INTERVAL_S or self._is_handling:
+            self._heard()  # it was us who did not listen
+        if now_s - self._alive_at_s > SILENCE_S:
             self.close_with(CloseCode.TOO_SLOW, f"no sign of life for {SILENCE_S:g} s")
             return
         try:

@@ -63,9 +63,8 @@ class SpacesHandler(InBandHandler):
         await self._gateway.ready()
         return Managers(self._gateway.accounts, self._gateway.rooms)
 
-    async def on_message(self, message: str | bytes) -> None:
+    async def receive(self, message: str | bytes) -> None:
         assert self._conversation is not None, "open() comes first"
-        self._heard()
         if self._hello is not None:
             self._hello.cancel()  # whatever it says, it gets an answer
         try:

@@ -41,20 +41,21 @@ class Asking:
         """Come back as the same member."""
         return await type(self).join(dial, self.join_key, resume=resume, member=self.token)
 
-    async def command(self, kind: str, /, **fields: Any) -> str:
-        """Send a command; return its id."""
+    async def command(
+        self, kind: str, inside: Frame | None = None, /, *, id: str | None = None, **beside: Any
+    ) -> str:
+        """Send a command, with fields inside of it or beside it; return its id."""
         self._ids += 1
-        id = fields.pop("id", f"c{self._ids}")
-        await self.peer.send(type="cmd", command={"type": kind}, id=id, **fields)
-        return str(id)
+        id = id or f"c{self._ids}"
+        await self.peer.send(type="cmd", command={"type": kind, **(inside or {})}, id=id, **beside)
+        return id
 
-    async def shell(self, command: str) -> str:
-        return await self.command_inside("shell", command=command)
+    async def shell(self, line: str, *, id: str | None = None) -> str:
+        return await self.command("shell", {"command": line}, id=id)
 
-    async def command_inside(self, kind: str, **inner: Any) -> str:
-        self._ids += 1
-        await self.peer.send(type="cmd", command={"type": kind, **inner}, id=f"c{self._ids}")
-        return f"c{self._ids}"
+    async def ask(self, kind: str, inside: Frame | None = None, /, **beside: Any) -> Frame:
+        """Send a command and receive up to the frame that answers it, which is returned."""
+        return await self.answer(await self.command(kind, inside, **beside))
 
     async def until(self, **wanted: Any) -> list[Frame]:
         """Receive up to and with the first frame that has these fields."""
@@ -67,9 +68,21 @@ class Asking:
         """Receive up to the frame that answers a command, and return it."""
         return (await self.until(id=id))[-1]
 
-    async def run(self, command: str) -> tuple[str, Frame]:
+    async def ended(self, id: str) -> tuple[Frame, Frame]:
+        """Receive the answer to a shell line and the end of its run, whichever comes first."""
+        answer: Frame = {}
+        ends: dict[str, Frame] = {}
+        while not answer or answer["run"] not in ends:
+            frame = await self.peer.receive()
+            if frame.get("id") == id:
+                answer = frame
+            elif frame["type"] == "exit":
+                ends[frame["run"]] = frame
+        return answer, ends[answer["run"]]
+
+    async def run(self, line: str) -> tuple[str, Frame]:
         """Run a shell line; return its output and how it ended."""
-        await self.shell(command)
+        await self.shell(line)
         frames = await self.until(type="exit")
         return output_of(frames), frames[-1]
 
@@ -161,7 +174,7 @@ class Raw:
         return await self.receive()
 
     async def batches(self) -> AsyncIterator[list[Frame]]:
-        """Read to the end of the connection, all frames of what was read at once together."""
+        """Read to the end, answering pings; yield the frames of what was read at once together."""
         rest = b""
         while True:
             async with asyncio.timeout(DEADLINE_S):
@@ -169,6 +182,8 @@ class Raw:
             if not data:
                 return
             payloads, rest = _parse(rest + data)
+            for _ in range(sum(opcode == self.PING for opcode, _ in payloads)):
+                self.send_raw(self.PONG, b"")
             yield [json.loads(payload) for opcode, payload in payloads if opcode == self.TEXT]
 
     async def close_code(self) -> int:

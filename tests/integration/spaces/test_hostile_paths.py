@@ -55,17 +55,17 @@ async def test_paths_that_lead_out_or_block_are_refused_with_a_reason(member: As
     output, ended = await member.run(MADE)
     assert ended["code"] == 0, output
     for name, (kind, fields, reason) in REFUSED.items():
-        answer = await member.answer(await member.command(kind, **fields))
+        answer = await member.ask(kind, **fields)
         assert answer["type"] == "error", (name, answer)
         assert reason in answer["message"], (name, answer)
         if kind == "read":
             assert (await member.peer.receive())["type"] == "end", name
     for inner in ({"item": "file", "path": "project/out/x"}, {"item": "folder", "path": "project/out/y"}):
-        answer = await member.answer(await member.command_inside("create", **inner))
+        answer = await member.ask("create", inner)
         assert "leads out" in answer["message"]
     tree = {"name": "project", "type": "folder", "children": [{"name": "out", "type": "folder", "children": [
         {"name": "planted", "type": "file", "content": "x"}]}]}  # fmt: skip
-    answer = await member.answer(await member.command("project", file_structure=json.dumps(tree)))
+    answer = await member.ask("project", file_structure=json.dumps(tree))
     assert answer["type"] in ("msg", "error")  # a folder may take the place of a link, or be refused
     output, _ = await member.run("ls /tmp/outside; cat /tmp/outside/secret; head -c 4 /etc/passwd")
     assert output == "secret\nsecret\nroot\n" or output == "secret\nsecret\nroot", output
@@ -92,11 +92,9 @@ async def test_a_link_swapped_in_while_files_are_written_leads_nowhere(member: A
     answers = []
     for number in range(150):
         path = f"project/a/{number}"
-        answers.append(await member.answer(await member.command("write", path=path, content="x" * 1000)))
-        answers.append(await member.answer(await member.command("delete", path=path)))
-        answers.append(
-            await member.answer(await member.command_inside("create", item="folder", path=f"{path}d/e"))
-        )
+        answers.append(await member.ask("write", path=path, content="x" * 1000))
+        answers.append(await member.ask("delete", path=path))
+        answers.append(await member.ask("create", {"item": "folder", "path": f"{path}d/e"}))
     assert {answer["type"] for answer in answers} == {"done", "error"}, "the race must go both ways"
     assert any("leads out" in answer.get("message", "") for answer in answers)
     await member.command("write", path="project/stop", content="")
@@ -107,9 +105,9 @@ async def test_a_link_swapped_in_while_files_are_written_leads_nowhere(member: A
 
 async def test_names_that_are_not_unicode_are_shown_and_break_nothing(member: Asking) -> None:
     await member.run(r"mkdir odd; cd odd; touch $'\xff\xfe' $'new\nline' 'ünïcode' $'\t'")
-    listing = await member.answer(await member.command("list", path="odd"))
+    listing = await member.ask("list", path="odd")
     names = {entry["name"] for entry in listing["entries"]}
     assert {"new\nline", "ünïcode", "\t"} < names
     assert any("\ufffd" in name for name in names)
     for name in ("new\nline", "ünïcode", "\t"):
-        assert (await member.answer(await member.command("delete", path=f"odd/{name}")))["type"] == "done"
+        assert (await member.ask("delete", path=f"odd/{name}"))["type"] == "done"

@@ -43,7 +43,7 @@ async def test_ten_megabytes_go_in_and_out(member: Asking) -> None:
     content = random.Random(1).randbytes(3 * MIB).hex() + "äß\u2028\0\n" * 500_000
     assert len(content.encode()) > 10_000_000
     digest = hashlib.md5(content.encode()).hexdigest()
-    assert (await member.answer(await member.command("write", path="big", content=content)))["type"] == "done"
+    assert (await member.ask("write", path="big", content=content))["type"] == "done"
     assert (await member.run("cat big | md5sum"))[0] == f"{digest}  -\n"
     id = await member.command("read", path="big")
     pieces = []
