@@ -8,8 +8,8 @@ import json
 import logging
 import math
 import os
-from collections.abc import Coroutine, Iterator
-from typing import Any
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any, TypeVar
 
 from embedenv_jupyter.errors import SandboxError, SandboxUnavailableError
 from embedenv_jupyter.sandbox import cgroup_claim, channel, confine, landlock, uids
@@ -24,6 +24,8 @@ from embedenv_jupyter.sandbox.zygote_client import MAX_UNANSWERED, ZygoteClient
 log = logging.getLogger(__name__)
 
 FORK_TIMEOUT_S = 10.0
+
+End = TypeVar("End")
 
 _KERNEL_IS_SHARED = (
     "A flaw in this machine's Linux kernel, which all rooms use directly.",
@@ -83,10 +85,10 @@ class NsTier:
             SandboxUnavailableError: something that the room needs is refused; the text names it.
         """
         zygote = await self._ready_zygote()
-        keeper = await self._prepare(spec)
-        report, writer = os.pipe()
+        report, writer = _made(os.pipe)
         try:
             try:
+                keeper = await self._prepare(spec)
                 sandbox = await self._fork(zygote, spec, keeper, writer)
             finally:
                 os.close(writer)
@@ -131,7 +133,11 @@ class NsTier:
         return keeper
 
     async def _fork(self, zygote: ZygoteClient, spec: SandboxSpec, keeper: NsKeeper, report: int) -> Sandbox:
-        ours, theirs = channel.pair()
+        try:
+            ours, theirs = _made(channel.pair)
+        except SandboxUnavailableError:
+            await keeper.release()
+            raise
         try:
             with theirs:
                 channel.send(ours, self._configuration(spec, keeper))
@@ -141,15 +147,15 @@ class NsTier:
                     keeper.expect(birth)
                     async with asyncio.timeout(FORK_TIMEOUT_S):
                         pidfd = await birth.forked
+            watched = not {"memory", "pids"} <= self.controllers
+            keeper.attach(pidfd, spec.limits, watched=watched)
+            sandbox = Sandbox(spec, ours, keeper, self.name)
         except BaseException as exc:
             ours.close()  # a room that is born all the same then ends by itself
             self._clean(_discard(keeper))
             if isinstance(exc, (OSError, TimeoutError, channel.ChannelError)):
                 raise SandboxUnavailableError(f"The zygote does not answer: {exc}") from exc
             raise
-        watched = not {"memory", "pids"} <= self.controllers
-        keeper.attach(pidfd, spec.limits, watched=watched)
-        sandbox = Sandbox(spec, ours, keeper, self.name)
         self._sandboxes[keeper] = sandbox
         keeper.on_release = lambda: self._forget(keeper)
         return sandbox
@@ -220,6 +226,18 @@ class NsTier:
             self._claim.close()
 
 
+def _made(make: Callable[[], tuple[End, End]]) -> tuple[End, End]:
+    """Make a pipe or a channel.
+
+    Raises:
+        SandboxUnavailableError: we hold as many descriptors as we may.
+    """
+    try:
+        return make()
+    except OSError as exc:
+        raise SandboxUnavailableError(f"The gateway can open nothing more: {exc.strerror}.") from exc
+
+
 async def _discard(keeper: NsKeeper) -> None:
     """Release what was made for a room that was never handed out."""
     if keeper.has_birth:
@@ -258,14 +276,20 @@ def _what_is_left(controllers: frozenset[str], *, user_mode: bool) -> Iterator[s
     if "memory" not in controllers:
         yield (
             "No cgroup limits memory: several programs together exceed the room's limit until the next "
-            "sample, a tenth of a second; files in /tmp, /dev/shm and the workspace are not counted in it."
+            "sample, a tenth of a second; files in /tmp, /dev/shm and the workspace, and what the kernel "
+            "holds for programs, such as the buffers of sockets, are not counted in it."
         )
     if "cpu" not in controllers:
         yield "No cgroup limits processor time: rooms are pinned to cores, and those on one core share it."
+    if "freezer" not in controllers:
+        yield "No cgroup freezes a paused room: a program that was made for it wakes itself up."
     if landlock.abi() == 0:
         yield "The kernel has no Landlock: nothing but mounts and user ids guards files and /proc."
     if user_mode:
-        yield "Rooms run as the gateway's own user: what breaks out of one has that user's rights."
+        yield (
+            "Rooms run as the gateway's own user: what breaks out of one has that user's rights, and one "
+            "room can use up what the kernel counts for each user, such as descriptors on their way."
+        )
         yield (
             "The kernel counts some things for each user, so one room can use them up for all: descriptors "
             "on their way through sockets (nothing is started then), entries of epoll, buffers of pipes."
