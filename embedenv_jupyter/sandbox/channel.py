@@ -54,6 +54,8 @@ def send(connection: socket.socket, message: dict[str, Any], fds: Sequence[int] 
 def receive(connection: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
     """Receive one message and its descriptors, or ``None`` at the end of the channel.
 
+    Where this process may not open as many descriptors as came, the message has none.
+
     Raises:
         ChannelError: what came is not a message; its descriptors are closed.
         BlockingIOError: the socket does not block and holds nothing now.
@@ -62,8 +64,12 @@ def receive(connection: socket.socket) -> tuple[dict[str, Any], list[int]] | Non
     try:
         if not data and not fds:
             return None
-        if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC) or len(data) > MAX_MESSAGE_BYTES:
+        too_many = flags & socket.MSG_CTRUNC and len(fds) == MAX_FDS
+        if too_many or flags & socket.MSG_TRUNC or len(data) > MAX_MESSAGE_BYTES:
             raise ChannelError("message or descriptors over the limit")
+        if flags & socket.MSG_CTRUNC:  # not the sender's fault: we hold as many as we may
+            _close(fds)
+            fds.clear()
         try:
             message = json.loads(data)
         except (ValueError, RecursionError) as exc:
@@ -71,10 +77,14 @@ def receive(connection: socket.socket) -> tuple[dict[str, Any], list[int]] | Non
         if not isinstance(message, dict):
             raise ChannelError("message is not an object")
     except ChannelError:
-        for fd in fds:
-            os.close(fd)
+        _close(fds)
         raise
     return message, fds
+
+
+def _close(fds: Sequence[int]) -> None:
+    for fd in fds:
+        os.close(fd)
 
 
 def _receive(connection: socket.socket) -> tuple[bytes, list[int], int]:

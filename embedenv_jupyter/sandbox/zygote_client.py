@@ -181,13 +181,16 @@ class ZygoteClient:
     def _dispatch(self, message: dict[str, Any], fds: list[int]) -> None:
         match message:
             case {"event": "exit", "id": int(number), "status": int(status)}:
-                self._births.pop(number).end(ExitStatus.from_returncode(status))
+                if (birth := self._births.pop(number, None)) is not None:
+                    birth.end(ExitStatus.from_returncode(status))
             case {"event": "ready"}:
                 self._ready.set_result(None)
             case {"event": "failed", "detail": str(detail)}:
                 self._ready.set_exception(SandboxUnavailableError(detail))
             case {"id": int(number), "error": {"detail": str(detail)}}:
                 self._births.pop(number).fail(SandboxUnavailableError(f"No room could be forked: {detail}"))
+            case {"id": int(number)} if not fds:  # we may open nothing more; who waits lets the room end
+                self._births.pop(number).fail(SandboxUnavailableError("The room's pidfd did not arrive."))
             case {"id": int(number)}:
                 forked = self._births[number].forked
                 if not forked.done():  # else whoever asked was cancelled

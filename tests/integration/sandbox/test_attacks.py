@@ -7,8 +7,8 @@ import contextlib
 import errno
 import os
 import resource
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 import pytest
 
@@ -126,3 +126,37 @@ print(json.dumps([result, errno.errorcode[ctypes.get_errno()]]))
 """
     async with ns_room() as room:
         assert await python(room, code) == [-1, "EPERM"]
+
+
+@contextmanager
+def only(free: int) -> Iterator[None]:
+    """Let this process, like a gateway with too many clients, open so many descriptors more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    highest = max(map(int, os.listdir("/proc/self/fd")))
+    filled = [os.open(os.devnull, os.O_RDONLY)]
+    while filled[-1] <= highest:
+        filled.append(os.open(os.devnull, os.O_RDONLY))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (filled[-1] + 1 + free, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        for fd in filled:
+            os.close(fd)
+
+
+async def test_rooms_outlive_a_gateway_that_can_open_nothing_more() -> None:
+    async with ns_tier() as tier:
+        room = await tier.start(SandboxSpec("room"))
+        held = len(os.listdir("/proc/self/fd"))
+        for free in range(8):
+            with only(free), contextlib.suppress(SandboxUnavailableError):
+                await (await tier.start(SandboxSpec("refused"))).aclose()
+            with only(free), contextlib.suppress(SandboxRequestError, OSError):
+                (await room.spawn(["true"])).close()
+        assert tier.zygote is not None
+        assert tier.zygote.cause is None
+        assert await output(room, "echo works") == b"works\n"
+        async with asyncio.timeout(DEADLINE_S):
+            while len(os.listdir("/proc/self/fd")) != held:  # what failed is cleaned up in the background
+                await room.request("ping")
