@@ -2,13 +2,40 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import stat
+from collections.abc import Callable
+from typing import TypeVar
 
 from embedenv_jupyter.sandbox.spec import FileInfo
 
 MAX_LISTED = 10_000
+
+T = TypeVar("T")
+
+
+async def in_thread(fd: int, work: Callable[[int], T]) -> T:
+    """Call ``work`` in a thread with a duplicate of ``fd`` that is the thread's own.
+
+    A caller that is cancelled closes its descriptor while the thread goes on; the
+    number may be another room's file by then.
+    """
+    own = [os.dup(fd)]
+
+    def run() -> T:
+        mine = own.pop()
+        try:
+            return work(mine)
+        finally:
+            os.close(mine)
+
+    try:
+        return await asyncio.to_thread(run)
+    finally:
+        with contextlib.suppress(IndexError):  # the thread has it, or had it
+            os.close(own.pop())
 
 
 def read_up_to(fd: int, limit: int) -> bytes:

@@ -21,7 +21,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from embedenv_jupyter.errors import SandboxGoneError, SandboxRequestError, SandboxTimeoutError
-from embedenv_jupyter.sandbox.contents import file_info, list_folder, read_up_to, write_all
+from embedenv_jupyter.sandbox.contents import file_info, in_thread, list_folder, read_up_to, write_all
 from embedenv_jupyter.sandbox.keeper import Keeper
 from embedenv_jupyter.sandbox.ports import HostPorts
 from embedenv_jupyter.sandbox.process import Process
@@ -306,7 +306,7 @@ class Sandbox:
             if found.st_size > limit_bytes:
                 detail = f"has {found.st_size} bytes, {limit_bytes} are allowed"
                 raise SandboxRequestError("read", errno.EFBIG, path, detail)
-            return await asyncio.to_thread(read_up_to, fd, limit_bytes)
+            return await in_thread(fd, lambda own: read_up_to(own, limit_bytes))
         finally:
             os.close(fd)
 
@@ -326,7 +326,7 @@ class Sandbox:
         """
         fd = os.memfd_create("content", os.MFD_CLOEXEC)
         try:
-            await asyncio.to_thread(write_all, fd, content)
+            await in_thread(fd, lambda own: write_all(own, content))
             answer, fds = await self.request(
                 "write", [fd], timeout_s=LONG_TIMEOUT_S, path=path, mode=mode,
                 expected_sha256=expected_sha256, exclusive=exclusive,
@@ -366,7 +366,7 @@ class Sandbox:
         """List a folder in the order of names, at most ``MAX_LISTED`` entries."""
         fd = await self.open(path, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            return await asyncio.to_thread(list_folder, fd)
+            return await in_thread(fd, list_folder)
         finally:
             os.close(fd)
 
@@ -483,11 +483,7 @@ class Sandbox:
     async def _disk_bytes(self) -> int | None:
         if self._workspace_fd < 0:
             return None
-        own = os.dup(self._workspace_fd)  # the end of the sandbox closes the original
-        try:
-            if not self.own_disk:
-                return await asyncio.to_thread(tree_bytes, own, _MEASURED_BYTES)
-            found = os.fstatvfs(own)
-            return (found.f_blocks - found.f_bfree) * found.f_frsize
-        finally:
-            os.close(own)
+        if not self.own_disk:
+            return await in_thread(self._workspace_fd, lambda own: tree_bytes(own, _MEASURED_BYTES))
+        found = os.fstatvfs(self._workspace_fd)
+        return (found.f_blocks - found.f_bfree) * found.f_frsize

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from embedenv_jupyter.sandbox import watchdog as watchdogs
+from embedenv_jupyter.sandbox.contents import in_thread
 from embedenv_jupyter.sandbox.keeper import Counters, Keeper
 from embedenv_jupyter.sandbox.spec import MIB, Breach, SandboxSpec
 from embedenv_jupyter.sandbox.watchdog import Watchdog
@@ -198,11 +199,7 @@ class Monitor:
         if began_s < room.next_walk_s:
             return room.was_full
         limit = room.sandbox.spec.limits.workspace_bytes
-        own = os.dup(folder)  # the sandbox may close its own meanwhile
-        try:
-            used = await asyncio.to_thread(tree_bytes, own, limit)
-        finally:
-            os.close(own)
+        used = await in_thread(folder, lambda own: tree_bytes(own, limit))
         took_s = time.monotonic() - began_s
         room.next_walk_s = began_s + max(WALK_INTERVAL_S, 10 * took_s)
         return used > limit
