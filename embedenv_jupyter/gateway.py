@@ -28,6 +28,7 @@ from embedenv_jupyter.sandbox.tiers import Tier
 log = logging.getLogger(__name__)
 
 READY_TIMEOUT_S = 60.0
+STOPPED = "The gateway has stopped."
 
 
 @dataclass(frozen=True)
@@ -52,20 +53,29 @@ class Gateway:
         self._rooms: RoomManager | None = None
         self._tier: Tier | None = None
         self._stack = AsyncExitStack()
+        self._starting: asyncio.Task[None] | None = None
         self._started = asyncio.Event()
+        self._closing = asyncio.Lock()
+        self._is_closed = False
         self._failure: BaseException | None = None
 
     async def start(self) -> None:
         """Open the accounts, choose a tier, begin to serve rooms.
 
         Raises:
-            SandboxUnavailableError: no tier of isolation works here.
+            SandboxUnavailableError: no tier of isolation works here, or the gateway
+                was closed before it had started.
         """
+        if self._is_closed:
+            raise SandboxUnavailableError(STOPPED)
+        self._starting = asyncio.create_task(self._start(), name="start of the gateway")
         try:
-            await self._start()
+            await self._starting
         except BaseException as exc:
             self._failure = exc
-            await self._stack.aclose()
+            await self._release()
+            if self._is_closed and isinstance(exc, asyncio.CancelledError):
+                raise SandboxUnavailableError(STOPPED) from exc
             raise
         finally:
             self._started.set()
@@ -107,11 +117,13 @@ class Gateway:
         """Wait until the gateway serves.
 
         Raises:
-            SandboxUnavailableError: it did not start; the text says why.
+            SandboxUnavailableError: it did not start, or has stopped; the text says why.
         """
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(READY_TIMEOUT_S):
                 await self._started.wait()
+        if self._is_closed:
+            raise SandboxUnavailableError(STOPPED)
         if isinstance(self._failure, SandboxUnavailableError):
             raise SandboxUnavailableError(self._failure.reason, self._failure.remedies)
         if self._rooms is None:
@@ -133,5 +145,16 @@ class Gateway:
         return self._tier
 
     async def aclose(self) -> None:
-        """End rooms, sandboxes and accounts, in this order; idempotent."""
-        await self._stack.aclose()
+        """End rooms, sandboxes and accounts, in this order; idempotent.
+
+        A start that is under way is cancelled first.
+        """
+        self._is_closed = True
+        if self._starting is not None and not self._starting.done():
+            self._starting.cancel()
+            await asyncio.wait({self._starting})
+        await self._release()
+
+    async def _release(self) -> None:
+        async with self._closing:  # two at once would close the accounts beneath a tier that still ends
+            await self._stack.aclose()

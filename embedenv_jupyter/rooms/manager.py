@@ -31,9 +31,12 @@ from embedenv_jupyter.sandbox.spec import Breach, Limits, SandboxSpec
 
 log = logging.getLogger(__name__)
 
+STOPPING = "This gateway is stopping; no room is opened any more."
 LOOK_EVERY_S = 1.0
 COUNTDOWN_STEPS_S = (60, 30, 10, 5)
 START_TIMEOUT_S = 60.0
+GIVE_UP_S = 10.0
+"""How long the end of the gateway waits for starts that it has cancelled to give their credits back."""
 
 
 class Starter(Protocol):
@@ -88,7 +91,9 @@ class RoomManager:
         self._clock = clock
         self._on_end = on_end
         self._rooms: dict[str, Room] = {}
-        self._starting = 0
+        self._opening: set[asyncio.Future[None]] = set()
+        self._starts: set[asyncio.Task[Sandbox]] = set()
+        self._is_closed = False
         self._watchers: dict[str, asyncio.Task[None]] = {}
         self._warned: dict[str, int] = {}
         self._idle_task: asyncio.Task[None] | None = None
@@ -112,17 +117,19 @@ class RoomManager:
         Raises:
             InsufficientCreditsError: nothing was started.
             BusyError: the gateway holds as many rooms as it may.
-            SandboxError: the start failed; the credit was given back.
+            SandboxError: the start failed, or the gateway is stopping; the credit was given back.
         """
-        if len(self._rooms) + self._starting >= self._settings.max_rooms:
+        if len(self._rooms) + len(self._opening) >= self._settings.max_rooms:
             raise BusyError(f"This gateway holds {self._settings.max_rooms} rooms already; try again later.")
         room_id = new_room_id()
-        self._starting += 1
+        opening = asyncio.get_running_loop().create_future()
+        self._opening.add(opening)
         try:
             async with self._paid(account, f"init:{room_id}") as remaining:
                 room = await self._start(account, room_id, space, limits)
         finally:
-            self._starting -= 1
+            self._opening.discard(opening)
+            opening.set_result(None)
         return Opened(room, room.host_key.key, remaining)
 
     @asynccontextmanager
@@ -139,11 +146,7 @@ class RoomManager:
 
     async def _start(self, account: Account, room_id: str, space: str, limits: Limits | None) -> Room:
         spec = SandboxSpec(id=room_id, limits=limits or self._settings.limits, read_only=self._read_only)
-        try:
-            async with asyncio.timeout(START_TIMEOUT_S):
-                sandbox = await self._starter.start(spec)
-        except TimeoutError:
-            raise SandboxUnavailableError(f"No sandbox was ready within {START_TIMEOUT_S:g} s.") from None
+        sandbox = await self._sandbox(spec)
         room_log = Log(
             self._directory / sandbox.spec.id,
             memory_bytes=self._settings.log_memory_bytes,
@@ -154,6 +157,28 @@ class RoomManager:
         self._rooms[room.id] = room
         self._watchers[room.id] = asyncio.create_task(self._watch(room), name=f"watch of {room.id}")
         return room
+
+    async def _sandbox(self, spec: SandboxSpec) -> Sandbox:
+        """Start a sandbox in a task of its own, which :meth:`aclose` can cancel without the caller's."""
+        if self._is_closed:
+            raise SandboxUnavailableError(STOPPING)
+        start = asyncio.create_task(self._starter.start(spec), name=f"start of {spec.id}")
+        self._starts.add(start)
+        try:
+            async with asyncio.timeout(START_TIMEOUT_S):
+                sandbox = await start
+        except TimeoutError:
+            raise SandboxUnavailableError(f"No sandbox was ready within {START_TIMEOUT_S:g} s.") from None
+        except asyncio.CancelledError:
+            if self._is_closed and not _is_cancelled():
+                raise SandboxUnavailableError(STOPPING) from None
+            raise
+        finally:
+            self._starts.discard(start)
+        if self._is_closed:
+            await sandbox.aclose("gateway stopped")
+            raise SandboxUnavailableError(STOPPING)
+        return sandbox
 
     def redeem(self, key: str) -> tuple[Room, JoinKey]:
         """Find the open room that a join key belongs to.
@@ -173,6 +198,21 @@ class RoomManager:
 
     async def _watch(self, room: Room) -> None:
         """End the room when its sandbox dies or its life is over; then forget it."""
+        try:
+            await self._until_ended(room)
+        except Exception:
+            log.exception("room %s did not end cleanly", room.id)
+        finally:
+            self._rooms.pop(room.id, None)
+            self._warned.pop(room.id, None)
+        try:
+            if self._on_end is not None:
+                self._on_end(room)
+            await self._retire(room)
+        finally:
+            self._watchers.pop(room.id, None)
+
+    async def _until_ended(self, room: Room) -> None:
         life_s = room.sandbox.spec.limits.wall_s or self._settings.life_s
         gone = asyncio.create_task(room.sandbox.wait_gone())
         ended = asyncio.create_task(room.ended.wait())
@@ -180,19 +220,11 @@ class RoomManager:
             done, _ = await asyncio.wait({gone, ended}, timeout=life_s, return_when=asyncio.FIRST_COMPLETED)
             if not done:
                 await self._end_of_life(room)
-            elif gone in done and not room.ended.is_set():
-                await room.aclose(room.end_reason or gone.result())
             else:
-                await room.ended.wait()
+                await room.aclose(room.end_reason or gone.result())
         finally:
             for task in (gone, ended):
                 task.cancel()
-            self._rooms.pop(room.id, None)
-            self._watchers.pop(room.id, None)
-            self._warned.pop(room.id, None)
-        if self._on_end is not None:
-            self._on_end(room)
-        await self._retire(room)
 
     async def _end_of_life(self, room: Room) -> None:
         room.sandbox.breached(Breach.TIME, "the room's life time is over")
@@ -213,8 +245,10 @@ class RoomManager:
 
     def _consider(self, room: Room, idle_s: float) -> None:
         """Count down in the log, then end the room; any sign of life starts anew."""
+        if room.end_reason is not None:
+            return  # its log may take no more, and no countdown was called off
         left_s = room.last_active_s + idle_s - time.monotonic()
-        if room.is_busy or room.end_reason is not None or left_s > COUNTDOWN_STEPS_S[0]:
+        if room.is_busy or left_s > COUNTDOWN_STEPS_S[0]:
             if self._warned.pop(room.id, None) is not None:
                 room.log.append(IdleCountdown(seconds=None, at=self._clock()))
             if room.is_busy:
@@ -229,14 +263,25 @@ class RoomManager:
             room.log.append(IdleCountdown(seconds=round(left_s, 1), at=self._clock()))
 
     async def aclose(self) -> None:
-        """End all rooms; idempotent."""
+        """End all rooms and the starts of more; idempotent."""
+        self._is_closed = True
         if self._idle_task is not None:
             self._idle_task.cancel()
             await asyncio.gather(self._idle_task, return_exceptions=True)
             self._idle_task = None
+        for start in self._starts:
+            start.cancel()
+        if self._opening:
+            await asyncio.wait(self._opening, timeout=GIVE_UP_S)
         watchers = list(self._watchers.values())
         await asyncio.gather(*(room.aclose("gateway stopped") for room in self), return_exceptions=True)
         await asyncio.gather(*watchers, return_exceptions=True)
+
+
+def _is_cancelled() -> bool:
+    """Tell whether somebody wants the current task to end, and not only what it waits for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 @dataclass(frozen=True)

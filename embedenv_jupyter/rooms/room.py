@@ -183,9 +183,7 @@ class Room:
         """Send one HTTP request to a port of this room."""
         member.require(Role.RUN, "send requests to programs")
         self._require_open()
-        pieces = curl.fetch(
-            self.sandbox, method=method, port=port, target=target, headers=headers, body=body
-        )
+        pieces = curl.fetch(self.sandbox, method=method, port=port, target=target, headers=headers, body=body)
         async with aclosing(pieces):
             async for piece in pieces:
                 yield piece
@@ -211,7 +209,14 @@ class Room:
         await asyncio.shield(self.begin_close(reason))
 
     async def _close(self, reason: str) -> None:
-        started_s = self.created_at
+        try:
+            await self._close_sandbox(reason)
+        finally:  # whatever failed: nobody may wait forever for this end
+            self.log.finish()
+            self.ended.set()
+
+    async def _close_sandbox(self, reason: str) -> None:
+        """Stop the runs, end the sandbox, write the post-mortem."""
         if self.sandbox.is_alive:
             await self._stop_runs(reason)
         usage = self.sandbox.keeper.counters()
@@ -226,12 +231,10 @@ class Room:
                 breaches=tuple(sorted(breach.value for breach in self.sandbox.breaches)),
                 peak_memory_bytes=usage.memory_peak_bytes,
                 cpu_s=usage.cpu_s,
-                duration_s=round(self._clock() - started_s, 3),
+                duration_s=round(self._clock() - self.created_at, 3),
                 at=self._clock(),
             )
         )
-        self.log.finish()
-        self.ended.set()
 
     async def _stop_runs(self, reason: str) -> None:
         try:
