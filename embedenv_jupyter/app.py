@@ -29,7 +29,7 @@ class EmbedenvApp(ExtensionApp):
         help="Where accounts, logs and sandboxes are kept. Empty: EMBEDENV_DATA_DIR, else Jupyter's own."
     ).tag(config=True)
     database_url = Unicode(
-        help="SQLAlchemy URL of the accounts' database. Empty: SQLite in the data directory."
+        help="SQLAlchemy URL of the accounts' database. Empty: EMBEDENV_DATABASE, else a file in data_dir."
     ).tag(config=True)
     tier = Enum(
         ["auto", "ns", "bwrap", "docker", "podman", "landlock", "unsafe"],

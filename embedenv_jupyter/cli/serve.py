@@ -10,11 +10,11 @@ import click
 @click.command(context_settings={"ignore_unknown_options": True})
 @click.option("--port", type=click.IntRange(0, 65535), default=8888, show_default=True, help="TCP port.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.argument("options", nargs=-1, type=click.UNPROCESSED)
+@click.argument("options", nargs=-1, type=click.UNPROCESSED, metavar="[SERVER-OPTIONS]...")
 def command(port: int, host: str, options: tuple[str, ...]) -> None:
     """Serve rooms without JupyterLab.
 
-    OPTIONS are passed on to the Jupyter server, for example
+    SERVER-OPTIONS are passed on to the Jupyter server, for example
     --EmbedenvApp.memory_mib=1024 or --IdentityProvider.token=SECRET.
     """
     from embedenv_jupyter.app import EmbedenvApp
