@@ -159,10 +159,8 @@ class UnknownNumberError(RoomError, ValueError):
         self.last = last
 
     def __str__(self) -> str:
-        return (
-            f"This room has the events 1 to {self.last}; number {self.asked} is not one of them, "
-            f"so it comes from another room."
-        )
+        has = f"has the events 1 to {self.last}" if self.last else "has no events yet"
+        return f"This room {has}; the number {self.asked} comes from another room."
 
 
 class RoleError(RoomError):

@@ -137,8 +137,10 @@ async def test_a_cancelled_read_has_taken_nothing() -> None:
 
 async def test_a_number_from_the_future_is_from_another_room() -> None:
     log = log_of(100)
+    with pytest.raises(UnknownNumberError, match="no events yet; the number 1 comes"):
+        log.watch(1)
     log.append(LINE)
-    with pytest.raises(UnknownNumberError, match="1 to 2; number 3 is not one of them") as caught:
+    with pytest.raises(UnknownNumberError, match="1 to 2; the number 3 comes from another") as caught:
         log.watch(3)
     assert (caught.value.asked, caught.value.last) == (3, 2)
     assert isinstance(caught.value, RoomError)
