@@ -84,17 +84,26 @@ class Host:
     """What every room sees of this host: looked up once, as long as links still lead there.
 
     ``configuration`` are paths below /etc; ``python`` pairs each folder of the
-    interpreter and its modules, as it is called, with where it really is.
+    interpreter and its modules, as it is called, with where it really is. ``private``
+    are folders below those that no room may look into.
     """
 
     configuration: tuple[str, ...]
     python: tuple[tuple[str, str], ...]
+    private: tuple[str, ...] = ()
 
 
 def look_at_host(module_folders: Iterable[str] = ()) -> Host:
     """Find what every room sees; ``module_folders`` are further ones that this process imports from."""
     found = (match for pattern in _CONFIGURATION for match in glob.glob(f"/etc/{pattern}"))
-    return Host(tuple(sorted(found)), _resolved(python_folders(module_folders)))
+    return Host(tuple(sorted(found)), _resolved(python_folders(module_folders)), _server_settings())
+
+
+def _server_settings() -> tuple[str, ...]:
+    """Find what configures Jupyter servers (``jupyter --paths``): tokens and passwords are kept there."""
+    prefixes = {"/usr", "/usr/local", sys.prefix, sys.base_prefix}
+    prefixes |= {os.path.realpath(prefix) for prefix in prefixes}
+    return tuple(sorted(f"{prefix.rstrip('/')}/etc/jupyter" for prefix in prefixes))
 
 
 def python_folders(module_folders: Iterable[str] = ()) -> tuple[str, ...]:
@@ -143,6 +152,8 @@ def build(spec: SandboxSpec, uid: int, host: Host) -> None:
             _bind_inside_home(source, target)
         else:
             _bind(source, target, required=True)
+    for folder in host.private:
+        _hide(_NEW + folder)
     _make_proc()
     syscalls.mount_setattr(_NEW + "/dev", MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC)
     _leave_scaffold()

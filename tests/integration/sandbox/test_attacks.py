@@ -7,6 +7,7 @@ import contextlib
 import errno
 import os
 import resource
+import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
@@ -160,3 +161,12 @@ async def test_rooms_outlive_a_gateway_that_can_open_nothing_more() -> None:
         async with asyncio.timeout(DEADLINE_S):
             while len(os.listdir("/proc/self/fd")) != held:  # what failed is cleaned up in the background
                 await room.request("ping")
+
+
+async def test_settings_of_the_gateways_server_are_hidden() -> None:
+    """A token or the hash of a password may be in them, and the room may run as the gateway's own user."""
+    folder = os.path.join(sys.prefix, "etc", "jupyter")
+    if not os.path.isdir(folder) or not os.listdir(folder):
+        pytest.skip(f"{folder} holds no settings here")
+    async with ns_room() as room:
+        assert await python(room, f"import json, os; print(json.dumps(os.listdir({folder!r})))") == []
