@@ -8,7 +8,8 @@ everything below itself and exits with the supervisor's status (128 + the
 signal's number after a signal, as a shell says it).
 
 Run as ``guard JSON``, an object with the descriptors ``channel`` and
-``lifeline``, the room's ``uid`` (null: our own) and the ``cgroups`` to join. The
+``lifeline``, the room's ``uid`` (null: our own), the ``cgroups`` to join, and the
+``folder`` that is removed when the gateway is not there any more to do it. The
 supervisor's pid, as text, is written to the lifeline.
 
 Standard library only.
@@ -57,6 +58,8 @@ def main() -> NoReturn:
     _end_all(told["uid"])
     for folder in claimed:
         cgroups.remove_below(folder)
+    if gateway_is_gone:
+        os.execv(tree.REMOVE[0], [*tree.REMOVE, told["folder"]])  # noqa: S606 - the last thing to do
     code = os.waitstatus_to_exitcode(status)
     os._exit(128 - code if code < 0 else code)
 

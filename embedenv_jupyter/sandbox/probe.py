@@ -104,7 +104,7 @@ async def try_tier(name: str, image: str | None = None) -> TierReport:
         reason = f"no room was ready within {TRIAL_TIMEOUT_S:g} s"
     except SandboxUnavailableError as exc:
         reason = exc.reason
-    except SandboxError as exc:
+    except (SandboxError, OSError) as exc:
         reason = str(exc)
     finally:
         await tier.aclose()

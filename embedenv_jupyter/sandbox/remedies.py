@@ -91,6 +91,8 @@ def for_landlock(facts: HostFacts, layers: Mapping[str, Attempt]) -> Iterator[st
 def for_engine(facts: HostFacts, engine: str, refusal: str, image: str) -> Iterator[str]:
     """Say what lets a container engine serve us, by the words of its refusal."""
     if engine not in facts.programs:
+        if facts.container is not None:
+            return  # an engine inside of a container needs far more than its package
         yield install(facts, "docker.io" if engine == "docker" and "debian" in facts.distribution else engine)
         return
     said = refusal.lower()

@@ -1,4 +1,4 @@
-"""Process trees, for tiers where no pid namespace holds a room together.
+"""Trees that a room leaves: of processes, where no pid namespace holds them together, and of files.
 
 A descendant that loses its parent becomes the child of the nearest subreaper
 (prctl(2), ``PR_SET_CHILD_SUBREAPER``), so nothing gets out of a tree whose root
@@ -12,6 +12,10 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+
+REMOVE = ("/bin/sh", "-c", 'rm -rf -- "$1" 2>/dev/null || { chmod -R u+rwx -- "$1"; rm -rf -- "$1"; }', "sh")
+"""The command that removes a tree of files. rm(1) follows no link and knows no depth that is too deep,
+but stops at a folder that its owner has closed."""
 
 MAX_PASSES = 200
 """How often a tree is walked for processes that were forked meanwhile."""

@@ -29,6 +29,7 @@ from embedenv_jupyter.sandbox.tiers import exec_keeper
 from embedenv_jupyter.sandbox.tiers.bwrap import module_folders
 from embedenv_jupyter.sandbox.tiers.container_keeper import ContainerKeeper
 from embedenv_jupyter.sandbox.tiers.engine import Engine, EngineError
+from embedenv_jupyter.sandbox.tiers.exec_keeper import Release
 from embedenv_jupyter.sandbox.watch import Monitor
 
 DEFAULT_IMAGE = "docker.io/library/python:3.12-slim"
@@ -39,6 +40,7 @@ LABEL = "embedenv.gateway"
 _PACKAGE_INSIDE = "/opt/embedenv"
 _RENDEZVOUS_INSIDE = "/run/embedenv"
 _SOCKET = "supervisor"
+_FOLDER_PREFIX = "embedenv-call-"
 _ULIMIT_PROCESSES = 16_384
 _LOG_OPTIONS = {
     "docker": ("--log-driver", "json-file", "--log-opt", "max-size=64k", "--log-opt", "max-file=1"),
@@ -90,31 +92,18 @@ class ContainerTier:
             SandboxUnavailableError: the engine refuses, or the room did not come up.
         """
         await self._sweep_once()
-        lease = await uids.lease_for(spec) if os.geteuid() == 0 else None
-        user = lease.uid if lease is not None else os.geteuid()
-        rendezvous = Rendezvous()
-        keeper = ContainerKeeper(self._engine, self._own)
-        keeper.on_release = lambda: self._removed(rendezvous, lease)
+        keeper = ContainerKeeper(self._engine, f"embedenv-{secrets.token_hex(8)}", self._own)
         try:
-            keeper.container = await self._engine.run(*self.run_arguments(spec, user, rendezvous.folder))
-            keeper.attach(await self._pid_of(keeper.container))
-            async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                connection = await rendezvous.accept(keeper.host_pid)
+            connection = await self._called(spec, keeper)
         except BaseException as exc:
             reason = await self._last_words(keeper) if isinstance(exc, TimeoutError) else str(exc)
             self._own(keeper.discard())
             if isinstance(exc, (EngineError, TimeoutError, OSError)):
                 raise SandboxUnavailableError(f"{self.name}: {reason}") from exc
             raise
-        channel.send(
-            connection, {"op": "configure", "spec": spec.to_dict(), "confine": [*confine.EVERYWHERE]}
-        )
         sandbox = Sandbox(spec, connection, keeper, self.name)
-        keeper.on_end = lambda: self._forget(sandbox)
+        keeper.releases.append(lambda: self._forget(sandbox))
         self._sandboxes.add(sandbox)
-        return await self._served(sandbox, keeper)
-
-    async def _served(self, sandbox: Sandbox, keeper: ContainerKeeper) -> Sandbox:
         try:
             await sandbox.ready()
         except BaseException as exc:
@@ -126,12 +115,32 @@ class ContainerTier:
         self._monitor.add(sandbox)
         return sandbox
 
-    def run_arguments(self, spec: SandboxSpec, user: int, rendezvous: str) -> list[str]:
-        """Return the engine's command that starts a room for ``user``, by its words."""
+    async def _called(self, spec: SandboxSpec, keeper: ContainerKeeper) -> socket.socket:
+        """Start the container, wait for its supervisor's call, and tell it how to be."""
+        lease = await uids.lease_for(spec) if os.geteuid() == 0 else None
+        if lease is not None:
+            keeper.releases.append(_given_back(lease))
+        rendezvous = Rendezvous()
+        keeper.releases.append(rendezvous.remove)
+        user = lease.uid if lease is not None else os.geteuid()
+        await self._engine.run(*self.run_arguments(spec, user, rendezvous.folder, keeper.container))
+        keeper.attach(int(await self._engine.run("inspect", "--format", "{{.State.Pid}}", keeper.container)))
+        async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            connection = await rendezvous.accept(keeper.host_pid)
+        try:
+            layers = list(confine.EVERYWHERE)
+            channel.send(connection, {"op": "configure", "spec": spec.to_dict(), "confine": layers})
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def run_arguments(self, spec: SandboxSpec, user: int, rendezvous: str, name: str) -> list[str]:
+        """Return the engine's command, by its words, that starts the room ``name`` as ``user``."""
         limits = spec.limits
         return [
             "run", "--detach", "--pull", "never",
-            "--name", f"embedenv-{secrets.token_hex(8)}", "--label", f"{LABEL}={gateway_mark()}",
+            "--name", name, "--label", f"{LABEL}={gateway_mark()}",
             *_LOG_OPTIONS[self.name],
             "--hostname", spec.hostname, "--workdir", "/", "--user", f"{user}:{user}",
             *(("--userns", "keep-id") if self._engine.is_rootless else ()),
@@ -140,7 +149,7 @@ class ContainerTier:
             *(("--read-only-tmpfs=false",) if self.name == "podman" else ()),
             "--ipc", "private", "--shm-size", str(limits.tmp_bytes),
             *_number("--memory", limits.memory_bytes), *_number("--memory-swap", limits.memory_bytes),
-            *_number("--pids-limit", limits.pids), *_number("--cpus", limits.cpu_cores),
+            *_number("--pids-limit", limits.pids), *_number("--cpus", _cores(limits.cpu_cores)),
             "--ulimit", f"nofile={limits.open_files}:{limits.open_files}", "--ulimit", "core=0:0",
             *(_process_ulimit() if self.name == "podman" else ()),
             *self._folders(spec, user, rendezvous), *self._run_options, *self._command(),
@@ -153,16 +162,16 @@ class ContainerTier:
         if spec.workspace is None:
             yield from ("--tmpfs", f"{HOME}:{_TMPFS},mode={mode},size={spec.limits.workspace_bytes}{owner}")
         else:
-            yield from ("--volume", f"{os.path.realpath(spec.workspace)}:{HOME}")
+            yield from _bind(spec.workspace, HOME, writable=True)
         if spec.runtime_dir is not None:
-            yield from ("--volume", f"{os.path.realpath(spec.runtime_dir)}:{RUNTIME}")
-        yield from ("--volume", f"{rendezvous}:{_RENDEZVOUS_INSIDE}:ro")
+            yield from _bind(spec.runtime_dir, RUNTIME, writable=True)
+        yield from _bind(rendezvous, _RENDEZVOUS_INSIDE)
         package = exec_keeper.PACKAGE_ROOT / "embedenv_jupyter"
-        yield from ("--volume", f"{package}:{_PACKAGE_INSIDE}/embedenv_jupyter:ro")
+        yield from _bind(str(package), f"{_PACKAGE_INSIDE}/embedenv_jupyter")
         for name, real in self._python or ():
-            yield from ("--volume", f"{real}:{name}:ro")
+            yield from _bind(real, name)
         for folder in spec.read_only:
-            yield from ("--volume", f"{os.path.realpath(folder)}:{folder}:ro")
+            yield from _bind(folder, folder)
 
     def _command(self) -> Iterator[str]:
         interpreter = sys.executable if self._python is not None else "python3"
@@ -174,16 +183,13 @@ class ContainerTier:
             interpreter=interpreter, package_root=_PACKAGE_INSIDE,
         )[1:]  # fmt: skip
 
-    async def _pid_of(self, container: str) -> int:
-        return int(await self._engine.run("inspect", "--format", "{{.State.Pid}}", container))
-
     async def _last_words(self, keeper: ContainerKeeper) -> str:
-        if not keeper.container:
-            return ""
-        with contextlib.suppress(EngineError):
+        """Return what a supervisor that is missed has said, if its container was made at all."""
+        try:
             said = await self._engine.run("logs", "--tail", "1", keeper.container)
-            return said or "the supervisor did not connect in time"
-        return ""
+        except EngineError as exc:
+            return exc.reason
+        return said or "the supervisor did not call in time"
 
     async def _sweep_once(self) -> None:
         """Remove the containers of gateways that were killed, before our first one is made."""
@@ -193,6 +199,8 @@ class ContainerTier:
             found = await self._engine.run("ps", "--all", "--quiet", "--filter", f"label={LABEL}")
             with contextlib.suppress(EngineError):  # another gateway may remove them at the same time
                 await self._remove_stale(found.split())
+            for folder in _stale_folders():
+                await exec_keeper.remove_tree(folder)
             self._swept = True
 
     async def _remove_stale(self, containers: list[str]) -> None:
@@ -205,13 +213,7 @@ class ContainerTier:
         if stale:
             await self._engine.run("rm", "--force", *stale)
 
-    async def _removed(self, rendezvous: Rendezvous, lease: uids.UidLease | None) -> None:
-        rendezvous.close()
-        await exec_keeper.remove_tree(rendezvous.folder)
-        if lease is not None:
-            lease.release()
-
-    def _forget(self, sandbox: Sandbox) -> None:
+    async def _forget(self, sandbox: Sandbox) -> None:
         self._monitor.remove(sandbox)
         self._sandboxes.discard(sandbox)
 
@@ -232,7 +234,7 @@ class Rendezvous:
     """A socket in a folder of its own, where one supervisor calls."""
 
     def __init__(self) -> None:
-        self.folder = tempfile.mkdtemp(prefix="embedenv-room-")
+        self.folder = tempfile.mkdtemp(prefix=f"{_FOLDER_PREFIX}{gateway_mark()}-")
         self._server = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         path = Path(self.folder, _SOCKET)
         try:
@@ -261,11 +263,31 @@ class Rendezvous:
         self._server.close()
         Path(self.folder, _SOCKET).unlink(missing_ok=True)
 
+    async def remove(self) -> None:
+        """Close, and remove the folder."""
+        self.close()
+        await exec_keeper.remove_tree(self.folder)
+
+
+def _given_back(lease: uids.UidLease) -> Release:
+    async def release() -> None:
+        lease.release()
+
+    return release
+
 
 def _peer(connection: socket.socket) -> int:
     """Return the pid of the process that called, as our pid namespace numbers it (unix(7))."""
     found = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("iII"))
     return int(struct.unpack("iII", found)[0])
+
+
+def _stale_folders() -> Iterator[str]:
+    """Yield the folders of our user's gateways that were killed."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_FOLDER_PREFIX}*-*"):
+        mark = folder.name.removeprefix(_FOLDER_PREFIX).partition("-")[0]
+        if not is_alive(mark):
+            yield str(folder)  # that of another user stays, as rm(1) may not remove it
 
 
 def gateway_mark() -> str:
@@ -288,11 +310,28 @@ def _started(pid: int) -> str:
         return ""
 
 
+def _bind(source: str, target: str, *, writable: bool = False) -> tuple[str, str]:
+    """Bind a folder of the host. Not by --volume, which makes a folder that is missing.
+
+    Raises:
+        SandboxUnavailableError: the engine cannot be told a path like this one.
+    """
+    words = [f"source={os.path.realpath(source)}", f"target={target}"]
+    if any(mark in word for word in words for mark in ',"\n'):
+        raise SandboxUnavailableError(f"{source!r} cannot be bound into a container: it has a comma or quote")
+    return "--mount", ",".join(["type=bind", *words, *([] if writable else ["readonly"])])
+
+
 def _no_network() -> Iterator[str]:
     """Leave the room its loopback, also by IPv6, which docker switches off there."""
     yield from ("--network", "none")
     if os.path.exists("/proc/sys/net/ipv6"):
         yield from ("--sysctl", "net.ipv6.conf.all.disable_ipv6=0")
+
+
+def _cores(wanted: float | None) -> float | None:
+    """Engines refuse to give more cores than there are."""
+    return None if wanted is None else min(wanted, float(os.cpu_count() or 1))
 
 
 def _process_ulimit() -> tuple[str, str]:

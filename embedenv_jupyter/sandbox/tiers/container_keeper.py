@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from embedenv_jupyter.sandbox import cgroups
@@ -14,6 +14,7 @@ from embedenv_jupyter.sandbox.cgroups import Group, GroupV1, GroupV2
 from embedenv_jupyter.sandbox.keeper import Counters
 from embedenv_jupyter.sandbox.spec import ExitStatus
 from embedenv_jupyter.sandbox.tiers.engine import Engine, EngineError
+from embedenv_jupyter.sandbox.tiers.exec_keeper import Release
 
 STOP_TIMEOUT_S = 20.0
 
@@ -21,17 +22,16 @@ Own = Callable[[Coroutine[Any, Any, None]], None]
 
 
 class ContainerKeeper:
-    """One container (see :class:`..Keeper`). ``own`` takes over work that nobody waits for.
+    """One container, by name (see :class:`..Keeper`). ``own`` takes over work that nobody waits for.
 
     Where the engine's processes have pids here, the end is learned from a pidfd;
     else the engine is asked to wait for it.
     """
 
-    def __init__(self, engine: Engine, own: Own) -> None:
-        self.container = ""
+    def __init__(self, engine: Engine, container: str, own: Own) -> None:
+        self.container = container
         self.host_pid: int | None = None
-        self.on_release: Callable[[], Awaitable[None]] = _nothing
-        self.on_end: Callable[[], None] = lambda: None
+        self.releases: list[Release] = []
         self._engine = engine
         self._own = own
         self._loop = asyncio.get_running_loop()
@@ -113,8 +113,7 @@ class ContainerKeeper:
 
     async def discard(self) -> None:
         """Remove a container that was never handed out, if it was made at all."""
-        if self.container:
-            await self._force("rm", "--force")
+        await self._force("rm", "--force")
         if not self._exited.done():
             self._exited.set_result(ExitStatus(signal=signal.SIGKILL))
         await self.release()
@@ -128,14 +127,9 @@ class ContainerKeeper:
             self._loop.remove_reader(self._pidfd)
             os.close(self._pidfd)
             self._pidfd = -1
-        if self.container:
-            await self._force("rm", "--force")
-        await self.on_release()
-        self.on_end()
-
-
-async def _nothing() -> None:
-    return
+        await self._force("rm", "--force")
+        for release in self.releases:
+            await release()
 
 
 def _group_of(pid: int) -> Group | None:

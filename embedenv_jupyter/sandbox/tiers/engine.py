@@ -55,6 +55,7 @@ class Engine:
 
 def _without_advice(lines: list[str]) -> str:
     """Return the line that says what is wrong, not the one that names ``--help``."""
-    telling = [line for line in lines if "--help" not in line and line.strip()]
-    reason = re.sub(r': Get "[^"]*"', "", (telling or lines)[-1].strip())
+    telling = [line for line in lines if "--help" not in line and line.strip()] or lines
+    plain = [line for line in telling if line.startswith(("Error", "docker: "))] or telling
+    reason = re.sub(r': Get "[^"]*"', "", plain[-1].strip())
     return re.sub(r"^(docker: )?Error( response from daemon)?: ", "", reason)[:_MAX_REASON]

@@ -174,5 +174,5 @@ def execute(
 
 
 async def remove_tree(path: str) -> None:
-    """Remove a folder that a room has filled: rm(1) follows no link and knows no depth that is too deep."""
-    await run_command(["/bin/rm", "-rf", "--", path], timeout_s=None)
+    """Remove a folder that a room has filled."""
+    await run_command([*tree.REMOVE, path], timeout_s=None)

@@ -17,6 +17,8 @@ from embedenv_jupyter.sandbox.watchdog import Watchdog
 
 PID_TIMEOUT_S = 10.0
 
+_FAILURES = (SandboxGoneError, SandboxTimeoutError, OSError, ValueError, channel.ChannelError)
+
 Execute = Callable[[int], ExecKeeper]
 FindSupervisor = Callable[[ExecKeeper], Awaitable[int]]
 
@@ -70,7 +72,7 @@ class ExecRooms:
             await sandbox.ready()
         except BaseException as exc:
             self._clean(sandbox.aclose("did not start"))
-            if isinstance(exc, (SandboxGoneError, SandboxTimeoutError, OSError, ValueError)):
+            if isinstance(exc, _FAILURES):
                 words = keeper.complaint().splitlines()
                 reason = words[-1] if words else str(exc)
                 raise SandboxUnavailableError(f"The room's supervisor did not start: {reason}") from exc

@@ -38,23 +38,33 @@ class Place:
         """Make the folders and lease the user.
 
         Raises:
-            SandboxUnavailableError: there is no free user, or a folder of the spec cannot be given to it.
+            SandboxUnavailableError: there is no place for folders, no free user, or a folder of the
+                spec cannot be given to it.
         """
-        base = tempfile.mkdtemp(prefix="embedenv-room-")
+        lease = await uids.lease_for(spec) if os.geteuid() == 0 else None
+        place = None
         try:
-            scratch, home = f"{base}/scratch", f"{base}/home"
-            own = [base, scratch, home] if spec.workspace is None else [base, scratch]
-            for folder in own[1:]:
-                os.mkdir(folder, 0o700)
-            lease = await uids.lease_for(spec) if os.geteuid() == 0 else None
-            if lease is not None:
-                for folder in own:
-                    os.chown(folder, lease.uid, lease.uid)
-        except BaseException:
-            await exec_keeper.remove_tree(base)
+            base = tempfile.mkdtemp(prefix="embedenv-room-")
+            scratch, home = f"{base}/scratch", spec.workspace or f"{base}/home"
+            inside = replace(spec, workspace=home, env={"TMPDIR": scratch, **spec.env})
+            place = cls(inside, base, lease)
+            place._make_folders([scratch] if spec.workspace is not None else [scratch, home])
+        except BaseException as exc:
+            if place is not None:
+                await place.release()
+            elif lease is not None:
+                lease.release()
+            if isinstance(exc, OSError):
+                raise SandboxUnavailableError(f"No place for the room's folders: {exc}") from exc
             raise
-        environment = {"TMPDIR": scratch, **spec.env}
-        return cls(replace(spec, workspace=spec.workspace or home, env=environment), base, lease)
+        return place
+
+    def _make_folders(self, folders: list[str]) -> None:
+        for folder in folders:
+            os.mkdir(folder, 0o700)
+        if self._lease is not None:
+            for folder in (self.base, *folders):
+                os.chown(folder, self._lease.uid, self._lease.uid)
 
     @property
     def home(self) -> str:
@@ -111,7 +121,8 @@ class HostRooms:
             await place.release()
             raise SandboxUnavailableError(f"The host refuses what the room needs: {exc}") from exc
         cores = self._limits.cores(spec.limits) if self._layers is not None else None
-        told = {"uid": place.uid, "cgroups": group.folders if group else ()}
+        cgroups = group.folders if group is not None else ()
+        told = {"uid": place.uid, "cgroups": cgroups, "folder": place.base}
 
         def execute(channel_fd: int) -> ExecKeeper:
             keeper = exec_keeper.execute(lambda fd: _guard(channel_fd, fd, told), [channel_fd])
