@@ -28,7 +28,12 @@ STUBBORN = (
     "while True:\n    time.sleep(0.01)\n"
 )
 CRASHES = '#include <stdio.h>\nint main(void) { puts("before"); fflush(stdout); *(volatile int *)0 = 1; }\n'
-BIG = "import sys\nline = ('x' * 99 + '\\n') * 1000\nfor _ in range(int(sys.argv[1])):\n    sys.stdout.write(line)\n"
+BIG = """
+import sys
+line = ("x" * 99 + "\\n") * 1000
+for _ in range(int(sys.argv[1])):
+    sys.stdout.write(line)
+"""
 
 
 @pytest.fixture
