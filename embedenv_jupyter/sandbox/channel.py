@@ -36,7 +36,8 @@ def encode(message: dict[str, Any]) -> bytes:
     Raises:
         ChannelError: the message is over the limit.
     """
-    data = json.dumps(message, separators=(",", ":")).encode()
+    # Not as ASCII: a long line in another script than ours would be three times as long, and over the limit.
+    data = json.dumps(message, separators=(",", ":"), ensure_ascii=False).encode(errors="surrogatepass")
     if len(data) > MAX_MESSAGE_BYTES:
         raise ChannelError(f"message of {len(data)} bytes, {MAX_MESSAGE_BYTES} are allowed")
     return data

@@ -71,7 +71,10 @@ class Requests:
             raise SandboxGoneError(self._cause)
         number = self._next_id
         self._next_id += 1
-        data = channel.encode({"op": op, "id": number, **fields})
+        try:
+            data = channel.encode({"op": op, "id": number, **fields})
+        except channel.ChannelError as exc:
+            raise SandboxRequestError(op, errno.EMSGSIZE, detail=str(exc)) from exc
         future: asyncio.Future[Answer] = self._loop.create_future()
         self._pending[number] = future
         try:

@@ -170,3 +170,12 @@ async def test_settings_of_the_gateways_server_are_hidden() -> None:
         pytest.skip(f"{folder} holds no settings here")
     async with ns_room() as room:
         assert await python(room, f"import json, os; print(json.dumps(os.listdir({folder!r})))") == []
+
+
+async def test_line_of_64_kib_in_any_script_is_run_or_refused() -> None:
+    """As long as the Spaces protocol allows; control characters become six bytes each on the way."""
+    async with ns_room() as room:
+        assert await output(room, "echo works #" + "\u00e9" * (32 << 10)) == b"works\n"
+        with pytest.raises(SandboxRequestError) as caught:
+            await output(room, "true #" + "\x01" * (64 << 10))
+        assert caught.value.errno == errno.EMSGSIZE
