@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import os
 import time
 from collections.abc import Callable
@@ -97,7 +98,7 @@ class _Room:
         self.was_busy = False
         self.next_walk_s = 0.0
         self._reported_s: dict[Breach, float] = {}
-        self.was_full = False
+        self._was_full = False
 
     @property
     def is_due(self) -> bool:
@@ -107,7 +108,13 @@ class _Room:
         self.was_busy = busy
         return due
 
-    def compare(self, now: Counters, is_full: bool) -> None:
+    @property
+    def needs_walk(self) -> bool:
+        """The workspace is a folder of the host, and was not measured for a while."""
+        sandbox = self.sandbox
+        return not sandbox.own_disk and sandbox.workspace_fd >= 0 and time.monotonic() >= self.next_walk_s
+
+    def compare(self, now: Counters) -> None:
         """Report what has happened since the last sample."""
         limits = self.sandbox.spec.limits
         if now.oom_kills > self.last.oom_kills:
@@ -115,10 +122,14 @@ class _Room:
             self._report(Breach.OOM, f"the memory limit of {size} was reached, and a program was ended")
         if now.pid_refusals > self.last.pid_refusals:
             self._report(Breach.PIDS, f"the limit of {limits.pids} processes and threads was reached")
-        if is_full and not self.was_full:
-            self._report(Breach.DISK, f"the workspace of {limits.workspace_bytes // MIB} MiB is full")
-        self.was_full = is_full
         self.last = now
+
+    def note_disk(self, *, is_full: bool) -> None:
+        """Report that the workspace has become full."""
+        if is_full and not self._was_full:
+            size = f"{self.sandbox.spec.limits.workspace_bytes // MIB} MiB"
+            self._report(Breach.DISK, f"the workspace of {size} is full")
+        self._was_full = is_full
 
     def _report(self, breach: Breach, detail: str) -> None:
         now_s = time.monotonic()
@@ -140,6 +151,8 @@ class Monitor:
         self._wake = asyncio.Event()
         self._sampling = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
+        self._walks: set[asyncio.Task[None]] = set()
+        self._closing = False
 
     def add(self, sandbox: Watched, watchdog: Watchdog | None = None) -> None:
         """Watch a sandbox until :meth:`remove`; a watchdog is sampled, and so enforces, more often."""
@@ -164,9 +177,11 @@ class Monitor:
         room = self._rooms.get(sandbox)
         if room is not None:
             await self._sample([room])
+            if room.needs_walk:
+                await self._walk(room)
 
     async def _run(self) -> None:
-        while True:
+        while not self._closing:
             due = [room for key, room in self._rooms.items() if room.is_due or key in self._poked]
             self._poked.clear()
             self._wake.clear()
@@ -174,6 +189,9 @@ class Monitor:
                 await self._sample(due)
             except Exception:  # one room must not blind us to all
                 log.exception("limits could not be sampled")
+            for room in due:
+                if room.needs_walk:
+                    self._begin_walk(room)
             guarded = any(room.watchdog is not None and room.was_busy for room in self._rooms.values())
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(watchdogs.INTERVAL_S if guarded else INTERVAL_S):
@@ -185,32 +203,41 @@ class Monitor:
         async with self._sampling:
             # /proc and a memory.stat are slow enough to hold the loop up when rooms are many.
             samples = await asyncio.to_thread(lambda: [_sample(room) for room in rooms])
-            for room, counters in zip(rooms, samples, strict=True):
-                if self._rooms.get(room.sandbox) is room:
-                    room.compare(counters, await self._disk_is_full(room))
+        for room, counters in zip(rooms, samples, strict=True):
+            if self._rooms.get(room.sandbox) is room:
+                room.compare(counters)
+                if room.sandbox.own_disk and room.sandbox.workspace_fd >= 0:
+                    room.note_disk(is_full=_is_full(room.sandbox.workspace_fd))
 
-    async def _disk_is_full(self, room: _Room) -> bool:
-        folder = room.sandbox.workspace_fd
-        if folder < 0:
-            return False
-        if room.sandbox.own_disk:
-            return _is_full(folder)
+    def _begin_walk(self, room: _Room) -> None:
+        """Measure a workspace on the host beside the samples, which must not wait for it."""
+        room.next_walk_s = math.inf
+        task = asyncio.create_task(self._walk(room), name=f"size of {room.sandbox.spec.id}")
+        self._walks.add(task)
+        task.add_done_callback(self._walks.discard)
+
+    async def _walk(self, room: _Room) -> None:
         began_s = time.monotonic()
-        if began_s < room.next_walk_s:
-            return room.was_full
         limit = room.sandbox.spec.limits.workspace_bytes
-        used = await in_thread(folder, lambda own: tree_bytes(own, limit))
-        took_s = time.monotonic() - began_s
-        room.next_walk_s = began_s + max(WALK_INTERVAL_S, 10 * took_s)
-        return used > limit
+        try:
+            used = await in_thread(room.sandbox.workspace_fd, lambda own: tree_bytes(own, limit))
+        except OSError as exc:
+            log.warning("the workspace of %s could not be measured: %s", room.sandbox.spec.id, exc)
+            used = 0
+        ended_s = time.monotonic()
+        room.next_walk_s = ended_s + max(WALK_INTERVAL_S, 10 * (ended_s - began_s))
+        if self._rooms.get(room.sandbox) is room:
+            room.note_disk(is_full=used > limit)
 
     async def aclose(self) -> None:
-        """End the task; idempotent."""
+        """End the task, after the sample that it may be taking; idempotent."""
         self._rooms.clear()
+        self._closing = True
+        self._wake.set()
+        for walk in self._walks:
+            walk.cancel()
         task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+        await asyncio.gather(*self._walks, *filter(None, [task]), return_exceptions=True)
 
 
 def _sample(room: _Room) -> Counters:
