@@ -132,6 +132,44 @@ async def test_the_only_reader_is_the_pace_once_the_disk_is_used_up(
     assert gaps == []
 
 
+async def test_nothing_is_done_while_everybody_waits_for_a_reader(
+    tmp_path: Path, make_log: MakeLog, threads: Threads
+) -> None:
+    recorded = make_log(
+        tmp_path / "log",
+        disk_bytes=256 * KIB,
+        memory_bytes=64 * KIB,
+        unwritten_bytes=256 * KIB,
+        executor=threads,
+    )
+    async with recorded.log.watch(0) as watcher, asyncio.TaskGroup() as group:
+        producer = group.create_task(recorded.produce(60))
+        await until(lambda: watcher.lag_bytes > 330 * KIB)
+        await asyncio.sleep(0.05)
+        done = len(threads.calls)
+        await asyncio.sleep(0.05)
+        assert len(threads.calls) == done
+        assert not producer.done()
+        while not producer.done():
+            assert await recorded.read_all(watcher) == []
+            await asyncio.sleep(0)
+
+
+async def test_who_comes_while_the_oldest_is_about_to_go_still_gets_it(
+    tmp_path: Path, make_log: MakeLog, threads: Threads
+) -> None:
+    threads.held = "survey"
+    recorded = make_log(
+        tmp_path / "log", disk_bytes=256 * KIB, memory_bytes=64 * KIB, unwritten_bytes=MIB, executor=threads
+    )
+    await recorded.produce(30)
+    await until(lambda: "survey" in threads.calls)
+    async with recorded.log.watch(0) as watcher:
+        threads.go_on.set()
+        await asyncio.sleep(0.05)
+        assert await recorded.read_all(watcher) == []
+
+
 async def test_a_frozen_reader_holds_nobody_when_another_one_reads(tmp_path: Path, make_log: MakeLog) -> None:
     recorded = make_log(
         tmp_path / "log", disk_bytes=MIB, segment_bytes=128 * KIB, memory_bytes=64 * KIB, unwritten_bytes=MIB
@@ -192,6 +230,23 @@ async def test_the_next_block_is_read_ahead(tmp_path: Path, make_log: MakeLog, t
     async with recorded.log.watch(0) as watcher:
         await watcher.read()
         assert threads.calls == ["read_block", "read_block"]
+
+
+async def test_what_was_read_ahead_is_not_lost_when_its_file_goes(
+    tmp_path: Path, make_log: MakeLog, threads: Threads
+) -> None:
+    recorded = make_log(tmp_path / "log", disk_bytes=4 * MIB, executor=threads)
+    await recorded.produce(240)
+    await recorded.spilled()
+    async with recorded.log.watch(0) as slow, recorded.log.watch(recorded.log.last) as fast:
+        position = recorded.model.check(0, await slow.read())
+        while not recorded.log.disk_bytes > 3.5 * MIB or (await recorded.resume(0)) == []:
+            await recorded.produce(20)
+            await recorded.read_all(fast)
+            await recorded.spilled()
+        ahead = await slow.read()
+        assert not any(isinstance(item, Gap) for item in ahead)
+        assert recorded.model.check(position, ahead) > position
 
 
 async def test_a_reader_that_is_cancelled_does_not_disturb_the_others(
@@ -263,6 +318,23 @@ async def test_deleting_waits_for_a_write_that_is_under_way(
         assert not closing.done()
         threads.go_on.set()
     assert not path.exists()
+
+
+async def test_closing_waits_for_a_read_that_nobody_wants_any_more(
+    tmp_path: Path, make_log: MakeLog, threads: Threads
+) -> None:
+    recorded = make_log(tmp_path / "log", memory_bytes=64 * KIB, executor=threads)
+    await recorded.produce(20)
+    await recorded.spilled()
+    threads.held = "read_block"
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await recorded.resume(0)
+    async with asyncio.TaskGroup() as group:
+        closing = group.create_task(recorded.log.aclose(delete=True))
+        await asyncio.sleep(0.01)
+        assert not closing.done()
+        threads.go_on.set()
 
 
 async def test_closing_that_was_cancelled_can_be_done_again(

@@ -101,6 +101,8 @@ async def test_on_a_full_disk_the_only_reader_is_the_pace_and_misses_nothing(
     async with recorded.log.watch(0) as watcher, asyncio.TaskGroup() as group:
         producer = group.create_task(recorded.produce(1_000))
         await until(lambda: recorded.errors() and watcher.lag_bytes > 3.5 * MIB)
+        on_disk = sum(file.stat().st_size for file in segments(small_disk / "log"))
+        assert on_disk == recorded.log.disk_bytes, "what was written in part is cut off again"
         gaps: list[Gap] = []
         while not producer.done():
             gaps += await recorded.read_all(watcher, pause=3)
