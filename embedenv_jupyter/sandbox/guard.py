@@ -51,10 +51,11 @@ def main() -> NoReturn:
         _be_supervisor(told, guard)
     os.close(told["channel"])
     os.write(told["lifeline"], str(pid).encode())
-    status, gateway_is_gone = _watch(pid, told["lifeline"])
+    gateway_is_gone = _watch(pid, told["lifeline"])
     claimed = [os.path.dirname(folder) for folder in told["cgroups"]] if gateway_is_gone else []
     for folder in claimed:
         cgroups.thaw_below(folder)  # what cgroup v1 has frozen does not die
+    _, status = os.waitpid(pid, 0)
     _end_all(told["uid"])
     for folder in claimed:
         cgroups.remove_below(folder)
@@ -91,21 +92,20 @@ def _become(uid: int) -> None:
     os.setresuid(uid, uid, uid)
 
 
-def _watch(pid: int, lifeline: int) -> tuple[int, bool]:
-    """Wait for the end of the supervisor, or for the gateway's word or end.
+def _watch(pid: int, lifeline: int) -> bool:
+    """Wait for the end of the supervisor, or for the gateway's word or end; tell whether it was the last.
 
-    Returns:
-        the supervisor's wait status, and whether the gateway is gone.
+    In the other cases the gateway itself thaws what it has frozen.
     """
     child = os.pidfd_open(pid)
     waiter = select.poll()
     waiter.register(child, select.POLLIN)
     waiter.register(lifeline, select.POLLIN | select.POLLHUP)
-    gateway_is_gone = False
-    if lifeline in {fd for fd, _ in waiter.poll()}:
-        gateway_is_gone = not os.read(lifeline, 1)
-        signal.pidfd_send_signal(child, signal.SIGKILL)
-    return os.waitpid(pid, 0)[1], gateway_is_gone
+    if lifeline not in {fd for fd, _ in waiter.poll()}:
+        return False
+    gateway_is_gone = not os.read(lifeline, 1)
+    signal.pidfd_send_signal(child, signal.SIGKILL)
+    return gateway_is_gone
 
 
 def _end_all(uid: int | None) -> None:

@@ -70,6 +70,8 @@ class BwrapTier:
         def execute(channel_fd: int) -> ExecKeeper:
             keeper = self._execute(spec, channel_fd, uid)
             keeper.holdings.group = group
+            # What cgroup v1 has frozen does not die with bubblewrap, nor would it thaw it.
+            keeper.holdings.may_freeze = isinstance(group, cgroups.GroupV2)
             return keeper
 
         def make(connection: socket.socket, keeper: ExecKeeper) -> Sandbox:

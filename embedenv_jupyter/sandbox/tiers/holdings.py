@@ -22,6 +22,8 @@ class Holdings:
     def __init__(self, group: Group | None = None, watchdog: Watchdog | None = None) -> None:
         self.group = group
         self.watchdog = watchdog
+        self.may_freeze = True
+        """Whether somebody would thaw the room if the gateway were killed."""
         self._last = Counters()
 
     def counters(self) -> Counters:
@@ -34,8 +36,8 @@ class Holdings:
         return self._last
 
     def freeze(self, frozen: bool) -> bool:
-        """Stop or continue every process; ``False`` where there is no freezer."""
-        if self.group is None:
+        """Stop or continue every process; ``False`` where there is no freezer to be used."""
+        if self.group is None or not self.may_freeze:
             return False
         try:
             return self.group.freeze(frozen)
