@@ -26,6 +26,7 @@ from embedenv_jupyter.errors import (
     CloseCode,
     EmbedEnvError,
     RemoteProtocolError,
+    SandboxError,
 )
 from embedenv_jupyter.protocols import spaces
 from embedenv_jupyter.rooms.curl import TextPieces
@@ -44,6 +45,9 @@ SEND_TIMEOUT_S = 60.0
 QUEUED_TRANSFERS = 16
 QUEUED_BYTES = 64 << 20
 CHUNK_CHARS = 16 << 10
+
+
+_NO_ROOM = "No room could be started on this gateway now; its log says why. Try again later."
 
 
 class Socket(Protocol):
@@ -131,7 +135,7 @@ class SpacesConversation:
         """Answer with an error frame; what is not the peer's fault goes to the log as well."""
         log.info("room %s refused %s: %s", self._room and self._room.id, type(request).__name__, exc)
         if isinstance(request, spaces.Init | spaces.Join):
-            self._session.refused(str(exc))
+            self._session.refused(_NO_ROOM if isinstance(exc, SandboxError) else exc)
             return
         self._session.failed(exc, request.id)
         if isinstance(request, spaces.Shell) and self._entered[0].foreground is None:
@@ -329,6 +333,7 @@ class SpacesConversation:
         for piece in _pieces(content, request.encoding):
             self._session.chunk(piece, request.id, encoding=request.encoding)
             await self._flush()
+            await asyncio.sleep(0)
         self._session.end(request.id)
 
     async def _curl(self, request: spaces.Curl) -> None:
@@ -343,6 +348,7 @@ class SpacesConversation:
                 if isinstance(piece, bytes):
                     self._session.chunk(text.feed(piece), request.id)
                     await self._flush()
+                    await asyncio.sleep(0)
         self._session.chunk(text.finish(), request.id)
         self._session.end(request.id)
 
@@ -356,6 +362,7 @@ class SpacesConversation:
                 for piece in self._renderer.render(records):
                     async with asyncio.timeout(self._send_timeout_s):
                         await self._socket.send_framed(piece)
+                    await asyncio.sleep(0)  # nothing above has to wait for a quick peer, others have to
         self._socket.close_with(CloseCode.ROOM_ENDED, f"the room has ended: {room.end_reason}")
 
     async def aclose(self) -> None:

@@ -64,6 +64,8 @@ _DATA_FACTOR, _ADDRESSES_FACTOR = 2, 4
 """Language run times reserve far more addresses than memory; the sum is the watchdog's business."""
 
 _SMALL_BYTES = 64 << 10
+_NO_CORE_BYTES = 1
+"""No core file, and unlike with 0 no core_pattern helper of the host is started either (core(5))."""
 
 
 def confine(spec: SandboxSpec, layers: Iterable[str]) -> list[str]:
@@ -132,7 +134,7 @@ def _general_limits(limits: Limits) -> list[tuple[int, int | None]]:
     return [
         (resource.RLIMIT_NOFILE, limits.open_files),
         (resource.RLIMIT_FSIZE, limits.file_bytes),
-        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_CORE, _NO_CORE_BYTES),
         (resource.RLIMIT_MEMLOCK, _SMALL_BYTES),
         (resource.RLIMIT_MSGQUEUE, _SMALL_BYTES),
     ]

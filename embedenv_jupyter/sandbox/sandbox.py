@@ -35,7 +35,7 @@ from embedenv_jupyter.sandbox.received import (
     is_terminal_master,
 )
 from embedenv_jupyter.sandbox.requests import TIMEOUT_S, Requests
-from embedenv_jupyter.sandbox.spec import HOME, RUNTIME, Breach, FileInfo, SandboxSpec, Usage
+from embedenv_jupyter.sandbox.spec import HOME, RUNTIME, Breach, ExitStatus, FileInfo, SandboxSpec, Usage
 from embedenv_jupyter.sandbox.streams import ByteSink, ByteSource
 from embedenv_jupyter.sandbox.watch import tree_bytes
 
@@ -168,14 +168,20 @@ class Sandbox:
         self.lost(cause)  # the end of the channel ends the supervisor, and with it the room
         await self.keeper.resume()  # one that is frozen would not notice
         try:
-            async with asyncio.timeout(CLOSE_TIMEOUT_S):
-                await self.keeper.wait()
-        except TimeoutError:
-            log.warning("sandbox %s did not end by itself, killing it", self.spec.id)
-            self.keeper.kill()
-            await self.keeper.wait()
+            await self._wait_dead()
         finally:
             await self.keeper.release()
+
+    async def _wait_dead(self) -> ExitStatus | None:
+        """Wait for the supervisor's death, kill it when it does not come; ``None``: not even then."""
+        for expected in ("by itself", "when it was killed"):
+            try:
+                async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                    return await self.keeper.wait()
+            except TimeoutError:
+                log.warning("sandbox %s did not end %s", self.spec.id, expected)
+                self.keeper.kill()
+        return None
 
     # The channel.
 
@@ -203,14 +209,10 @@ class Sandbox:
 
     async def _died(self) -> None:
         before = self.keeper.counters().oom_kills
-        try:
-            async with asyncio.timeout(CLOSE_TIMEOUT_S):
-                status = await self.keeper.wait()
-        except TimeoutError:
-            self.keeper.kill()
-            status = await self.keeper.wait()
+        status = await self._wait_dead()
         oom = Breach.OOM in self._breaches or before > 0
-        self.lost("oom" if oom and status.signal == signals.SIGKILL else f"died: {status}")
+        was_killed = status is not None and status.signal == signals.SIGKILL
+        self.lost("oom" if oom and was_killed else f"died: {status or 'no status'}")
         await self.keeper.release()
 
     # Programs.
@@ -265,7 +267,11 @@ class Sandbox:
         process = self._started(answer, fds, 1, is_terminal_master, "terminal")
         process.terminal = fds[0]
         process.stdout = ByteSource(fds[0])
-        process.stdin = ByteSink(os.dup(fds[0]))
+        try:
+            process.stdin = ByteSink(os.dup(fds[0]))
+        except OSError:  # no descriptors left
+            process.close()
+            raise
         return process
 
     async def fork_kernel(

@@ -111,8 +111,8 @@ _NEW_NAMESPACES = (
     | syscalls.CLONE_NEWUSER | syscalls.CLONE_NEWPID | syscalls.CLONE_NEWNET
 )  # fmt: skip
 
-_TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
-"""Type into, and paste into, a terminal that somebody else reads."""
+_TIOCSTI, _TIOCLINUX, _TIOCSETD = 0x5412, 0x541C, 0x5423
+"""Type into, and paste into, a terminal that somebody else reads; load another line discipline."""
 
 _PERSONALITIES = (0x0, 0x8, 0x20000, 0x20008, 0x40000, 0xFFFFFFFF)
 """PER_LINUX, PER_LINUX32, these with UNAME26, ADDR_NO_RANDOMIZE (gdb), and the question."""
@@ -299,6 +299,7 @@ def _judge_devices(program: _Assembler) -> None:
     program.label("ioctl")
     program.load(_argument(1))
     program.test(_IF_EQUAL, _TIOCSTI, "refuse")
+    program.test(_IF_EQUAL, _TIOCSETD, "refuse")
     program.test(_IF_EQUAL, _TIOCLINUX, "refuse", "allow")
     program.label("fcntl")
     program.load(_argument(1))

@@ -124,6 +124,8 @@ class Zygote:
             while True:
                 for key, _ in self._selector.select():
                     key.data()
+        except BrokenPipeError:  # the gateway went while we warmed up
+            os._exit(0)
         except BaseException:  # noqa: BLE001 - nothing may leave this process but by its exit
             traceback.print_exc()
             os._exit(70)

@@ -78,7 +78,7 @@ def test_limits_only_go_down(monkeypatch: pytest.MonkeyPatch) -> None:
     confine.confine(SandboxSpec(id="r", limits=limits), [Layer.RLIMITS, Layer.PROCESSES, Layer.MEMORY])
     assert seen[resource.RLIMIT_NOFILE] == (100, 100)
     assert seen[resource.RLIMIT_NPROC] == (50, 50)
-    assert seen[resource.RLIMIT_CORE] == (0, 0)
+    assert seen[resource.RLIMIT_CORE] == (1, 1)
     assert seen[resource.RLIMIT_DATA] == (100, 100)
     assert resource.RLIMIT_FSIZE not in seen
 

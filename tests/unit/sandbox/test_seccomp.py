@@ -88,7 +88,7 @@ def test_fork_vfork_and_threads_are_allowed(flags: int) -> None:
     assert judge("clone", flags) == ALLOW
 
 
-@pytest.mark.parametrize("command", [0x5412, 0x541C, 0x5412 | HIGH, 0x541C | 1 << 32])
+@pytest.mark.parametrize("command", [0x5412, 0x541C, 0x5423, 0x5412 | HIGH, 0x541C | 1 << 32])
 def test_typing_into_a_terminal_is_refused_whatever_the_high_half_says(command: int) -> None:
     assert judge("ioctl", 0, command) == REFUSED
 
