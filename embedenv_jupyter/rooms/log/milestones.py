@@ -6,14 +6,14 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Iterable
 
-KEPT = 16_384
+KEPT = 32_768
 
 
 class Milestones:
-    """Remembers where dropped records began: 16 bytes for each of the newest ones.
+    """Remembers where dropped records began, in 16 bytes each, and all of the newest ``kept / 2``.
 
     When there are too many, every second one of the older half is forgotten. A
-    look-up then finds an earlier milestone: the bytes of such a gap are too many
+    look-up there then finds an earlier milestone: the bytes of such a gap are too many
     by what is between the two, never too few. Record 1 is never forgotten.
     """
 

@@ -20,7 +20,8 @@ are told by an event.
 
 Events that are appended without asking :meth:`Spill.writable` (somebody joined)
 are few, but a member can cause them. So there is a last resort: beyond twice
-``unwritten_bytes`` the oldest records in memory are dropped, whoever misses them.
+``unwritten_bytes`` the oldest records in memory are dropped, whoever misses them;
+only the newest one stays, however large it is, for those who wait for it.
 """
 
 from __future__ import annotations
@@ -156,7 +157,8 @@ class Spill:
 
     def _drop_surplus(self) -> None:
         """The last resort against those who do not wait: memory stays bounded, whoever misses what."""
-        while self._excess_bytes > 2 * self._bounds.unwritten_bytes:
+        window = self._history.window
+        while self._excess_bytes > 2 * self._bounds.unwritten_bytes and len(window) > 1:
             self._history.drop_oldest()
 
     # The writer.

@@ -294,6 +294,21 @@ async def test_memory_stays_bounded_against_those_who_do_not_ask() -> None:
             position = model.check(position, await watcher.read())
 
 
+@pytest.mark.parametrize("watched", [True, False])
+async def test_a_record_larger_than_all_bounds_reaches_those_who_wait_for_it(watched: bool) -> None:
+    log = log_of(2, unwritten=2)
+    giant = lines("x" * 100_000)
+    if not watched:
+        log.append(giant)
+        assert log.memory_bytes == 0
+        return
+    async with log.watch(0) as watcher, reading(watcher) as read:
+        record = log.append(giant)
+        assert await is_held(log)
+        assert await read == [record]
+        assert not await is_held(log)
+
+
 async def test_a_frozen_watcher_shows_how_far_behind_it_is_and_for_how_long() -> None:
     now_s = 100.0
     log = Log(None, monotonic=lambda: now_s)
