@@ -41,6 +41,7 @@ _PACKAGE_INSIDE = "/opt/embedenv"
 _RENDEZVOUS_INSIDE = "/run/embedenv"
 _SOCKET = "supervisor"
 _FOLDER_PREFIX = "embedenv-call-"
+_MAX_FOLDER_LENGTH = 40
 _ULIMIT_PROCESSES = 16_384
 _LOG_OPTIONS = {
     "docker": ("--log-driver", "json-file", "--log-opt", "max-size=64k", "--log-opt", "max-file=1"),
@@ -53,8 +54,8 @@ class ContainerTier:
     """Runs each room in a container of its own.
 
     ``image`` is what the container stands on; ``rootfs`` a folder in its place
-    (podman only). With ``host_python`` this interpreter and its packages are bound
-    into the container, which then needs the same C library. ``engine_options`` stand
+    (podman only), and ``python`` its interpreter. With ``host_python`` our own one and
+    its packages are bound into the container, which then needs the same C library. ``engine_options`` stand
     before each command (``--runtime``, ``--context``), ``run_options`` among those of
     ``run``, after ours.
     """
@@ -68,6 +69,7 @@ class ContainerTier:
         *,
         image: str = DEFAULT_IMAGE,
         rootfs_folder: str | None = None,
+        python: str = "python3",
         host_python: bool = False,
         engine_options: tuple[str, ...] = (),
         run_options: tuple[str, ...] = (),
@@ -76,7 +78,8 @@ class ContainerTier:
         self._engine = Engine(engine, engine_options)
         self._image = image
         self._rootfs = rootfs_folder
-        self._python = rootfs.look_at_host(module_folders()).python if host_python else None
+        self._interpreter = sys.executable if host_python else python
+        self._folders_of_python = rootfs.look_at_host(module_folders()).python if host_python else ()
         self._run_options = run_options
         self._monitor = Monitor()
         self._sandboxes: set[Sandbox] = set()
@@ -168,19 +171,18 @@ class ContainerTier:
         yield from _bind(rendezvous, _RENDEZVOUS_INSIDE)
         package = exec_keeper.PACKAGE_ROOT / "embedenv_jupyter"
         yield from _bind(str(package), f"{_PACKAGE_INSIDE}/embedenv_jupyter")
-        for name, real in self._python or ():
+        for name, real in self._folders_of_python:
             yield from _bind(real, name)
         for folder in spec.read_only:
             yield from _bind(folder, folder)
 
     def _command(self) -> Iterator[str]:
-        interpreter = sys.executable if self._python is not None else "python3"
-        yield from ("--entrypoint", interpreter)
+        yield from ("--entrypoint", self._interpreter)
         yield from ("--rootfs", self._rootfs) if self._rootfs is not None else (self._image,)
         socket_inside = f"{_RENDEZVOUS_INSIDE}/{_SOCKET}"
         yield from exec_keeper.python_command(
             "embedenv_jupyter.sandbox.supervisor", socket_inside,
-            interpreter=interpreter, package_root=_PACKAGE_INSIDE,
+            interpreter=self._interpreter, package_root=_PACKAGE_INSIDE,
         )[1:]  # fmt: skip
 
     async def _last_words(self, keeper: ContainerKeeper) -> str:
@@ -234,7 +236,7 @@ class Rendezvous:
     """A socket in a folder of its own, where one supervisor calls."""
 
     def __init__(self) -> None:
-        self.folder = tempfile.mkdtemp(prefix=f"{_FOLDER_PREFIX}{gateway_mark()}-")
+        self.folder = tempfile.mkdtemp(prefix=f"{_FOLDER_PREFIX}{gateway_mark()}-", dir=_short_folder())
         self._server = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         path = Path(self.folder, _SOCKET)
         try:
@@ -245,7 +247,8 @@ class Rendezvous:
             self._server.listen()
             self._server.setblocking(False)
         except BaseException:
-            self._server.close()
+            self.close()
+            path.parent.rmdir()
             raise
 
     async def accept(self, pid: int | None) -> socket.socket:
@@ -282,9 +285,15 @@ def _peer(connection: socket.socket) -> int:
     return int(struct.unpack("iII", found)[0])
 
 
+def _short_folder() -> str:
+    """Return where the folders of sockets are: the path of a socket has 108 bytes at most (unix(7))."""
+    usual = tempfile.gettempdir()
+    return usual if len(usual) < _MAX_FOLDER_LENGTH else "/tmp"  # noqa: S108
+
+
 def _stale_folders() -> Iterator[str]:
     """Yield the folders of our user's gateways that were killed."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{_FOLDER_PREFIX}*-*"):
+    for folder in Path(_short_folder()).glob(f"{_FOLDER_PREFIX}*-*"):
         mark = folder.name.removeprefix(_FOLDER_PREFIX).partition("-")[0]
         if not is_alive(mark):
             yield str(folder)  # that of another user stays, as rm(1) may not remove it
