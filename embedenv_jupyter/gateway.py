@@ -18,6 +18,7 @@ from embedenv_jupyter.accounts import AccountManager, default_database_url
 from embedenv_jupyter.accounts.location import DATA_DIR_VARIABLE
 from embedenv_jupyter.errors import SandboxUnavailableError
 from embedenv_jupyter.metrics import Metrics
+from embedenv_jupyter.rooms.folders import LogFolder
 from embedenv_jupyter.rooms.manager import RoomManager, RoomSettings, Starter
 from embedenv_jupyter.rooms.room import new_room_id
 from embedenv_jupyter.sandbox.choose import choose
@@ -99,10 +100,12 @@ class Gateway:
             )
             self._stack.push_async_callback(pool.aclose)
             starter = pool
+        logs = await asyncio.to_thread(LogFolder, settings.data_dir / "rooms")
+        self._stack.push_async_callback(asyncio.to_thread, logs.release)
         rooms = RoomManager(
             self.metrics.timed(starter),
             self._accounts,
-            settings.data_dir / "rooms",
+            logs.path,
             settings.rooms,
             on_end=self.metrics.room_ended,
         )
