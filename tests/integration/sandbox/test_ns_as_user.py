@@ -15,7 +15,13 @@ from tests.integration.sandbox.ns_rooms import IS_ROOT
 UID = 23456
 """A user that no one else is; it has no name, no home and no privilege."""
 
-FILES = ("test_ns_traps.py", "test_ns_ends.py", "test_confined_process.py", "test_ns_zygote.py", "test_attacks.py")
+FILES = (
+    "test_ns_traps.py",
+    "test_ns_ends.py",
+    "test_confined_process.py",
+    "test_ns_zygote.py",
+    "test_attacks.py",
+)
 HERE = Path(__file__).parent
 TIMEOUT_S = 300
 

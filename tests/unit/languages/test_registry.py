@@ -26,7 +26,9 @@ def test_aliases_and_extensions() -> None:
 
 
 def test_an_unknown_language_names_those_that_are_known() -> None:
-    with pytest.raises(UnknownLanguageError, match=r"'cobol80' is no language known here; known are: python,"):
+    with pytest.raises(
+        UnknownLanguageError, match=r"'cobol80' is no language known here; known are: python,"
+    ):
         Languages.shipped().named("cobol80")
     with pytest.raises(UnknownLanguageError, match="'Makefile'"):
         Languages.shipped().of_file(PurePath("Makefile"))
