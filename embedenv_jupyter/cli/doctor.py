@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import platform
 import sys
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -30,6 +31,8 @@ def doctor(as_json: bool, tier: str | None, image: str | None) -> None:
     Each tier of isolation starts a room and runs a program in it. The exit code
     is 0 when at least one works.
     """
+    if platform.system() != "Linux":
+        raise click.ClickException(f"Rooms need Linux; this is {platform.system()}.")
     # Tiers that fail log it; here their failures are findings, and the report has them.
     logging.getLogger("embedenv_jupyter").setLevel(logging.CRITICAL)
     report = asyncio.run(probe((tier,) if tier is not None else ORDER, image))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import platform
 from pathlib import Path
 
 from embedenv_jupyter.errors import SandboxUnavailableError
@@ -28,6 +29,11 @@ async def choose(
         SandboxUnavailableError: it does not work here, or it is ``unsafe`` and not
             allowed; the remedies say what would help.
     """
+    if platform.system() != "Linux":
+        raise SandboxUnavailableError(
+            f"Rooms need Linux; this is {platform.system()}.",
+            ("Run the server in a Linux machine or container, for example in WSL 2.",),
+        )
     if tier == "unsafe":
         return _unsafe(allowed=allow_unsafe)
     if tier == "auto":

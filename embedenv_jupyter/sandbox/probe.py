@@ -92,10 +92,10 @@ async def try_layers() -> dict[str, Attempt]:
 
 async def try_tier(name: str, image: str | None = None) -> TierReport:
     """Try one tier by its first room, without looking for what would unlock it."""
-    tier = make(name, kernels=False, image=image)
     limits = dict(_limits(name))
-    works, reason = False, ""
+    works, reason, tier = False, "", None
     try:
+        tier = make(name, kernels=False, image=image)
         async with asyncio.timeout(TRIAL_TIMEOUT_S):
             await _use(tier)
         works = True
@@ -107,8 +107,10 @@ async def try_tier(name: str, image: str | None = None) -> TierReport:
     except (SandboxError, OSError) as exc:
         reason = str(exc)
     finally:
-        await tier.aclose()
-    return TierReport(name, works and not reason, works, reason, limits, tier.unprotected)
+        if tier is not None:
+            await tier.aclose()
+    unprotected = tier.unprotected if tier is not None else ()
+    return TierReport(name, works and not reason, works, reason, limits, unprotected)
 
 
 async def _use(tier: Tier) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -13,7 +14,8 @@ import tarfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-NAME = "localhost/embedenv-test:latest"
+NAME = f"localhost/embedenv-test:{platform.python_version()}"
+"""Named by what is in it, so that another interpreter does not find an old image."""
 
 _PROGRAMS = """
 awk bash cat chmod cp cut date dash df echo env expr false find grep head id kill ln ls mawk mkdir mkfifo

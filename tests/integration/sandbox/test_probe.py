@@ -169,6 +169,12 @@ async def test_tier_of_no_such_name_is_refused() -> None:
         await choose("chroot")
 
 
+async def test_other_systems_are_told_that_rooms_need_linux(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platform.system", lambda: "Darwin")
+    with pytest.raises(SandboxUnavailableError, match="Rooms need Linux; this is Darwin"):
+        await choose()
+
+
 async def test_real_choice_is_kept_in_the_data_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
