@@ -15,7 +15,7 @@ import asyncio
 import termios
 
 from embedenv_jupyter.errors import BusyError, WorkspaceError
-from embedenv_jupyter.sandbox.sandbox import Process
+from embedenv_jupyter.sandbox.process import Process
 
 MAX_LINE_BYTES = 4095
 """The longest line of input, without its end, that a terminal takes in line mode."""

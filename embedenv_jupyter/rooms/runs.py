@@ -30,7 +30,7 @@ from embedenv_jupyter.rooms.keyboard import Keyboard
 from embedenv_jupyter.rooms.lines import LineBuffer
 from embedenv_jupyter.rooms.log import Log
 from embedenv_jupyter.rooms.members import Member
-from embedenv_jupyter.sandbox.sandbox import Process
+from embedenv_jupyter.sandbox.process import Process
 from embedenv_jupyter.sandbox.spec import ExitStatus
 
 log = logging.getLogger(__name__)
@@ -245,11 +245,11 @@ class Run:
             return None
 
     def _end(self) -> None:
-        """Put the end into the log, once."""
-        if self.ended.is_set():
-            return
+        """Put what is left of the output into the log, and the end of the run, once."""
         if rest := self._lines.finish():
             self._log.append(Output(run=self.id, text=rest, at=time.time()))
+        if self.ended.is_set():
+            return
         status = self.status or ExitStatus(signal=signal.SIGKILL)
         self.state = RunState.BACKGROUND
         self._log.append(
