@@ -87,6 +87,7 @@ class _Exchange:
         self._port = port
         self._method = method
         self._has_head = False
+        self._has_bytes = False
         self._connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD_BYTES)
 
     @property
@@ -126,6 +127,7 @@ class _Exchange:
 
     def receive(self, data: bytes) -> None:
         """Take what was read from the connection, ``b""`` at its end."""
+        self._has_bytes = self._has_bytes or bool(data)
         self._connection.receive_data(data)
 
     def pieces(self) -> Iterator[Response | bytes]:
@@ -156,18 +158,20 @@ class _Exchange:
             if event is h11.NEED_DATA:
                 return
             if event is h11.PAUSED:
-                raise CurlError(
-                    f"The program on port {self._port} changed to another protocol, which cannot be shown."
-                )
-            if isinstance(event, h11.ConnectionClosed):
-                raise CurlError(f"The program on port {self._port} closed the connection without an answer.")
-            assert not isinstance(event, type)
+                raise CurlError(self._switched)
+            assert isinstance(event, h11.Event)
             yield event
 
+    @property
+    def _switched(self) -> str:
+        return f"The program on port {self._port} changed to another protocol, which cannot be shown."
+
     def _fault(self, exc: h11.RemoteProtocolError) -> str:
+        if "_SWITCH_" in str(exc):  # it did so unasked, and h11 has no better way to say it
+            return self._switched
         if self._has_head:
             return f"The answer of the program on port {self._port} is not whole: {exc}."
-        if self._connection.their_state is h11.ERROR and not self._connection.trailing_data[0]:
+        if not self._has_bytes:
             return f"The program on port {self._port} closed the connection without an answer."
         return f"The program on port {self._port} did not answer as HTTP does: {exc}."
 
