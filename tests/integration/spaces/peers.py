@@ -38,8 +38,10 @@ class Asking:
         return cls(peer, await answered(peer, "join"))
 
     async def again(self, dial: Dial, resume: int) -> Self:
-        """Come back as the same member."""
-        return await type(self).join(dial, self.join_key, resume=resume, member=self.token)
+        """Come back as the same member, for whom ids that were used are not new."""
+        returned = await type(self).join(dial, self.join_key, resume=resume, member=self.token)
+        returned._ids = self._ids
+        return returned
 
     async def command(
         self, kind: str, inside: Frame | None = None, /, *, id: str | None = None, **beside: Any
