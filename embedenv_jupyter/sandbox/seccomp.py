@@ -95,6 +95,7 @@ _REFUSED: dict[str, tuple[int | None, int | None]] = {
 
 _SHARED_MEMORY = {
     "memfd_create": (319, 279), "shmget": (29, 194), "msgget": (68, 186), "semget": (64, 190),
+    "mq_open": (240, 180),
 }  # fmt: skip
 _AFFINITY = {"sched_setaffinity": (203, 122)}
 
@@ -138,7 +139,8 @@ class Options:
     """What a filter refuses beyond what every filter refuses.
 
     ``shared_memory``: memory that no rlimit counts (memfd, and what System V keeps:
-    segments, queues, semaphores), to be refused where no cgroup counts it.
+    segments, queues, semaphores; POSIX queues), to be refused where no cgroup counts
+    it, and where no IPC namespace lets it end with the room.
     ``affinity``: leaving the cores that the room was pinned to, where no cgroup
     limits the time. ``datagrams``: UDP and ICMP, where the network is the host's
     and Landlock filters TCP only.

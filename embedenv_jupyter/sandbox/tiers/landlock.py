@@ -39,7 +39,9 @@ _DEVICES = (
 
 _LAYERS = (
     Layer.RLIMITS, Layer.CAPABILITIES, Layer.NO_NEW_PRIVILEGES, Layer.NOT_DUMPABLE, Layer.SECCOMP,
+    Layer.NO_SHARED_MEMORY,
 )  # fmt: skip
+"""System V objects and POSIX queues would be the host's, and stay there when the room has ended."""
 
 
 class LandlockTier:

@@ -173,7 +173,7 @@ def test_priority_of_the_supervisor_is_out_of_reach(name: str, process: int, gro
         assert judge(name, group, 0, 19) == REFUSED
 
 
-@pytest.mark.parametrize("name", ["memfd_create", "shmget", "msgget", "semget", "sched_setaffinity"])
+@pytest.mark.parametrize("name", [*seccomp._SHARED_MEMORY, "sched_setaffinity"])
 def test_what_options_refuse_is_allowed_without_them(name: str) -> None:
     assert judge(name) == ALLOW
     assert judge(name, options=STRICT) == REFUSED
