@@ -33,6 +33,8 @@ _IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal
 
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 
+_SHARED_FILES = "/dev/shm"  # noqa: S108
+
 GIVE_UP_S = 5.0
 """How long to wait for the end of killed processes; one that changed its user may refuse to go."""
 
@@ -57,6 +59,8 @@ def main() -> NoReturn:
         cgroups.thaw_below(folder)  # what cgroup v1 has frozen does not die
     _, status = os.waitpid(pid, 0)
     _end_all(told["uid"])
+    if told["uid"] is not None:
+        _remove_shared_files(told["uid"])
     for folder in claimed:
         cgroups.remove_below(folder)
     if gateway_is_gone:
@@ -120,6 +124,25 @@ def _end_all(uid: int | None) -> None:
         if not _reap() or left_s < 0:
             return
         signal.sigtimedwait({signal.SIGCHLD}, left_s)
+
+
+def _remove_shared_files(uid: int) -> None:
+    """Remove what the room's user has left in /dev/shm: the next room with this id would own it."""
+    try:
+        entries = os.scandir(_SHARED_FILES)
+    except OSError:
+        return
+    with entries:
+        for entry in entries:
+            try:
+                if entry.stat(follow_symlinks=False).st_uid != uid:
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    os.spawnv(os.P_WAIT, tree.REMOVE[0], [*tree.REMOVE, entry.path])  # noqa: S606
+                else:
+                    os.unlink(entry.path)
+            except OSError:
+                continue
 
 
 def _reap() -> bool:
