@@ -1,0 +1,87 @@
+"""Credits when things really fail, and when everybody comes at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+
+import pytest
+
+from embedenv_jupyter.accounts import Kind
+from embedenv_jupyter.errors import CloseCode
+from tests.integration.conftest import Served
+from tests.integration.spaces.conftest import DialRaw
+from tests.integration.spaces.peers import Asking, Raw
+
+HOARD = """
+import os, signal, time
+if os.fork():
+    os._exit(0)
+while True:
+    try:
+        if os.fork() == 0:
+            signal.pause()
+    except BlockingIOError:
+        time.sleep(0.001)
+"""
+
+
+async def entries_of(served: Served) -> list[tuple[Kind, int]]:
+    account = await served.gateway.accounts.authenticate(served.public_key, served.secret_key)
+    found = await served.gateway.accounts.ledger(account.id, newest=True)
+    return [(entry.kind, entry.delta) for entry in found if entry.kind is not Kind.GRANT]
+
+
+@pytest.mark.parametrize("embedenv_config", [{"pids": 12}])
+async def test_a_line_is_given_back_when_the_room_can_start_no_process(
+    served: Served, member: Asking
+) -> None:
+    room, _ = served.gateway.rooms.redeem(member.join_key)
+    await member.command("write", path="hoard.py", content=HOARD)
+    await member.ended(await member.shell("exec python3 hoard.py"))
+    async with asyncio.timeout(10):
+        while room.sandbox.keeper.counters().pids != 12:
+            await asyncio.sleep(0.01)
+    before = await entries_of(served)
+    answer = await member.answer(await member.shell("sort /dev/null"))
+    assert answer["type"] == "error"
+    assert "Resource temporarily unavailable" in answer["message"]
+    assert await entries_of(served) == [*before, (Kind.SHELL, -1), (Kind.REFUND, 1)]
+    await room.sandbox.reset()
+    assert (await member.run("sort /dev/null; echo alive"))[0] == "alive\n"
+
+
+@pytest.mark.parametrize("embedenv_config", [{"memory_mib": 1}])
+async def test_an_init_is_given_back_when_no_sandbox_can_start(served: Served, dial_raw: DialRaw) -> None:
+    raw = await dial_raw()
+    raw.send(type="init", public_key=served.public_key, secret_key=served.secret_key)
+    answer = await raw.receive()
+    assert answer["type"] == "error", answer
+    assert await raw.close_code() == CloseCode.POLICY_VIOLATION
+    assert await entries_of(served) == [(Kind.INIT, -1), (Kind.REFUND, 1)]
+    assert len(served.gateway.rooms) == 0
+
+
+SMALL = {"memory_mib": 32, "pids": 16, "workspace_mib": 1, "tmp_mib": 1}
+
+
+@pytest.mark.parametrize("embedenv_config", [SMALL])
+async def test_two_hundred_sockets_on_a_hundred_credits(served: Served, dial_raw: DialRaw) -> None:
+    keys = await served.gateway.accounts.create_key("crowd", credits=100)
+
+    async def init() -> tuple[str, int | None]:
+        raw: Raw = await dial_raw()
+        raw.send(type="init", public_key=keys.public_key, secret_key=keys.secret_key)
+        async with asyncio.timeout(90):
+            frame = await raw.receive()
+        return frame["type"], await raw.close_code() if frame["type"] == "error" else None
+
+    outcomes = Counter(await asyncio.gather(*(init() for _ in range(200))))
+    assert outcomes == {("init", None): 100, ("error", CloseCode.POLICY_VIOLATION): 100}
+    assert len(served.gateway.rooms) == 100
+    account = await served.gateway.accounts.authenticate(keys.public_key, keys.secret_key)
+    entries = await served.gateway.accounts.ledger(account.id)
+    assert Counter((entry.kind, entry.delta) for entry in entries) == {
+        (Kind.GRANT, 100): 1,
+        (Kind.INIT, -1): 100,
+    }
