@@ -176,7 +176,7 @@ class Raw:
         return await self.receive()
 
     async def batches(self) -> AsyncIterator[list[Frame]]:
-        """Read to the end, answering pings; yield the frames of what was read at once together."""
+        """Read to the end, answering what has to be; yield the frames of what was read at once together."""
         rest = b""
         while True:
             async with asyncio.timeout(DEADLINE_S):
@@ -184,8 +184,9 @@ class Raw:
             if not data:
                 return
             payloads, rest = _parse(rest + data)
-            for _ in range(sum(opcode == self.PING for opcode, _ in payloads)):
-                self.send_raw(self.PONG, b"")
+            for opcode, payload in payloads:
+                if opcode in (self.PING, self.CLOSE):
+                    self.send_raw(self.PONG if opcode == self.PING else self.CLOSE, payload)
             yield [json.loads(payload) for opcode, payload in payloads if opcode == self.TEXT]
 
     async def close_code(self) -> int:
