@@ -50,7 +50,7 @@ async def fetch(
         CurlError: the answer is not HTTP or not whole, or nothing came for too long.
     """
     with await sandbox.connect(port) as connection:
-        exchange = _Exchange(port, method)
+        exchange = Exchange(port, method)
         request = exchange.request(target, headers, body)
         # Meanwhile the answer is read: a program may refuse a large body before it has read it.
         sending = asyncio.create_task(_send(connection, request), name="curl body")
@@ -79,7 +79,7 @@ async def _receive(connection: socket.socket, port: int, timeout_s: float) -> by
         raise CurlError(f"The program on port {port} cut the connection: {exc.strerror}.") from exc
 
 
-class _Exchange:
+class Exchange:
     """A request and its answer, without I/O."""
 
     def __init__(self, port: int, method: str) -> None:

@@ -88,6 +88,10 @@ class Keyring:
         return iter(self._keys.values())
 
 
+MAX_AWAY = 1000
+"""How many members are remembered who are not connected."""
+
+
 class Members:
     """The members of one room, present and away, by token."""
 
@@ -106,7 +110,18 @@ class Members:
     def leave(self, member: Member) -> bool:
         """Note that one connection of a member is gone; true when it was the last."""
         member.connections -= 1
-        return member.connections == 0
+        if member.connections > 0:
+            return False
+        self._by_token[member.token] = self._by_token.pop(member.token)  # the last to have left
+        self._forget_some()
+        return True
+
+    def _forget_some(self) -> None:
+        """Forget who has been away longest; owners last, or strangers who come and go would push them out."""
+        away = [member for member in self._by_token.values() if member.connections == 0]
+        if len(away) > MAX_AWAY:
+            for member in sorted(away, key=lambda member: member.role)[:-MAX_AWAY]:
+                del self._by_token[member.token]
 
     @property
     def present(self) -> list[Member]:

@@ -7,7 +7,7 @@ import itertools
 import pytest
 
 from embedenv_jupyter.errors import RoleError, UnknownKeyError
-from embedenv_jupyter.rooms.members import Keyring, Member, Members, Role
+from embedenv_jupyter.rooms.members import MAX_AWAY, Keyring, Member, Members, Role
 
 
 @pytest.mark.parametrize(("has", "needs"), list(itertools.product(Role, Role)))
@@ -42,6 +42,18 @@ def test_a_token_brings_the_same_member_back_with_the_role_it_had() -> None:
     stranger = members.admit("eve", "#222", Role.EDIT, "not a token")
     assert stranger is not owner
     assert stranger.role is Role.EDIT
+
+
+def test_of_many_who_left_the_newest_and_the_owners_are_remembered() -> None:
+    members = Members()
+    owner = members.admit("host", "#000", Role.OWN)
+    members.leave(owner)
+    gone = [members.admit(str(number), "#111", Role.EDIT) for number in range(MAX_AWAY + 5)]
+    for member in gone:
+        members.leave(member)
+    known = [members.admit("", "", Role.VIEW, member.token) is member for member in gone]
+    assert known == [False] * 6 + [True] * (MAX_AWAY - 1)
+    assert members.admit("", "", Role.VIEW, owner.token) is owner
 
 
 def test_secrets_stay_out_of_representations() -> None:
