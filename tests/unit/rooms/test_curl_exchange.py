@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embedenv_jupyter.rooms.curl import CurlError, Response, TextPieces, Exchange
+from embedenv_jupyter.rooms.curl import CurlError, Exchange, Response, TextPieces
 
 ANSWER = (
     b"HTTP/1.1 200 Fine\r\nTransfer-Encoding: chunked\r\nX: \xe9\r\n\r\n3\r\none\r\n4\r\n two\r\n0\r\n\r\n"
