@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 from typing import Any
 
 import pytest
 
 from embedenv_jupyter.errors import CloseCode
+from embedenv_jupyter.rooms import manager
 from embedenv_jupyter.rooms.events import IdleCountdown
 from embedenv_jupyter.rooms.log import Record
 from tests.integration.conftest import DEADLINE_S, Dial, Peer, Served
@@ -61,7 +63,7 @@ async def test_a_killed_sandbox_ends_the_room_with_its_cause(served: Served, dia
     assert await peer.closed() == CloseCode.ROOM_ENDED
 
 
-@pytest.mark.parametrize("embedenv_config", [{"idle_s": 2.0}])
+@pytest.mark.parametrize("embedenv_config", [{"idle_s": 1.0}])
 async def test_an_idle_room_counts_down_and_ends(served: Served, dial: Dial) -> None:
     peer = await ask(served, dial)
     (room,) = served.gateway.rooms
@@ -75,10 +77,13 @@ async def test_an_idle_room_counts_down_and_ends(served: Served, dial: Dial) -> 
     assert room.end_reason == "idle"
 
 
-@pytest.mark.parametrize("embedenv_config", [{"idle_s": 2.5}])
-async def test_running_work_is_never_idle(served: Served, dial: Dial) -> None:
+@pytest.mark.parametrize("embedenv_config", [{"idle_s": 0.5}])
+async def test_running_work_is_never_idle(
+    served: Served, dial: Dial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(manager, "LOOK_EVERY_S", 0.05)
     peer = await ask(served, dial)
-    await peer.shell("sleep 4")
+    await peer.shell("sleep 2")
     await event(peer, "run")
     (room,) = served.gateway.rooms
     (run,) = room._runs.values()
@@ -91,6 +96,15 @@ async def test_running_work_is_never_idle(served: Served, dial: Dial) -> None:
     assert room.end_reason == "idle"
 
 
+FORKS = """
+import os, signal
+try:
+    while os.fork():
+        pass
+    signal.pause()
+except BlockingIOError:
+    os.killpg(0, signal.SIGKILL)
+"""
 LIMITS = {"memory_mib": 64, "pids": 24, "workspace_mib": 4, "tmp_mib": 4}
 
 
@@ -99,9 +113,10 @@ LIMITS = {"memory_mib": 64, "pids": 24, "workspace_mib": 4, "tmp_mib": 4}
     ("breach", "program"),
     [
         ("oom", "python3 -c 'x = bytearray(200 << 20)'"),
-        ("pids", "for i in $(seq 60); do sleep 3 & done; wait"),
+        ("pids", f"python3 -c {shlex.quote(FORKS)}"),
         ("disk", "head -c 8000000 /dev/zero > ~/full; sleep 2"),
     ],
+    ids=["oom", "pids", "disk"],
 )
 async def test_limits_have_names_and_the_room_lives(
     served: Served, dial: Dial, breach: str, program: str

@@ -10,6 +10,7 @@ import pytest
 from embedenv_jupyter.errors import CloseCode
 from embedenv_jupyter.protocols.spaces import MAX_FRAME_BYTES, MAX_HELLO_BYTES, MAX_MESSAGE_BYTES
 from tests.integration.conftest import Dial, Peer, Served, text_of
+from tests.integration.spaces.conftest import DialRaw, JoinRaw
 from tests.integration.spaces.peers import Asking, Raw
 
 
@@ -67,12 +68,11 @@ async def test_a_join_with_a_wrong_key_is_told_as_published_clients_read_it(dial
     assert await peer.closed() == CloseCode.POLICY_VIOLATION
 
 
-async def test_a_stranger_cannot_make_the_gateway_buffer_megabytes(served: Served) -> None:
-    raw = await Raw.dial(served)
+async def test_a_stranger_cannot_make_the_gateway_buffer_megabytes(dial_raw: DialRaw) -> None:
+    raw = await dial_raw()
     # Only the head of a frame of 8 MiB: it must be refused before the rest is waited for.
     raw.writer.write(b"\x81\xff" + (8 << 20).to_bytes(8, "big") + bytes(4) + b"{" * 1000)
     assert await raw.close_code() == CloseCode.TOO_BIG
-    await raw.aclose()
 
 
 @pytest.mark.parametrize("embedenv_config", [{"hello_timeout_s": 0.1}])
@@ -154,15 +154,11 @@ async def test_a_frame_beyond_the_bound_is_refused_and_the_socket_lives(host: Pe
 
 
 async def test_a_message_beyond_all_bounds_closes_the_socket_and_not_the_room(
-    served: Served, dial: Dial
+    member: Asking, join_raw: JoinRaw
 ) -> None:
-    member = await Asking.init(served, dial)
-    raw = await Raw.dial(served)
-    raw.send(type="join", join=member.join_key, user="a", color="#fff")
-    await raw.receive()
+    raw = await join_raw(member.join_key)
     raw.writer.write(b"\x81\xff" + (MAX_MESSAGE_BYTES + 1).to_bytes(8, "big") + bytes(4))
     assert await raw.close_code() == CloseCode.TOO_BIG
-    await raw.aclose()
     assert (await member.run("echo alive"))[0] == "alive\n"
 
 
@@ -194,18 +190,19 @@ async def test_two_hellos_in_one_breath_open_one_room(served: Served, dial: Dial
     assert (await served.gateway.accounts.balance(account.id)).total == 999
 
 
-@pytest.mark.parametrize(
-    ("opcode", "payload", "final"),
-    [(1, b'{"type":"cmd","x":"\xff\xfe"}', True), (3, b"x", True), (0, b"x", True), (9, b"x", False)],
-    ids=["not UTF-8", "reserved opcode", "continues nothing", "fragmented ping"],
-)
-async def test_broken_framing_ends_the_connection_alone(
-    served: Served, host: Any, opcode: int, payload: bytes, final: bool
-) -> None:
-    raw = await Raw.dial(served)
-    raw.send(type="join", join=host.join_key, user="a", color="#fff")
-    await raw.receive()
-    raw.send_raw(opcode, payload, final=final)
-    assert await raw.close_code() in (CloseCode.PROTOCOL_ERROR, 1006, 1007)
-    await raw.aclose()
+BROKEN: dict[str, tuple[int, bytes, bool]] = {
+    "not UTF-8": (Raw.TEXT, b'{"type":"cmd","x":"\xff\xfe"}', True),
+    "reserved opcode": (3, b"x", True),
+    "continues nothing": (0, b"x", True),
+    "fragmented ping": (Raw.PING, b"x", False),
+    "a text inside another": (Raw.TEXT, b"x", False),
+}
+
+
+async def test_broken_framing_ends_the_connection_alone(host: Any, join_raw: JoinRaw) -> None:
+    for name, (opcode, payload, final) in BROKEN.items():
+        raw = await join_raw(host.join_key)
+        raw.send_raw(opcode, payload, final=final)
+        raw.send_raw(Raw.TEXT, b"{}")
+        assert await raw.close_code() in (CloseCode.PROTOCOL_ERROR, 1006, 1007), name
     assert await host.output("echo alive") == "alive\n"
