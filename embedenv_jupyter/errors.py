@@ -12,6 +12,8 @@
     ├── RoomError
     │   ├── RoomClosedError           the room has ended; carries its post-mortem reason
     │   ├── UnknownKeyError           no open room has this join key
+    │   ├── UnknownRoomError          no open room has this id
+    │   ├── UnknownKernelError        the room has no such kernel
     │   ├── UnknownNumberError        the room's log has not come to this number
     │   ├── RoleError                 the member's role does not allow the request
     │   ├── BusyError                 the request must wait for something that runs
@@ -148,6 +150,30 @@ class UnknownKeyError(RoomError):
 
     def __str__(self) -> str:
         return "This join key opens no room; it may have expired or its room has ended."
+
+
+class UnknownRoomError(RoomError):
+    """No open room has the id ``room``."""
+
+    def __init__(self, room: str) -> None:
+        super().__init__(room)
+        self.room = room
+
+    def __str__(self) -> str:
+        return f"There is no open room {self.room!r:.80}; it may have ended."
+
+
+class UnknownKernelError(RoomError):
+    """The room has no kernel ``wanted``; ``known`` are those that it has."""
+
+    def __init__(self, wanted: str, known: tuple[str, ...]) -> None:
+        super().__init__(wanted, known)
+        self.wanted = wanted
+        self.known = known
+
+    def __str__(self) -> str:
+        known = ", ".join(self.known) or "none"
+        return f"This room has no kernel {self.wanted!r:.80}; it has: {known}."
 
 
 class UnknownNumberError(RoomError, ValueError):

@@ -69,25 +69,44 @@ class Output(_Event, frozen=True, tag="output"):
 
 
 class Prompt(_Event, frozen=True, tag="prompt"):
-    """A run waits for input; ``text`` is what it asked. The output itself is in an :class:`Output`."""
+    """A run waits for input; ``text`` is what it asked. The output itself is in an :class:`Output`.
+
+    A cell's prompt has an ``id`` to answer it by; ``password`` says that the answer is secret.
+    """
 
     run: str
     text: str
+    id: str = ""
+    password: bool = False
+
+
+class PromptAnswered(_Event, frozen=True, tag="prompt-answered"):
+    """Somebody answered the prompt of a cell, or (``by`` empty) nobody has to any more. Never what."""
+
+    id: str
+    run: str
+    by: str = ""
 
 
 class RunStarted(_Event, frozen=True, tag="run-started"):
-    """Somebody started a run; ``member`` is the author's id, ``user`` the name at that time."""
+    """Somebody started a run; ``member`` is the author's id, ``user`` the name at that time.
+
+    ``kind`` is ``shell`` or ``cell``; a cell names its ``kernel``.
+    """
 
     run: str
     command: str
     user: str
     member: str
+    kind: str = "shell"
+    kernel: str = ""
 
 
 class RunEnded(_Event, frozen=True, tag="run-ended"):
     """A run is over: ``code`` is null after a signal, ``signal`` its name (``SIGKILL``) or null.
 
     Times in seconds, ``cost`` in credits; ``reason`` is a short machine-readable word.
+    A cell (``kind``) ends with code 0, or 1 after an error.
     """
 
     run: str
@@ -97,11 +116,25 @@ class RunEnded(_Event, frozen=True, tag="run-ended"):
     cost: int = 0
     cpu_s: float | None = None
     reason: str = "exit"
+    kind: str = "shell"
+    user: str = ""
 
     @property
     def count(self) -> int:
-        """Two: the published end frame, and the one that tells how it ended."""
-        return 2
+        """Two for a shell line: the published end frame, and the one that tells how it ended."""
+        return 2 if self.kind == "shell" else 1
+
+
+class KernelMessage(_Event, frozen=True, tag="kernel-message"):
+    """A Jupyter message that a kernel sent on ``channel``; in the log of that kernel only.
+
+    ``to`` is the session that it answers, empty for what every client sees;
+    ``parts`` are header, parent header, metadata, content, then buffers.
+    """
+
+    channel: str
+    parts: tuple[bytes, ...]
+    to: str = ""
 
 
 class StopStep(_Event, frozen=True, tag="stop"):
@@ -191,7 +224,9 @@ Event = (
     Output
     | Prompt
     | RunStarted
+    | PromptAnswered
     | RunEnded
+    | KernelMessage
     | StopStep
     | MemberJoined
     | MemberLeft

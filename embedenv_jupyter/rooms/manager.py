@@ -109,6 +109,10 @@ class RoomManager:
     def __len__(self) -> int:
         return len(self._rooms)
 
+    def find(self, room_id: str) -> Room | None:
+        """Return the open room with this id."""
+        return self._rooms.get(room_id)
+
     # Opening and finding.
 
     async def open(self, account: Account, *, space: str, limits: Limits | None = None) -> Opened:

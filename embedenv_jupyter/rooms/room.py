@@ -6,7 +6,7 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Protocol
 
@@ -32,6 +32,10 @@ CLOSE_RUNS_S = 10.0
 DRAIN_RUNS_S = 5.0
 SHELL = "bash"
 """Runs the lines of the Spaces protocol; found on the room's own PATH."""
+
+
+_SHELL_MARKS = ("!", "%pip", "%conda", "%sx", "%system")
+"""What begins a line of a cell that IPython gives to a shell."""
 
 
 class Charger(Protocol):
@@ -71,6 +75,8 @@ class Room:
         self._runs: dict[str, Run] = {}
         self._next_run = 1
         self._foreground: Run | None = None
+        self._works: set[str] = set()
+        self._before_close: list[Callable[[], Awaitable[None]]] = []
         self._starting = asyncio.Lock()
         self._closing: asyncio.Task[None] | None = None
         self._unsubscribe = sandbox.subscribe(self._breached)
@@ -112,8 +118,18 @@ class Room:
 
     @property
     def is_busy(self) -> bool:
-        """True while somebody is here or something runs, background work included."""
-        return bool(self.members.present or self._runs)
+        """True while somebody is here or something runs, background work and cells included."""
+        return bool(self.members.present or self._runs or self._works)
+
+    def work_began(self, id: str) -> None:
+        """Note that something runs that is no shell line: the room is busy until :meth:`work_ended`."""
+        self._works.add(id)
+        self.touch()
+
+    def work_ended(self, id: str) -> None:
+        """Note the end of what :meth:`work_began` told of; idempotent."""
+        self._works.discard(id)
+        self.touch()
 
     # Runs.
 
@@ -188,7 +204,25 @@ class Room:
             async for piece in pieces:
                 yield piece
 
+    # Cells.
+
+    async def charge_cell(self, code: str, run: str) -> int:
+        """Take what a cell costs, once for each ``run``, and return it.
+
+        Raises:
+            InsufficientCreditsError: and nothing was taken.
+        """
+        return await self._charger.charge(cell_command(code), f"cell:{self.id}:{run}")
+
+    async def refund_cell(self, run: str) -> None:
+        """Give back what a cell cost that was not run after all."""
+        await self._charger.refund(f"cell:{self.id}:{run}")
+
     # The end.
+
+    def before_close(self, close: Callable[[], Awaitable[None]]) -> None:
+        """Have something closed that needs the sandbox, before the sandbox is."""
+        self._before_close.append(close)
 
     def _require_open(self) -> None:
         if self.end_reason is not None:
@@ -210,6 +244,8 @@ class Room:
 
     async def _close(self, reason: str) -> None:
         try:
+            for close in self._before_close:
+                await close()
             await self._close_sandbox(reason)
         finally:  # whatever failed: nobody may wait forever for this end
             self.log.finish()
@@ -253,6 +289,17 @@ class Room:
         except TimeoutError:
             log.warning("room %s: %d runs were cut while their output was read", self.id, len(runs))
         await asyncio.gather(*(run.aclose() for run in runs))
+
+
+def cell_command(code: str) -> str:
+    """Return the shell line that costs what a cell costs: as much as its dearest ``!`` line, at least one run.
+
+    A cell without any code is free.
+    """
+    if not code.strip():
+        return ""
+    lines = (line.strip() for line in code.splitlines())
+    return " ; ".join(["python -c cell", *(line.lstrip("!%") for line in lines if line.startswith(_SHELL_MARKS))])
 
 
 def new_room_id() -> str:

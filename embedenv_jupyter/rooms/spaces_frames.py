@@ -57,7 +57,7 @@ class Renderer:
                     record.first, event.text, run=event.run, prompt=event.prompt, asking=self._asking,
                     newlines=self._newlines, skip=record.skip,
                 )  # fmt: skip
-            case events.RunEnded():
+            case events.RunEnded(kind="shell"):
                 return spaces.render_run_end(
                     record.first, run=event.run, code=event.code, signal=event.signal, asking=self._asking,
                     skip=record.skip,
@@ -70,10 +70,24 @@ class Renderer:
 def described(event: events.Event) -> tuple[str, dict[str, Any]]:
     """Return the name and the fields under which clients that ask see an event."""
     match event:
-        case events.RunStarted(run=run, command=command, user=user):
+        case events.RunStarted(run=run, command=command, user=user, kind="shell"):
             return "run", {"run": run, "command": command, "user": user}
-        case events.Prompt(run=run, text=text):
+        case events.RunStarted():
+            return "run", {
+                "run": event.run, "command": event.command, "user": event.user, "kind": event.kind,
+                "kernel": event.kernel,
+            }  # fmt: skip
+        case events.RunEnded():
+            return "receipt", {
+                "run": event.run, "kind": event.kind, "user": event.user, "code": event.code,
+                "duration_s": event.duration_s, "cost": event.cost, "reason": event.reason,
+            }  # fmt: skip
+        case events.Prompt(run=run, text=text, id=""):
             return "prompt", {"run": run, "text": text}
+        case events.Prompt(run=run, text=text, id=id, password=password):
+            return "prompt", {"run": run, "text": text, "id": id, "password": password}
+        case events.PromptAnswered(id=id, run=run, by=by):
+            return "prompt-answered", {"id": id, "run": run, "user": by}
         case events.MemberJoined(member=member, user=user, colour=colour, role=role):
             return "member-joined", {"member": member, "user": user, "color": colour, "role": role}
         case events.MemberLeft(member=member, user=user):

@@ -1,19 +1,35 @@
 """The Python kernel of a room, forked from a process that has imported it already.
 
 The only module of the zygote and the supervisor that needs more than the
-standard library, and only when one of its functions is called.
+standard library, and only when :func:`warm` or :func:`run_kernel` is called.
+
+A kernel has a folder of its own in the room's runtime folder, which holds its
+connection file and its five sockets (ipc, see :data:`CHANNELS`).
 """
 
 from __future__ import annotations
 
 import contextlib
 import importlib
+import json
 import os
 import random
 import sys
 from typing import Any, NoReturn
 
 from embedenv_jupyter.sandbox import syscalls
+
+CHANNELS = ("shell", "iopub", "stdin", "control", "hb")
+"""The channels of a kernel in the order of their sockets: ``s-1`` is shell, ``s-5`` the heartbeat."""
+
+_SOCKET_PREFIX = "s"
+_CONNECTION_FILE = "kernel.json"
+
+_FLUSH_CHARS = 1 << 20
+"""What a kernel may print before it waits until that has been sent."""
+
+_FLUSH_TIMEOUT_S = 3600.0
+"""How long it waits for that: as long as those who read take, if somebody reads at all."""
 
 _MODULES = (
     "ipykernel.kernelapp", "ipykernel.ipkernel", "ipykernel.zmqshell", "ipykernel.iostream",
@@ -48,10 +64,48 @@ def warm() -> None:
             importlib.import_module(name)
 
 
-def run_kernel(connection_file: str, argv: list[str]) -> NoReturn:
+def socket_names() -> dict[str, str]:
+    """Return the name of each channel's socket in the folder of a kernel."""
+    return {channel: f"{_SOCKET_PREFIX}-{number}" for number, channel in enumerate(CHANNELS, 1)}
+
+
+def connection_info(folder: str, key: str) -> dict[str, Any]:
+    """Return what the two ends of a kernel's sockets must know, as in a connection file of Jupyter."""
+    ports = {f"{channel}_port": number for number, channel in enumerate(CHANNELS, 1)}
+    return {
+        "transport": "ipc", "ip": f"{folder}/{_SOCKET_PREFIX}", "key": key,
+        "signature_scheme": "hmac-sha256", **ports,
+    }  # fmt: skip
+
+
+def make_folder(runtime: str, name: str, key: str) -> tuple[int, str]:
+    """Make the folder of a new kernel with its connection file; return its descriptor and the file's path.
+
+    Raises:
+        FileExistsError: the name was used before, perhaps by a program of the room.
+        OSError: the name is no name, or the runtime folder is full.
+    """
+    if not name.isalnum():
+        raise ValueError(f"{name!r} is no name of a kernel")
+    folder = f"{runtime}/{name}"
+    os.mkdir(folder, 0o700)
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        file = os.open(_CONNECTION_FILE, flags, 0o600, dir_fd=fd)
+        with open(file, "w", encoding="utf-8") as opened:
+            json.dump(connection_info(folder, key), opened)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd, f"{folder}/{_CONNECTION_FILE}"
+
+
+def run_kernel(connection_file: str, argv: list[str], ready: int) -> NoReturn:
     """Be a kernel until it is shut down. Called in a child that the supervisor has just forked.
 
-    The child has the room's environment, streams and working folder already.
+    The child has the room's environment, streams and working folder already. It
+    writes one byte to ``ready`` when its sockets are bound.
     """
     # The supervisor is not dumpable; a program of the room may be traced and read its own /proc.
     syscalls.set_dumpable(True)
@@ -64,7 +118,41 @@ def run_kernel(connection_file: str, argv: list[str]) -> NoReturn:
     app: Any = IPKernelApp.instance()
     # No history on disk: rooms are short-lived and SQLite would cost a thread and some milliseconds.
     app.initialize(["-f", connection_file, "--HistoryManager.hist_file=:memory:", *argv])
+    _pace(app)
+    os.write(ready, b"R")
+    os.close(ready)
     app.start()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)
+
+
+def _pace(app: Any) -> None:
+    """Make the kernel wait for those who read its output, where ipykernel drops what they have not read.
+
+    Its socket would throw messages away beyond a thousand, and its streams would keep any
+    amount of text in memory; now the cell that writes is held instead.
+    """
+    import zmq
+
+    thread = app.iopub_thread
+    thread.schedule(lambda: thread.socket.setsockopt(zmq.XPUB_NODROP, 1))
+    for stream in (sys.stdout, sys.stderr):
+        _hold_back(stream)
+
+
+def _hold_back(stream: Any) -> None:
+    """Flush a stream of ipykernel, and wait for that, after each ``_FLUSH_CHARS``."""
+    write, waiting = stream.write, 0
+    stream.flush_timeout = _FLUSH_TIMEOUT_S
+
+    def held(text: str) -> Any:
+        nonlocal waiting
+        written = write(text)
+        waiting += len(text)
+        if waiting >= _FLUSH_CHARS:
+            waiting = 0
+            stream.flush()
+        return written
+
+    stream.write = held

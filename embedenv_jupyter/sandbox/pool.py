@@ -171,5 +171,5 @@ def _shape(spec: SandboxSpec) -> SandboxSpec:
 
 
 def _can_be_pooled(spec: SandboxSpec) -> bool:
-    """Folders of the host belong to one room; a room that brings some cannot have been started before."""
-    return spec.workspace is None and spec.runtime_dir is None
+    """A folder of the host belongs to one room; a room that brings one cannot have been started before."""
+    return spec.workspace is None

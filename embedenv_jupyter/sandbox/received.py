@@ -19,6 +19,10 @@ def is_file_or_folder(found: os.stat_result) -> bool:
     return stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)
 
 
+def is_folder(found: os.stat_result) -> bool:
+    return stat.S_ISDIR(found.st_mode)
+
+
 def is_socket(found: os.stat_result) -> bool:
     return stat.S_ISSOCK(found.st_mode)
 

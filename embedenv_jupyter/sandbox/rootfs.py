@@ -29,7 +29,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from embedenv_jupyter.sandbox import syscalls
-from embedenv_jupyter.sandbox.spec import HOME, RUNTIME, SandboxSpec
+from embedenv_jupyter.sandbox.spec import HOME, RUNTIME, RUNTIME_BYTES, SandboxSpec
 from embedenv_jupyter.sandbox.syscalls import (
     MOUNT_ATTR_NODEV,
     MOUNT_ATTR_NOEXEC,
@@ -141,12 +141,11 @@ def build(spec: SandboxSpec, uid: int, host: Host) -> None:
     """
     folders = (*host.python, *_resolved(spec.read_only)) if spec.read_only else host.python
     workspace = os.path.realpath(spec.workspace) if spec.workspace is not None else None
-    runtime = os.path.realpath(spec.runtime_dir) if spec.runtime_dir is not None else None
     _enter_scaffold()
     _bind_system()
     _make_configuration(spec, uid, host.configuration)
     _make_devices(spec)
-    _make_writable(spec, uid, workspace, runtime)
+    _make_writable(spec, uid, workspace)
     for target, source in folders:
         if is_below(target, HOME):
             _bind_inside_home(source, target)
@@ -322,7 +321,7 @@ def _mount_tmpfs(target: str, size_bytes: int, options: str) -> None:
     )  # fmt: skip
 
 
-def _make_writable(spec: SandboxSpec, uid: int, workspace: str | None, runtime: str | None) -> None:
+def _make_writable(spec: SandboxSpec, uid: int, workspace: str | None) -> None:
     for folder in ("/tmp", "/var", "/run", HOME):  # noqa: S108
         os.makedirs(_NEW + folder, mode=0o755)
     os.symlink("/tmp", _NEW + "/var/tmp")  # noqa: S108
@@ -332,9 +331,8 @@ def _make_writable(spec: SandboxSpec, uid: int, workspace: str | None, runtime: 
         _mount_tmpfs(HOME, spec.limits.workspace_bytes, f"mode=755,uid={uid},gid={uid}")
     else:
         _bind_writable(workspace, HOME)
-    if runtime is not None:
-        os.mkdir(_NEW + RUNTIME, 0o755)
-        _bind_writable(runtime, RUNTIME)
+    os.mkdir(_NEW + RUNTIME, 0o755)
+    _mount_tmpfs(RUNTIME, RUNTIME_BYTES, f"mode=700,uid={uid},gid={uid}")
 
 
 def _bind_writable(source: str, target: str) -> None:

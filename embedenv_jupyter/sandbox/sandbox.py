@@ -17,10 +17,11 @@ import os
 import signal as signals
 import socket
 import stat
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from embedenv_jupyter.errors import SandboxGoneError, SandboxRequestError, SandboxTimeoutError
+from embedenv_jupyter.sandbox.forked_kernel import ForkedKernel
 from embedenv_jupyter.sandbox.contents import file_info, in_thread, list_folder, read_up_to, write_all
 from embedenv_jupyter.sandbox.keeper import Keeper
 from embedenv_jupyter.sandbox.ports import HostPorts
@@ -30,12 +31,13 @@ from embedenv_jupyter.sandbox.received import (
     check,
     close_all,
     is_file_or_folder,
+    is_folder,
     is_pipe,
     is_socket,
     is_terminal_master,
 )
 from embedenv_jupyter.sandbox.requests import TIMEOUT_S, Requests
-from embedenv_jupyter.sandbox.spec import HOME, RUNTIME, Breach, ExitStatus, FileInfo, SandboxSpec, Usage
+from embedenv_jupyter.sandbox.spec import HOME, Breach, ExitStatus, FileInfo, SandboxSpec, Usage
 from embedenv_jupyter.sandbox.streams import ByteSink, ByteSource
 from embedenv_jupyter.sandbox.watch import tree_bytes
 
@@ -48,6 +50,10 @@ _MEASURED_BYTES = 1 << 40
 _NOBODY_LISTENS = (errno.ECONNREFUSED, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.ENETUNREACH)
 
 BreachCallback = Callable[[Breach, str], None]
+
+
+async def _look_nowhere() -> None:
+    """Stand in where nobody watches the limits."""
 
 
 class Sandbox:
@@ -66,7 +72,6 @@ class Sandbox:
         tier_name: str,
         *,
         home: str = HOME,
-        runtime: str = RUNTIME,
         own_disk: bool | None = None,
         host_ports: HostPorts | None = None,
     ) -> None:
@@ -75,13 +80,13 @@ class Sandbox:
         self.tier_name = tier_name
         self.home = home
         """The workspace as the room's programs see it."""
-        self.runtime = runtime
-        """Where ``spec.runtime_dir`` is for them."""
         self.own_disk = spec.workspace is None if own_disk is None else own_disk
         """Whether the workspace is a file system of its own, whose size is its limit."""
         self._host_ports = host_ports
         self.on_exit: Callable[[], None] = lambda: None
         """Called after each end of a program: the time to look at the limits."""
+        self.look_at_limits: Callable[[], Awaitable[None]] = _look_nowhere
+        """Report what the sandbox has run into so far, before this returns; for who asks why a program ended."""
         self.cause: str | None = None
         """Why it ended, one word or two; ``None`` while it lives."""
         self._loop = asyncio.get_running_loop()
@@ -91,6 +96,7 @@ class Sandbox:
         self._listeners: list[BreachCallback] = []
         self._breaches: set[Breach] = set()
         self._closing: asyncio.Task[None] | None = None
+        self._ready_kernel: tuple[ForkedKernel, str] | None = None
         self._requests = Requests(
             connection,
             on_ready=self._is_ready,
@@ -149,6 +155,8 @@ class Sandbox:
         if self.cause is not None:
             return
         self.cause = cause
+        if self._ready_kernel is not None:
+            self._ready_kernel[0].close()
         self._requests.close(cause)
         if not self._ready.done():
             self._ready.set_exception(SandboxGoneError(cause))
@@ -276,19 +284,53 @@ class Sandbox:
 
     async def fork_kernel(
         self,
-        connection_file: str,
+        name: str,
+        key: str,
         *,
         argv: Sequence[str] = (),
         cwd: str | None = None,
         env: Mapping[str, str] | None = None,
-    ) -> Process:
-        """Fork a Python kernel from the warm supervisor; ``stderr`` has what it says before it serves."""
+    ) -> ForkedKernel:
+        """Fork a Python kernel from the warm supervisor and wait until its sockets are bound.
+
+        ``name`` (letters and digits) names its folder and is used once in a room;
+        ``key`` signs its messages.
+
+        Raises:
+            SandboxRequestError: it ended before it served; the text has its last words.
+        """
         answer, fds = await self.request(
-            "fork_kernel", connection_file=connection_file, argv=list(argv), cwd=cwd, env=dict(env or {})
+            "fork_kernel", name=name, key=key, argv=list(argv), cwd=cwd, env=dict(env or {})
         )
-        process = self._started(answer, fds, 1, is_pipe, "pipe")
-        process.stderr = ByteSource(fds[0])
-        return process
+        *pipes, folder = fds or [-1]
+        if len(fds) != 3 or not is_folder(os.fstat(folder)):
+            close_all(fds)
+            raise SandboxRequestError("fork_kernel", errno.EPROTO, detail="the sandbox handed out no folder")
+        try:
+            process = self._started(answer, pipes, 2, is_pipe, "pipe")
+        except BaseException:
+            os.close(folder)
+            raise
+        process.stderr = ByteSource(pipes[0])
+        kernel = ForkedKernel(process, folder, ByteSource(pipes[1]))
+        try:
+            await kernel.ready()
+        except BaseException:
+            kernel.close()
+            raise
+        return kernel
+
+    def keep_ready(self, kernel: ForkedKernel, key: str) -> None:
+        """Let a forked kernel wait for whoever asks for one first (see :mod:`.pool`)."""
+        self._ready_kernel = kernel, key
+
+    def take_ready_kernel(self) -> tuple[ForkedKernel, str] | None:
+        """Return the kernel that stands ready and its key, once; it is now the caller's."""
+        ready, self._ready_kernel = self._ready_kernel, None
+        if ready is not None and ready[0].process.status is not None:
+            ready[0].close()
+            return None
+        return ready
 
     async def signal_all(self, signum: int) -> None:
         """Signal every process of the room except the supervisor."""

@@ -17,7 +17,9 @@ HOME = "/home/user"
 """The workspace of a room as its programs see it (in tiers with a mount namespace)."""
 
 RUNTIME = "/run/room"
-"""Where the room's kernels put their ipc sockets, seen from inside."""
+"""Where the room's kernels put their ipc sockets, seen from inside; a small tmpfs of the room's own."""
+
+RUNTIME_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -44,16 +46,14 @@ class SandboxSpec:
     """One request for a sandbox.
 
     ``workspace`` is a host directory to bind as the workspace, or ``None`` for
-    a tmpfs of ``limits.workspace_bytes``. ``runtime_dir`` is a host directory,
-    bound at ``RUNTIME``, where the gateway finds the kernels' ipc sockets.
-    ``read_only`` are host directories that appear at the same path inside (the
-    Python environment of the kernels, for example).
+    a tmpfs of ``limits.workspace_bytes``. ``read_only`` are host directories that
+    appear at the same path inside (the Python environment of the kernels, for
+    example).
     """
 
     id: str
     limits: Limits = field(default_factory=Limits)
     workspace: str | None = None
-    runtime_dir: str | None = None
     read_only: tuple[str, ...] = ()
     env: dict[str, str] = field(default_factory=dict)
     hostname: str = "room"

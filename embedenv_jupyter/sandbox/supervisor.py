@@ -27,9 +27,9 @@ import tarfile
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from embedenv_jupyter.sandbox import archive, channel, confine, landlock, syscalls, workspace
+from embedenv_jupyter.sandbox import archive, channel, confine, kernel, landlock, syscalls, workspace
 from embedenv_jupyter.sandbox.jobs import Job, Jobs
-from embedenv_jupyter.sandbox.spec import HOME, SandboxSpec
+from embedenv_jupyter.sandbox.spec import HOME, RUNTIME, SandboxSpec
 
 Answer = tuple[dict[str, Any], list[int]]
 Handler = Callable[["Supervisor", dict[str, Any], list[int]], Answer]
@@ -42,11 +42,17 @@ class Supervisor:
     """Answers the gateway's requests until the channel ends."""
 
     def __init__(
-        self, connection: socket.socket, spec: SandboxSpec, home: str, guard: int | None = None
+        self,
+        connection: socket.socket,
+        spec: SandboxSpec,
+        home: str = HOME,
+        runtime: str = RUNTIME,
+        guard: int | None = None,
     ) -> None:
         self.connection = connection
         self.spec = spec
         self.home = home
+        self.runtime = runtime
         self.home_fd = os.open(home, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self.selector = selectors.DefaultSelector()
         self._wake_pipe: tuple[int, ...] = ()
@@ -148,12 +154,28 @@ class Supervisor:
         return _started(job), [master]
 
     def fork_kernel(self, message: dict[str, Any], fds: list[int]) -> Answer:
-        """Fork a kernel from this warm process (answer: its stderr)."""
-        job, stderr = self.jobs.fork(
-            lambda: _run_kernel(message["connection_file"], message.get("argv") or []),
-            cwd=message.get("cwd"), env=message.get("env") or {}, forget=self._forget,
-        )  # fmt: skip
-        return _started(job), [stderr]
+        """Fork a kernel from this warm process (answer: its stderr, its readiness, its folder).
+
+        The second descriptor gives one byte once the kernel's sockets are bound in the third.
+        """
+        folder, path = kernel.make_folder(self.runtime, message["name"], message["key"])
+        reader, writer = os.pipe()
+
+        def serve_kernel() -> None:
+            os.close(reader)
+            kernel.run_kernel(path, message.get("argv") or [], writer)
+
+        try:
+            job, stderr = self.jobs.fork(
+                serve_kernel, cwd=message.get("cwd"), env=message.get("env") or {}, forget=self._forget
+            )
+        except BaseException:
+            os.close(folder)
+            os.close(reader)
+            raise
+        finally:
+            os.close(writer)
+        return _started(job), [stderr, reader, folder]
 
     def _forget(self) -> None:
         """Close, in a forked child, what only the supervisor may hold."""
@@ -282,12 +304,6 @@ def _complain(work: Callable[[], None]) -> None:
         os._exit(1)
 
 
-def _run_kernel(connection_file: str, argv: list[str]) -> None:
-    from embedenv_jupyter.sandbox import kernel
-
-    kernel.run_kernel(connection_file, argv)
-
-
 def program_environment(spec: SandboxSpec, home: str) -> dict[str, str]:
     """Return the environment that every program of the room starts from."""
     own_bin = os.path.join(sys.prefix, "bin")
@@ -306,13 +322,18 @@ def program_environment(spec: SandboxSpec, home: str) -> dict[str, str]:
 
 
 def serve(
-    connection: socket.socket, spec: SandboxSpec, *, home: str = HOME, guard: int | None = None
+    connection: socket.socket,
+    spec: SandboxSpec,
+    *,
+    home: str = HOME,
+    runtime: str = RUNTIME,
+    guard: int | None = None,
 ) -> NoReturn:
     """Be the supervisor of a room whose process is confined already.
 
     ``guard`` is the pid of the parent that stands outside, in a tier without a pid namespace.
     """
-    Supervisor(connection, spec, home, guard).run()
+    Supervisor(connection, spec, home, runtime, guard).run()
 
 
 def serve_as_told(connection: socket.socket, *, guard: int | None = None) -> NoReturn:
@@ -329,7 +350,8 @@ def serve_as_told(connection: socket.socket, *, guard: int | None = None) -> NoR
     if message.get("cores") is not None:
         confine.pin(message["cores"])
     confine.confine(spec, message.get("confine") or [])
-    serve(connection, spec, home=message.get("home", HOME), guard=guard)
+    home, runtime = message.get("home", HOME), message.get("runtime", RUNTIME)
+    serve(connection, spec, home=home, runtime=runtime, guard=guard)
 
 
 def main() -> NoReturn:

@@ -40,8 +40,6 @@ class UidLease:
         Raises:
             OSError: a folder does not exist, or is neither the gateway's nor an earlier room's.
         """
-        if spec.runtime_dir is not None:
-            os.chown(spec.runtime_dir, self.uid, self.uid, follow_symlinks=False)
         if spec.workspace is not None:
             await self._own_tree(spec.workspace)
 

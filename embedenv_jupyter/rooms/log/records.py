@@ -10,10 +10,13 @@ from typing import Final
 
 import msgspec
 
-from embedenv_jupyter.rooms.events import Event, Output
+from embedenv_jupyter.rooms.events import Event, KernelMessage, Output
 
 RECORD_WEIGHT: Final = 384
 """What a record of a short line takes in memory beside the text itself (held to by a test)."""
+
+PART_WEIGHT: Final = 40
+"""What each part of a kernel's message takes beside its bytes."""
 
 _FRAMES_WEIGHT: Final = 256
 _FRAME_WEIGHT: Final = 48
@@ -131,6 +134,9 @@ def measure(event: Event) -> tuple[Event, int, int]:
     if type(event) is Output and event.text.isascii() and event.run.isascii():
         text = event.text
         return event, len(text), RECORD_WEIGHT + len(text)
+    if type(event) is KernelMessage:
+        size = sum(map(len, event.parts))
+        return event, size, RECORD_WEIGHT + size + PART_WEIGHT * len(event.parts)
     event = _storable(event)
     if isinstance(event, Output):
         return event, len(event.text.encode()), RECORD_WEIGHT + sys.getsizeof(event.text)

@@ -18,7 +18,7 @@ from typing import Any
 from embedenv_jupyter.errors import SandboxUnavailableError
 from embedenv_jupyter.sandbox import cgroups, confine, rootfs, uids
 from embedenv_jupyter.sandbox.sandbox import Sandbox
-from embedenv_jupyter.sandbox.spec import HOME, RUNTIME, SandboxSpec
+from embedenv_jupyter.sandbox.spec import HOME, RUNTIME, RUNTIME_BYTES, SandboxSpec
 from embedenv_jupyter.sandbox.tiers import exec_keeper
 from embedenv_jupyter.sandbox.tiers.exec_keeper import ExecKeeper, Release
 from embedenv_jupyter.sandbox.tiers.exec_rooms import ExecRooms
@@ -176,8 +176,7 @@ def _writable(spec: SandboxSpec) -> Iterator[str]:
         yield from ("--perms", "0755", "--size", str(spec.limits.workspace_bytes), "--tmpfs", HOME)
     else:
         yield from ("--bind", os.path.realpath(spec.workspace), HOME)
-    if spec.runtime_dir is not None:
-        yield from ("--bind", os.path.realpath(spec.runtime_dir), RUNTIME)
+    yield from ("--perms", "0700", "--size", str(RUNTIME_BYTES), "--tmpfs", RUNTIME)
     yield from ("--symlink", "/tmp", "/var/tmp", "--symlink", "/run", "/var/run")  # noqa: S108
     if spec.network and os.path.exists("/etc/resolv.conf"):
         yield from ("--ro-bind", os.path.realpath("/etc/resolv.conf"), "/etc/resolv.conf")

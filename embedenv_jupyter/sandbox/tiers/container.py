@@ -24,7 +24,7 @@ from typing import Any
 from embedenv_jupyter.errors import SandboxError, SandboxUnavailableError
 from embedenv_jupyter.sandbox import channel, confine, rootfs, uids
 from embedenv_jupyter.sandbox.sandbox import Sandbox
-from embedenv_jupyter.sandbox.spec import HOME, RUNTIME, SandboxSpec
+from embedenv_jupyter.sandbox.spec import HOME, RUNTIME, RUNTIME_BYTES, SandboxSpec
 from embedenv_jupyter.sandbox.tiers import exec_keeper
 from embedenv_jupyter.sandbox.tiers.bwrap import module_folders
 from embedenv_jupyter.sandbox.tiers.container_keeper import ContainerKeeper
@@ -166,8 +166,7 @@ class ContainerTier:
             yield from ("--tmpfs", f"{HOME}:{_TMPFS},mode={mode},size={spec.limits.workspace_bytes}{owner}")
         else:
             yield from _bind(spec.workspace, HOME, writable=True)
-        if spec.runtime_dir is not None:
-            yield from _bind(spec.runtime_dir, RUNTIME, writable=True)
+        yield from ("--tmpfs", f"{RUNTIME}:{_TMPFS},mode={mode},size={RUNTIME_BYTES}{owner}")
         yield from _bind(rendezvous, _RENDEZVOUS_INSIDE)
         package = exec_keeper.PACKAGE_ROOT / "embedenv_jupyter"
         yield from _bind(str(package), f"{_PACKAGE_INSIDE}/embedenv_jupyter")

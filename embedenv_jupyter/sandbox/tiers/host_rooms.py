@@ -133,7 +133,7 @@ class HostRooms:
             ports = HostPorts(keeper, place.uid)
             return Sandbox(
                 spec, connection, keeper, self._name,
-                home=place.home, runtime=spec.runtime_dir or place.scratch, own_disk=False, host_ports=ports,
+                home=place.home, own_disk=False, host_ports=ports,
             )  # fmt: skip
 
         releases: list[Release] = [place.release]
@@ -141,7 +141,7 @@ class HostRooms:
 
     def _configuration(self, place: Place, cores: tuple[int, ...] | None) -> dict[str, Any]:
         inside = place.inside
-        configuration: dict[str, Any] = {"home": place.home, "cores": cores}
+        configuration: dict[str, Any] = {"home": place.home, "runtime": place.scratch, "cores": cores}
         if self._layers is not None:
             configuration["confine"] = self._limits.layers(self._layers, pinned=cores is not None)
             inside = _with_process_limit(inside, shared=place.uid is None)

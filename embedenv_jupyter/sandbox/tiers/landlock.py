@@ -69,8 +69,6 @@ class LandlockTier:
         """Return what a room may read and write, and which TCP ports it may connect to."""
         inside = place.inside
         writable = [place.home, place.scratch, *_DEVICES]
-        if inside.runtime_dir is not None:
-            writable.append(inside.runtime_dir)
         if place.uid is not None:
             # With a user of its own a room finds there only what everybody may use anyway.
             writable.append("/dev/shm")  # noqa: S108

@@ -34,9 +34,9 @@ async def test_supervisor_is_pid_1_and_dies_with_the_gateway() -> None:
 
 
 async def test_only_the_rooms_own_folders_are_writable(tmp_path: Path) -> None:
-    spec = SandboxSpec("x", workspace=str(tmp_path), runtime_dir="/run", read_only=("/opt",))
+    spec = SandboxSpec("x", workspace=str(tmp_path), read_only=("/opt",))
     words = await arguments(spec)
-    assert triples(words, "--bind") == [(str(tmp_path), "/home/user"), ("/run", "/run/room")]
+    assert triples(words, "--bind") == [(str(tmp_path), "/home/user")]
     assert ("/opt", "/opt") in triples(words, "--ro-bind")
     assert words[-4:] == ["--remount-ro", "/dev", "--remount-ro", "/"]
 
@@ -44,7 +44,9 @@ async def test_only_the_rooms_own_folders_are_writable(tmp_path: Path) -> None:
 async def test_what_is_writable_has_a_size() -> None:
     words = await arguments(SandboxSpec("x", Limits(workspace_bytes=3 * MIB, tmp_bytes=2 * MIB)))
     sized = {words[i + 1]: words[i - 1] for i, word in enumerate(words) if word == "--tmpfs"}
-    assert sized == {"/home/user": str(3 * MIB), "/tmp": str(2 * MIB), "/dev/shm": str(2 * MIB)}
+    assert sized == {
+        "/home/user": str(3 * MIB), "/tmp": str(2 * MIB), "/dev/shm": str(2 * MIB), "/run/room": str(MIB)
+    }  # fmt: skip
 
 
 async def test_read_only_folders_come_over_everything_else() -> None:

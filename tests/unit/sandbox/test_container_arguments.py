@@ -65,12 +65,11 @@ async def test_more_cores_than_there_are_become_all() -> None:
 
 
 async def test_folders_of_the_spec_are_bound(tmp_path: Path) -> None:
-    workspace, runtime, tools = (tmp_path / name for name in ("workspace", "runtime", "tools"))
-    spec = SandboxSpec("x", workspace=str(workspace), runtime_dir=str(runtime), read_only=(str(tools),))
+    workspace, tools = (tmp_path / name for name in ("workspace", "tools"))
+    spec = SandboxSpec("x", workspace=str(workspace), read_only=(str(tools),))
     words = await arguments(spec=spec)
     mounts = following(words, "--mount")
     assert f"type=bind,source={workspace},target=/home/user" in mounts
-    assert f"type=bind,source={runtime},target=/run/room" in mounts
     assert f"type=bind,source={tools},target={tools},readonly" in mounts
     assert not any(tmpfs.startswith("/home/user:") for tmpfs in following(words, "--tmpfs"))
 

@@ -1,0 +1,84 @@
+"""Cells on their way: who runs what since when, from the request to the receipt."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+MAX_WAITING: Final = 10_000
+"""How many cells one kernel may have before it: run one after another, they are work for days."""
+
+
+@dataclass
+class Execution:
+    """One cell: its run in the room, and what its answers need."""
+
+    run: str
+    msg_id: str
+    session: str
+    header: bytes
+    """The header of the request, for messages of our own that answer it."""
+    code: str
+    user: str
+    cost: int = 0
+    is_silent: bool = False
+    started_at: float = field(default_factory=time.time)
+    began_s: float = field(default_factory=time.monotonic)
+    is_running: bool = False
+
+    def begin(self) -> None:
+        """The kernel has come to this cell: from now on its time counts."""
+        if not self.is_running:
+            self.is_running = True
+            self.started_at = time.time()
+            self.began_s = time.monotonic()
+
+    @property
+    def duration_s(self) -> float:
+        return round(time.monotonic() - self.began_s, 6)
+
+    def receipt(self, room: str, status: str) -> dict[str, Any]:
+        """Return what the metadata of the reply says of this run."""
+        return {
+            "run": self.run,
+            "room": room,
+            "author": self.user,
+            "started_at": self.started_at,
+            "duration_s": self.duration_s,
+            "status": status,
+            "cost": self.cost,
+        }
+
+
+class Executions:
+    """The cells that one kernel has not answered, by the id of their request, oldest first."""
+
+    def __init__(self) -> None:
+        self._by_id: dict[str, Execution] = {}
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def __iter__(self) -> Iterator[Execution]:
+        return iter(list(self._by_id.values()))
+
+    @property
+    def is_full(self) -> bool:
+        return len(self._by_id) >= MAX_WAITING
+
+    def add(self, execution: Execution) -> None:
+        self._by_id[execution.msg_id] = execution
+
+    def find(self, msg_id: str) -> Execution | None:
+        return self._by_id.get(msg_id)
+
+    def take(self, msg_id: str) -> Execution | None:
+        """Return a cell that is over, and forget it."""
+        return self._by_id.pop(msg_id, None)
+
+    def take_all(self) -> list[Execution]:
+        """Return all, and forget them: the kernel is gone."""
+        executions, self._by_id = list(self._by_id.values()), {}
+        return executions

@@ -1,0 +1,159 @@
+"""Reading and making Jupyter messages: headers only, contents where the gateway has something to say.
+
+https://jupyter-client.readthedocs.io/en/stable/messaging.html
+"""
+
+from __future__ import annotations
+
+import uuid
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import msgspec
+
+from embedenv_jupyter.errors import RemoteProtocolError
+from embedenv_jupyter.protocols.kernels import Message
+
+PROTOCOL_VERSION: Final = "5.4"
+MAX_HEADER_BYTES: Final = 64 << 10
+
+_HEADER, _PARENT, _METADATA, _CONTENT = range(4)
+
+
+class Header(msgspec.Struct, frozen=True):
+    """What the gateway reads of a header; the bytes themselves are passed on as they came."""
+
+    msg_id: str
+    msg_type: str
+    session: str = ""
+    username: str = ""
+
+
+class _Parent(msgspec.Struct, frozen=True):
+    msg_id: str = ""
+
+
+class ExecuteRequest(msgspec.Struct, frozen=True):
+    """The content of an ``execute_request``, as far as a receipt needs it."""
+
+    code: str
+    silent: bool = False
+    allow_stdin: bool = True
+
+
+class InputRequest(msgspec.Struct, frozen=True):
+    """The content of an ``input_request``."""
+
+    prompt: str = ""
+    password: bool = False
+
+
+class Status(msgspec.Struct, frozen=True):
+    """The content of a reply, or of a ``status`` message."""
+
+    status: str = ""
+    execution_state: str = ""
+
+
+_header = msgspec.json.Decoder(Header)
+_parent = msgspec.json.Decoder(_Parent)
+_execute = msgspec.json.Decoder(ExecuteRequest)
+_input = msgspec.json.Decoder(InputRequest)
+_status = msgspec.json.Decoder(Status)
+_object = msgspec.json.Decoder(dict[str, Any])
+_encoder = msgspec.json.Encoder()
+
+
+def header_of(message: Message) -> Header:
+    """Read a message's header.
+
+    Raises:
+        RemoteProtocolError: it is no header of a Jupyter message.
+    """
+    raw = message.parts[_HEADER]
+    if len(raw) > MAX_HEADER_BYTES:
+        raise RemoteProtocolError(f"a header has {len(raw)} bytes, {MAX_HEADER_BYTES} are allowed")
+    try:
+        return _header.decode(raw)
+    except msgspec.MsgspecError as exc:
+        raise RemoteProtocolError(f"the header of a Jupyter message is not right: {exc}") from exc
+
+
+def parent_id(parts: tuple[bytes, ...]) -> str:
+    """Return which message this one answers; "" for none, or where it cannot be read."""
+    try:
+        return _parent.decode(parts[_PARENT]).msg_id
+    except msgspec.MsgspecError:
+        return ""
+
+
+def execute_request(message: Message) -> ExecuteRequest:
+    """Read what is to be executed.
+
+    Raises:
+        RemoteProtocolError: the content is not right.
+    """
+    try:
+        return _execute.decode(message.parts[_CONTENT])
+    except msgspec.MsgspecError as exc:
+        raise RemoteProtocolError(f"the content of an execute_request is not right: {exc}") from exc
+
+
+def input_request(parts: tuple[bytes, ...]) -> InputRequest:
+    """Read what a kernel asks; a kernel of the room may say anything, so what is wrong becomes empty."""
+    try:
+        return _input.decode(parts[_CONTENT])
+    except msgspec.MsgspecError:
+        return InputRequest()
+
+
+def status_of(parts: tuple[bytes, ...]) -> Status:
+    """Read the status of a reply or of a ``status`` message, empty where it cannot be read."""
+    try:
+        return _status.decode(parts[_CONTENT])
+    except msgspec.MsgspecError:
+        return Status()
+
+
+def make(
+    channel: str,
+    msg_type: str,
+    content: dict[str, Any],
+    *,
+    parent: bytes = b"{}",
+    metadata: dict[str, Any] | None = None,
+    session: str = "embedenv",
+    username: str = "embedenv",
+) -> Message:
+    """Make a message of our own; ``parent`` is the header that it answers, as bytes."""
+    header = {
+        "msg_id": uuid.uuid4().hex,
+        "msg_type": msg_type,
+        "session": session,
+        "username": username,
+        "date": datetime.now(UTC).isoformat(),
+        "version": PROTOCOL_VERSION,
+    }
+    return Message(
+        channel, (_encoder.encode(header), parent, _encoder.encode(metadata or {}), _encoder.encode(content))
+    )
+
+
+def with_metadata(parts: tuple[bytes, ...], name: str, value: dict[str, Any]) -> tuple[bytes, ...]:
+    """Return the parts with one more entry in the metadata; as they were where that cannot be read."""
+    try:
+        metadata = _object.decode(parts[_METADATA])
+    except msgspec.MsgspecError:
+        return parts
+    metadata[name] = value
+    return (*parts[:_METADATA], _encoder.encode(metadata), *parts[_METADATA + 1 :])
+
+
+def with_parent(parts: tuple[bytes, ...], parent: bytes) -> tuple[bytes, ...]:
+    """Return the parts as an answer to another message."""
+    return (parts[_HEADER], parent, *parts[_METADATA:])
+
+
+def error_content(name: str, text: str) -> dict[str, Any]:
+    """Return the content of an ``error`` message, which says it in a cell's output."""
+    return {"ename": name, "evalue": text, "traceback": [f"{name}: {text}"]}
