@@ -12,7 +12,9 @@ from embedenv_jupyter import __version__
 from embedenv_jupyter.accounts import data_dir
 from embedenv_jupyter.gateway import Gateway, GatewaySettings
 from embedenv_jupyter.handlers.health import HealthHandler
+from embedenv_jupyter.handlers.routes import OWN_ROUTES
 from embedenv_jupyter.handlers.spaces import SpacesHandler, SpacesOptions
+from embedenv_jupyter.kernels.manager import KernelSettings
 from embedenv_jupyter.rooms.manager import RoomSettings
 from embedenv_jupyter.sandbox.spec import MIB, Limits
 
@@ -42,6 +44,13 @@ class EmbedenvApp(ExtensionApp):
     pool_size = Int(2, min=0, help="How many sandboxes stand ready; 0 starts each when it is asked for.").tag(
         config=True
     )
+    kernel_pool_size = Int(
+        1, min=0, help="How many sandboxes stand ready with a Python kernel in them; each takes some 20 MiB."
+    ).tag(config=True)
+    max_kernels = Int(16, min=1, help="How many kernels one room may have.").tag(config=True)
+    cull_kernels_s = Float(
+        0.0, min=0.0, help="Seconds after which a kernel ends that nobody is connected to; 0 for never."
+    ).tag(config=True)
     max_rooms = Int(1000, min=1, help="How many rooms may be open at once.").tag(config=True)
     memory_mib = Int(512, min=0, help="Memory of a room in MiB; 0 for no limit.").tag(config=True)
     pids = Int(128, min=0, help="Processes and threads of a room; 0 for no limit.").tag(config=True)
@@ -89,6 +98,11 @@ class EmbedenvApp(ExtensionApp):
             tier=self.tier,
             allow_unsafe=self.allow_unsafe,
             pool_size=self.pool_size,
+            kernel_pool_size=self.kernel_pool_size,
+            kernels=KernelSettings(
+                max_kernels=self.max_kernels, cull_idle_s=self.cull_kernels_s or None,
+                log_disk_bytes=self.log_disk_mib * MIB,
+            ),
             rooms=RoomSettings(
                 limits=self._limits(), idle_s=self.idle_s or None, life_s=self.life_s or None,
                 max_rooms=self.max_rooms, log_disk_bytes=self.log_disk_mib * MIB,
@@ -120,7 +134,8 @@ class EmbedenvApp(ExtensionApp):
             (r"/ws/spaces/(?P<space>[^/]+)/?", SpacesHandler, spaces)
         ]
         own: list[tuple[str, Any, dict[str, Any]]] = [
-            (r"/health", HealthHandler, {"gateway": self.gateway, "version": __version__})
+            (r"/health", HealthHandler, {"gateway": self.gateway, "version": __version__}),
+            *((path, handler, {"gateway": self.gateway}) for path, handler in OWN_ROUTES),
         ]
         self.handlers.extend((self.extension_url + path, *rest) for path, *rest in [*own, *published])
         if self.mount_at_root:

@@ -17,6 +17,8 @@ from pathlib import Path
 from embedenv_jupyter.accounts import AccountManager, default_database_url
 from embedenv_jupyter.accounts.location import DATA_DIR_VARIABLE
 from embedenv_jupyter.errors import SandboxUnavailableError
+from embedenv_jupyter.kernels.manager import KernelManagers, KernelSettings
+from embedenv_jupyter.kernels.pool import WarmStarter
 from embedenv_jupyter.metrics import Metrics
 from embedenv_jupyter.rooms.folders import LogFolder
 from embedenv_jupyter.rooms.manager import RoomManager, RoomSettings, Starter
@@ -41,7 +43,9 @@ class GatewaySettings:
     tier: str = "auto"
     allow_unsafe: bool = False
     pool_size: int = 2
+    kernel_pool_size: int = 1
     rooms: RoomSettings = field(default_factory=RoomSettings)
+    kernels: KernelSettings = field(default_factory=KernelSettings)
 
 
 class Gateway:
@@ -52,6 +56,7 @@ class Gateway:
         self.metrics = Metrics()
         self._accounts: AccountManager | None = None
         self._rooms: RoomManager | None = None
+        self._kernels: KernelManagers | None = None
         self._tier: Tier | None = None
         self._stack = AsyncExitStack()
         self._starting: asyncio.Task[None] | None = None
@@ -91,15 +96,8 @@ class Gateway:
         tier = await choose(settings.tier, allow_unsafe=settings.allow_unsafe)
         self._stack.push_async_callback(tier.aclose)
         self._tier = tier
-        starter: Starter = tier
-        if settings.pool_size > 0:
-            pool = Pool(
-                tier,
-                settings.pool_size,
-                lambda: SandboxSpec(id=new_room_id(), limits=settings.rooms.limits),
-            )
-            self._stack.push_async_callback(pool.aclose)
-            starter = pool
+        starter = self._pooled(tier, settings.pool_size)
+        warm_starter = self._pooled(WarmStarter(tier), settings.kernel_pool_size)
         logs = await asyncio.to_thread(LogFolder, settings.data_dir / "rooms")
         self._stack.push_async_callback(asyncio.to_thread, logs.release)
         rooms = RoomManager(
@@ -107,14 +105,27 @@ class Gateway:
             self._accounts,
             logs.path,
             settings.rooms,
+            warm_starter=self.metrics.timed(warm_starter),
             on_end=self.metrics.room_ended,
         )
         self._stack.push_async_callback(rooms.aclose)
         rooms.start()
-        self._rooms = rooms
+        kernels = KernelManagers(rooms, logs.path, settings.kernels)
+        self._stack.push_async_callback(kernels.aclose)
+        kernels.start()
+        self._rooms, self._kernels = rooms, kernels
         self.metrics.show(rooms)
         self._stack.callback(self.metrics.hide)
         log.info("rooms are isolated by the tier %s", tier.name)
+
+    def _pooled(self, starter: Starter, size: int) -> Starter:
+        """Keep ``size`` sandboxes ready in front of a starter."""
+        if size == 0:
+            return starter
+        limits = self.settings.rooms.limits
+        pool = Pool(starter, size, lambda: SandboxSpec(id=new_room_id(), limits=limits))
+        self._stack.push_async_callback(pool.aclose)
+        return pool
 
     async def ready(self) -> None:
         """Wait until the gateway serves.
@@ -141,6 +152,11 @@ class Gateway:
     def rooms(self) -> RoomManager:
         assert self._rooms is not None, "start() comes first"
         return self._rooms
+
+    @property
+    def kernels(self) -> KernelManagers:
+        assert self._kernels is not None, "start() comes first"
+        return self._kernels
 
     @property
     def tier(self) -> Tier:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import hmac
 import os
@@ -84,7 +85,7 @@ class Channel:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 await channel._greet()
         except BaseException:
-            channel.close()
+            await channel.aclose()
             raise
         return channel
 
@@ -117,6 +118,8 @@ class Channel:
         except ConnectionError:
             return
 
-    def close(self) -> None:
+    async def aclose(self) -> None:
         """Close the connection; idempotent."""
         self._writer.close()
+        with contextlib.suppress(ConnectionError):
+            await self._writer.wait_closed()

@@ -32,7 +32,7 @@ from embedenv_jupyter.errors import (
     SandboxError,
 )
 from embedenv_jupyter.kernels import messages
-from embedenv_jupyter.kernels.channels import unwrapped
+from embedenv_jupyter.kernels.channels import Channel, unwrapped
 from embedenv_jupyter.kernels.executions import MAX_WAITING, Execution, Executions
 from embedenv_jupyter.kernels.process import Death, KernelProcess
 from embedenv_jupyter.kernels.prompts import Prompts
@@ -83,6 +83,7 @@ class Kernel:
         self._cwd: str | None = None
         self._env: Mapping[str, str] = {}
         self._process: KernelProcess | None = None
+        self._iopub: Channel | None = None
         self._listener: asyncio.Task[None] | None = None
         self._watcher: asyncio.Task[None] | None = None
         self._welcomed = asyncio.Event()
@@ -110,6 +111,7 @@ class Kernel:
             await self._attach(process)
         except BaseException as exc:
             await process.end(0)
+            await self._detach()
             process.close()
             self._set_state("dead")
             if isinstance(exc, (OSError, TimeoutError, RemoteProtocolError)):
@@ -123,8 +125,9 @@ class Kernel:
     async def _attach(self, process: KernelProcess) -> None:
         """Connect to a new process, and wait until it says that we hear all that it says."""
         self._welcomed.clear()
-        iopub = await process.connect("iopub", "SUB")
-        self._listener = asyncio.create_task(self._listen(iopub.messages()), name=f"iopub of {self.id}")
+        self._iopub = await process.connect("iopub", "SUB")
+        messages = self._iopub.messages()
+        self._listener = asyncio.create_task(self._listen(messages), name=f"iopub of {self.id}")
         async with asyncio.timeout(WELCOME_TIMEOUT_S):
             await self._welcomed.wait()
         for session in self.sessions.values():
@@ -163,6 +166,9 @@ class Kernel:
                     await asyncio.wait({listener})
             listener.cancel()
             await asyncio.gather(listener, return_exceptions=True)
+        if self._iopub is not None:
+            await self._iopub.aclose()
+            self._iopub = None
         for session in self.sessions.values():
             await session.disconnect()
         if process is not None:
@@ -274,6 +280,9 @@ class Kernel:
         """
         header = messages.header_of(message)
         self.room.touch()
+        if self._process is None:
+            async with self._changing:  # it is being started again: what is sent meanwhile waits
+                pass
         if session.member.role < Role.RUN and header.msg_type not in _FOR_ALL:
             self._refuse(session, message, header, RoleError("use a kernel", "run", session.member.role.word))
             return
@@ -310,6 +319,19 @@ class Kernel:
             await self.room.refund_cell(execution.run)
             self._refuse(session, message, header, exc)
             self._end_run(execution, code=1, reason="refused")
+
+    async def answer(self, prompt_id: str, value: str, by: str) -> None:
+        """Answer a prompt in somebody's name, whoever's cell it is; the value is kept nowhere.
+
+        Raises:
+            BusyError: it waits for no answer any more.
+            RemoteProtocolError: there is no kernel now.
+        """
+        prompt, reply = self.prompts.answer(prompt_id, value, by)
+        session = self.sessions.get(prompt.session)
+        if session is None:
+            raise BusyError("The client whose cell asks has gone; run the cell again.")
+        await session.send("stdin", reply.parts)
 
     def _refuse(
         self, session: KernelSession, message: Message, header: messages.Header, exc: EmbedEnvError

@@ -69,12 +69,12 @@ class KernelProcess:
     async def signal(self, signum: int) -> None:
         """Signal the kernel and what it has started; one that is gone is no error."""
         with contextlib.suppress(ProcessLookupError, SandboxError):
-            await self._forked.process.signal(signum)
+            await self._forked.signal(signum)
 
     async def wait(self) -> ExitStatus:
         """Wait for the end of the process; one whose sandbox is gone was killed with it."""
         try:
-            return await self._forked.process.wait()
+            return await self._forked.wait()
         except SandboxError:
             return ExitStatus(signal=signal.SIGKILL)
 

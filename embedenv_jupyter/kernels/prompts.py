@@ -95,6 +95,4 @@ class Prompts:
     def _close(self, prompt: PendingPrompt, by: str) -> None:
         del self._pending[prompt.id]
         if not self._room.log.is_finished:
-            self._room.log.append(
-                events.PromptAnswered(id=prompt.id, run=prompt.run, by=by, at=time.time())
-            )
+            self._room.log.append(events.PromptAnswered(id=prompt.id, run=prompt.run, by=by, at=time.time()))

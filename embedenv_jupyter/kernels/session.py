@@ -8,7 +8,7 @@ go on into the kernel's log, and it reads on from the number that it has.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Final
 
 from embedenv_jupyter.errors import RemoteProtocolError
@@ -16,6 +16,10 @@ from embedenv_jupyter.kernels.channels import Channel
 from embedenv_jupyter.kernels.process import KernelProcess
 from embedenv_jupyter.protocols.kernels import ServerReceiver
 from embedenv_jupyter.rooms.members import Member
+
+Batches = AsyncIterator[list[tuple[bytes, ...]]]
+OnReply = Callable[["KernelSession", str, Batches], Coroutine[None, None, None]]
+"""What reads the replies of one channel of a session (see :meth:`Kernel.read_replies`)."""
 
 SOCKET_TYPES: Final = {"shell": "DEALER", "control": "DEALER", "stdin": "DEALER"}
 
@@ -70,19 +74,11 @@ class KernelSession:
 
     async def disconnect(self) -> None:
         """Close the client's sockets; idempotent."""
-        for channel in self._channels.values():
-            channel.close()
-        self._channels.clear()
         readers, self._readers = self._readers, []
         for reader in readers:
             reader.cancel()
         await asyncio.gather(*readers, return_exceptions=True)
+        channels, self._channels = list(self._channels.values()), {}
+        for channel in channels:
+            await channel.aclose()
         self._process = None
-
-
-class OnReply:
-    """What reads the replies of one channel of a session (see :meth:`Kernel.read_replies`)."""
-
-    async def __call__(
-        self, session: KernelSession, channel: str, batches: AsyncIterator[list[tuple[bytes, ...]]]
-    ) -> None: ...

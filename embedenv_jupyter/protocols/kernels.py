@@ -23,6 +23,7 @@ import struct
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 import msgspec
@@ -89,12 +90,12 @@ def decode(data: bytes, allowed: frozenset[str] = CHANNELS) -> Message:
     if len(data) < end:
         raise RemoteProtocolError("a kernel frame ends within its table of offsets")
     offsets = struct.unpack_from(f"<{count}Q", data, _NUMBER.size)
-    if offsets[0] != end or offsets[-1] != len(data) or any(a > b for a, b in zip(offsets, offsets[1:])):
+    if offsets[0] != end or offsets[-1] != len(data) or any(a > b for a, b in pairwise(offsets)):
         raise RemoteProtocolError("the offsets of a kernel frame do not cover it in order")
     channel = data[offsets[0] : offsets[1]].decode("ascii", "replace")
     if channel not in allowed:
         raise RemoteProtocolError(f"the channel is one of {', '.join(sorted(allowed))}, not {channel!r:.40}")
-    parts = tuple(data[start:stop] for start, stop in zip(offsets[1:], offsets[2:]))
+    parts = tuple(data[start:stop] for start, stop in pairwise(offsets[1:]))
     return Message(channel, parts)
 
 

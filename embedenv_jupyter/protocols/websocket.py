@@ -5,13 +5,22 @@ from __future__ import annotations
 import struct
 
 _TEXT = 0x81  # FIN and opcode 1
+_BINARY = 0x82
 
 
 def text_frame(payload: bytes) -> bytes:
     """Frame an unmasked, final text message (RFC 6455 section 5.2)."""
-    size = len(payload)
+    return _head(_TEXT, len(payload)) + payload
+
+
+def binary_frame(payload: bytes) -> bytes:
+    """Frame an unmasked, final binary message."""
+    return _head(_BINARY, len(payload)) + payload
+
+
+def _head(opcode: int, size: int) -> bytes:
     if size < 126:
-        return struct.pack("!BB", _TEXT, size) + payload
+        return struct.pack("!BB", opcode, size)
     if size < 1 << 16:
-        return struct.pack("!BBH", _TEXT, 126, size) + payload
-    return struct.pack("!BBQ", _TEXT, 127, size) + payload
+        return struct.pack("!BBH", opcode, 126, size)
+    return struct.pack("!BBQ", opcode, 127, size)

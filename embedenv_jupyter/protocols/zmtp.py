@@ -61,7 +61,7 @@ class ZmtpSession:
 
     def __init__(self, socket_type: str, identity: bytes = b"") -> None:
         self.is_ready = False
-        """True once the peer has said that it is ready; a message that reaches it before ends the connection."""
+        """True once the peer is ready; a message that reaches it before ends the connection."""
         self._received = bytearray()
         self._greeted = False
         self._parts: list[bytes] = []
@@ -114,7 +114,7 @@ class ZmtpSession:
         return _GREETING_BYTES
 
     def _frame(self, position: int) -> tuple[int, int, int] | None:
-        """Return the flags of the frame at a position, where its body begins and ends, if all of it is here."""
+        """Return a frame's flags, and where its body begins and ends; ``None`` until all of it is here."""
         received = self._received
         available = len(received) - position
         if available < 2:
@@ -158,4 +158,6 @@ class ZmtpSession:
         if name == b"READY":
             self.is_ready = True
         elif name == b"ERROR":
-            raise RemoteProtocolError(f"the kernel's socket refused us: {body[7:207].decode(errors='replace')}")
+            raise RemoteProtocolError(
+                f"the kernel's socket refused us: {body[7:207].decode(errors='replace')}"
+            )

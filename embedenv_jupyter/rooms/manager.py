@@ -79,11 +79,13 @@ class RoomManager:
         directory: Path,
         settings: RoomSettings,
         *,
+        warm_starter: Starter | None = None,
         read_only: tuple[str, ...] = (),
         clock: Callable[[], float] = time.time,
         on_end: Callable[[Room], None] | None = None,
     ) -> None:
         self._starter = starter
+        self._warm_starter = warm_starter or starter
         self._accounts = accounts
         self._directory = directory
         self._settings = settings
@@ -115,8 +117,10 @@ class RoomManager:
 
     # Opening and finding.
 
-    async def open(self, account: Account, *, space: str, limits: Limits | None = None) -> Opened:
-        """Charge the account and open a room.
+    async def open(
+        self, account: Account, *, space: str, limits: Limits | None = None, warm: bool = False
+    ) -> Opened:
+        """Charge the account and open a room; in a ``warm`` one a kernel stands ready, where one can be had.
 
         Raises:
             InsufficientCreditsError: nothing was started.
@@ -130,7 +134,7 @@ class RoomManager:
         self._opening.add(opening)
         try:
             async with self._paid(account, f"init:{room_id}") as remaining:
-                room = await self._start(account, room_id, space, limits)
+                room = await self._start(account, room_id, space, limits, warm=warm)
         finally:
             self._opening.discard(opening)
             opening.set_result(None)
@@ -148,25 +152,27 @@ class RoomManager:
             await asyncio.shield(self._accounts.refund(account.id, key))
             raise
 
-    async def _start(self, account: Account, room_id: str, space: str, limits: Limits | None) -> Room:
+    async def _start(
+        self, account: Account, room_id: str, space: str, limits: Limits | None, *, warm: bool
+    ) -> Room:
         spec = SandboxSpec(id=room_id, limits=limits or self._settings.limits, read_only=self._read_only)
-        sandbox = await self._sandbox(spec)
+        sandbox = await self._sandbox(spec, self._warm_starter if warm else self._starter)
         room_log = Log(
             self._directory / sandbox.spec.id,
             memory_bytes=self._settings.log_memory_bytes,
             disk_bytes=self._settings.log_disk_bytes,
         )
         charger = _AccountCharger(self._accounts, account)
-        room = Room(sandbox, room_log, space=space, charger=charger, clock=self._clock)
+        room = Room(sandbox, room_log, space=space, charger=charger, clock=self._clock, account=account.id)
         self._rooms[room.id] = room
         self._watchers[room.id] = asyncio.create_task(self._watch(room), name=f"watch of {room.id}")
         return room
 
-    async def _sandbox(self, spec: SandboxSpec) -> Sandbox:
+    async def _sandbox(self, spec: SandboxSpec, starter: Starter) -> Sandbox:
         """Start a sandbox in a task of its own, which :meth:`aclose` can cancel without the caller's."""
         if self._is_closed:
             raise SandboxUnavailableError(STOPPING)
-        start = asyncio.create_task(self._starter.start(spec), name=f"start of {spec.id}")
+        start = asyncio.create_task(starter.start(spec), name=f"start of {spec.id}")
         self._starts.add(start)
         try:
             async with asyncio.timeout(START_TIMEOUT_S):

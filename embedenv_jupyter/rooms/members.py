@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from embedenv_jupyter.errors import RoleError, UnknownKeyError
@@ -37,6 +37,10 @@ class Member:
     connections: int = 0
     answered: AnsweredIds = field(default_factory=AnsweredIds, repr=False)
     """What this member's commands were answered, for one that is sent again after a cut."""
+    key: str = field(default="", repr=False)
+    """The join key that this member came in with."""
+    put_out: list[Callable[[], None]] = field(default_factory=list, repr=False)
+    """What closes each connection of this member when the key is revoked."""
 
     def require(self, role: Role, action: str) -> None:
         """Refuse what the role does not allow.
@@ -112,7 +116,8 @@ class Members:
         member.connections -= 1
         if member.connections > 0:
             return False
-        self._by_token[member.token] = self._by_token.pop(member.token)  # the last to have left
+        if self._by_token.pop(member.token, None) is not None:
+            self._by_token[member.token] = member  # the last to have left
         self._forget_some()
         return True
 
@@ -122,6 +127,14 @@ class Members:
         if len(away) > MAX_AWAY:
             for member in sorted(away, key=lambda member: member.role)[:-MAX_AWAY]:
                 del self._by_token[member.token]
+
+    def with_key(self, key: str) -> list[Member]:
+        """Return who came in with a join key, present or away."""
+        return [member for member in self._by_token.values() if member.key == key]
+
+    def forget(self, member: Member) -> None:
+        """Let the token of a member bring nobody back any more."""
+        self._by_token.pop(member.token, None)
 
     @property
     def present(self) -> list[Member]:

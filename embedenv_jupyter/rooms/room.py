@@ -56,9 +56,20 @@ class Room:
     """The shared unit. Made by the :class:`~embedenv_jupyter.rooms.manager.RoomManager`."""
 
     def __init__(
-        self, sandbox: Sandbox, room_log: Log, *, space: str, charger: Charger, clock: Callable[[], float]
+        self,
+        sandbox: Sandbox,
+        room_log: Log,
+        *,
+        space: str,
+        charger: Charger,
+        clock: Callable[[], float],
+        account: int = 0,
     ) -> None:
         self.id = sandbox.spec.id
+        self.account = account
+        """Who opened it, and pays."""
+        self.name = ""
+        """What people call it; the id where it has none."""
         self.space = space
         self.sandbox = sandbox
         self.log = room_log
@@ -96,6 +107,14 @@ class Room:
             )  # fmt: skip
         self.touch()
         return member
+
+    def revoke(self, key: str) -> None:
+        """Let nobody in with a join key any more, and put out who came in with it. Idempotent."""
+        self.keys.revoke(key)
+        for member in self.members.with_key(key):
+            self.members.forget(member)
+            for put_out in list(member.put_out):
+                put_out()
 
     def leave(self, member: Member) -> None:
         """Note that one connection of a member is gone."""
@@ -292,14 +311,16 @@ class Room:
 
 
 def cell_command(code: str) -> str:
-    """Return the shell line that costs what a cell costs: as much as its dearest ``!`` line, at least one run.
+    """Return a shell line that costs what a cell costs: its dearest ``!`` line, but at least one run.
 
     A cell without any code is free.
     """
     if not code.strip():
         return ""
     lines = (line.strip() for line in code.splitlines())
-    return " ; ".join(["python -c cell", *(line.lstrip("!%") for line in lines if line.startswith(_SHELL_MARKS))])
+    return " ; ".join(
+        ["python -c cell", *(line.lstrip("!%") for line in lines if line.startswith(_SHELL_MARKS))]
+    )
 
 
 def new_room_id() -> str:

@@ -194,11 +194,16 @@ class SpacesConversation:
         room, key = managers.rooms.redeem(request.key)
         newest = self._watch(room, request.resume)
         member = room.admit(request.user, request.colour, key.role, request.member)
+        member.key = member.key or key.key
+        member.put_out.append(self._put_out)
         self._room, self._member = room, member
         self._session.joined(
             request.key, member.user, member.colour, room=room.id, role=member.role.word,
             member=member.token, n=newest, answered=member.answered,
         )  # fmt: skip
+
+    def _put_out(self) -> None:
+        self._socket.close_with(CloseCode.REVOKED, "your join key was revoked")
 
     def _watch(self, room: Room, resume: int | None) -> int:
         """Take the peer's place in the log; return the newest number.
@@ -374,6 +379,8 @@ class SpacesConversation:
         self._session.closed()
         if self._room is not None and self._member is not None:
             room, self._room = self._room, None
+            if self._put_out in self._member.put_out:
+                self._member.put_out.remove(self._put_out)
             room.leave(self._member)
 
 

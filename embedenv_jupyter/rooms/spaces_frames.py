@@ -67,8 +67,9 @@ class Renderer:
                 return spaces.render_event(record.first, name, details, asking=self._asking)
 
 
-def described(event: events.Event) -> tuple[str, dict[str, Any]]:
-    """Return the name and the fields under which clients that ask see an event."""
+def _described_run(
+    event: events.RunStarted | events.RunEnded | events.Prompt | events.PromptAnswered,
+) -> tuple[str, dict[str, Any]]:
     match event:
         case events.RunStarted(run=run, command=command, user=user, kind="shell"):
             return "run", {"run": run, "command": command, "user": user}
@@ -88,6 +89,13 @@ def described(event: events.Event) -> tuple[str, dict[str, Any]]:
             return "prompt", {"run": run, "text": text, "id": id, "password": password}
         case events.PromptAnswered(id=id, run=run, by=by):
             return "prompt-answered", {"id": id, "run": run, "user": by}
+
+
+def described(event: events.Event) -> tuple[str, dict[str, Any]]:
+    """Return the name and the fields under which clients that ask see an event."""
+    match event:
+        case events.RunStarted() | events.RunEnded() | events.Prompt() | events.PromptAnswered():
+            return _described_run(event)
         case events.MemberJoined(member=member, user=user, colour=colour, role=role):
             return "member-joined", {"member": member, "user": user, "color": colour, "role": role}
         case events.MemberLeft(member=member, user=user):

@@ -11,6 +11,7 @@ import stat
 from embedenv_jupyter.errors import SandboxRequestError, SandboxTimeoutError
 from embedenv_jupyter.sandbox.kernel import socket_names
 from embedenv_jupyter.sandbox.process import Process
+from embedenv_jupyter.sandbox.spec import ExitStatus
 from embedenv_jupyter.sandbox.streams import ByteSource
 
 READY_TIMEOUT_S = 60.0
@@ -33,6 +34,19 @@ class ForkedKernel:
         self._said = b""
         self._listening = asyncio.create_task(self._listen(), name="last words of a kernel")
 
+    @property
+    def pid(self) -> int:
+        """The process as the room's programs number it."""
+        return self.process.pid
+
+    async def signal(self, signum: int) -> None:
+        """Signal the kernel and what it has started; raises what :meth:`Process.signal` raises."""
+        await self.process.signal(signum)
+
+    async def wait(self) -> ExitStatus:
+        """Wait for the end of the kernel; raises what :meth:`Process.wait` raises."""
+        return await self.process.wait()
+
     async def ready(self) -> None:
         """Wait until the sockets are bound.
 
@@ -49,7 +63,10 @@ class ForkedKernel:
             raise SandboxTimeoutError("fork_kernel", READY_TIMEOUT_S) from None
         self._ready.close()
         if not is_ready:
-            raise SandboxRequestError("fork_kernel", errno.ECHILD, detail=self.last_words or "it ended at once")
+            raise SandboxRequestError(
+                "fork_kernel", errno.ECHILD, detail=self.last_words or "it ended at once"
+            )
+        self._said = b""  # ipykernel's advice about connection files
 
     @property
     def last_words(self) -> str:

@@ -21,8 +21,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from embedenv_jupyter.errors import SandboxGoneError, SandboxRequestError, SandboxTimeoutError
-from embedenv_jupyter.sandbox.forked_kernel import ForkedKernel
 from embedenv_jupyter.sandbox.contents import file_info, in_thread, list_folder, read_up_to, write_all
+from embedenv_jupyter.sandbox.forked_kernel import ForkedKernel
 from embedenv_jupyter.sandbox.keeper import Keeper
 from embedenv_jupyter.sandbox.ports import HostPorts
 from embedenv_jupyter.sandbox.process import Process
@@ -86,7 +86,7 @@ class Sandbox:
         self.on_exit: Callable[[], None] = lambda: None
         """Called after each end of a program: the time to look at the limits."""
         self.look_at_limits: Callable[[], Awaitable[None]] = _look_nowhere
-        """Report what the sandbox has run into so far, before this returns; for who asks why a program ended."""
+        """Report what it has run into before this returns; for who wants to know why a program ended."""
         self.cause: str | None = None
         """Why it ended, one word or two; ``None`` while it lives."""
         self._loop = asyncio.get_running_loop()

@@ -144,7 +144,7 @@ def unix_socket() -> list[int]:
 REQUESTS: dict[str, Callable[[Sandbox], Any]] = {
     "spawn": lambda s: s.spawn(["true"]),
     "spawn_pty": lambda s: s.spawn_pty(["true"]),
-    "fork_kernel": lambda s: s.fork_kernel("/run/room/k.json"),
+    "fork_kernel": lambda s: s.fork_kernel("k1", "key"),
     "snapshot": lambda s: s.snapshot(),
     "open": lambda s: s.open("x"),
     "list": lambda s: s.list(),

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import shutil
 import socket
 import tempfile
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,9 +15,11 @@ import pytest
 from jupyter_client.asynchronous.client import AsyncKernelClient
 
 from embedenv_jupyter.errors import SandboxRequestError
+from embedenv_jupyter.sandbox.forked_kernel import ForkedKernel
+from embedenv_jupyter.sandbox.kernel import connection_info, socket_names
 from embedenv_jupyter.sandbox.process import Process
 from embedenv_jupyter.sandbox.sandbox import Sandbox
-from tests.integration.sandbox.programs import DEADLINE_S, OpenSandbox, output, read_until
+from tests.integration.sandbox.programs import DEADLINE_S, output, read_until
 
 SERVER = """
 import socket, sys
@@ -110,23 +110,19 @@ async def test_cancelled_connections_leak_nothing(sandbox: Sandbox) -> None:
 
 
 @pytest.fixture
-def runtime_dir() -> Iterator[Path]:
-    """A folder for the sockets of kernels; its path is short, as sun_path has 108 bytes (unix(7))."""
+def links() -> Iterator[Path]:
+    """A folder for the names of a kernel's sockets; its path is short, as sun_path has 108 bytes."""
     folder = Path(tempfile.mkdtemp(prefix="embedenv-test-"))
     yield folder
     shutil.rmtree(folder)
 
 
-def write_connection_file(runtime_dir: Path, inside: str) -> dict[str, Any]:
-    """Write what the kernel reads; return what a client outside needs."""
-    info: dict[str, Any] = {
-        "transport": "ipc", "ip": f"{inside}/k", "key": uuid.uuid4().hex, "signature_scheme": "hmac-sha256",
-        "shell_port": 1, "iopub_port": 2, "stdin_port": 3, "control_port": 4, "hb_port": 5,
-    }  # fmt: skip
-    path = runtime_dir / "k.json"
-    path.write_text(json.dumps(info))
-    path.chmod(0o644)
-    return {**info, "ip": f"{runtime_dir}/k", "key": info["key"].encode()}
+def connection_to(kernel: ForkedKernel, key: str, links: Path) -> tuple[dict[str, Any], list[int]]:
+    """Give libzmq, which connects to names, names that lead to the kernel's sockets."""
+    opened = {name: kernel.open_socket(channel) for channel, name in socket_names().items()}
+    for name, fd in opened.items():
+        (links / name).symlink_to(f"/proc/self/fd/{fd}")
+    return {**connection_info(str(links), key), "key": key.encode()}, list(opened.values())
 
 
 async def execute(client: AsyncKernelClient, code: str) -> str:
@@ -142,10 +138,9 @@ async def execute(client: AsyncKernelClient, code: str) -> str:
     return "".join(printed)
 
 
-async def test_kernel_is_forked_and_computes(open_sandbox: OpenSandbox, runtime_dir: Path) -> None:
-    sandbox = await open_sandbox(runtime_dir=str(runtime_dir))
-    info = write_connection_file(runtime_dir, sandbox.runtime)
-    kernel = await sandbox.fork_kernel(f"{sandbox.runtime}/k.json")
+async def test_kernel_is_forked_and_computes(sandbox: Sandbox, links: Path) -> None:
+    kernel = await sandbox.fork_kernel("k1", "secret")
+    info, opened = connection_to(kernel, "secret", links)
     client = AsyncKernelClient()
     client.load_connection_info(info)  # type: ignore[arg-type]
     client.start_channels()
@@ -158,6 +153,8 @@ async def test_kernel_is_forked_and_computes(open_sandbox: OpenSandbox, runtime_
             await execute(client, "with open('x', 'w') as file: file.write('seen')")
     finally:
         client.stop_channels()
+        for fd in opened:
+            os.close(fd)
     assert await sandbox.read_file("x") == b"seen"
     await kernel.signal(9)
     assert (await kernel.wait()).signal == 9
@@ -166,13 +163,10 @@ async def test_kernel_is_forked_and_computes(open_sandbox: OpenSandbox, runtime_
 
 
 async def test_kernel_that_cannot_start_says_why(sandbox: Sandbox) -> None:
-    kernel = await sandbox.fork_kernel("/no/such/connection.json")
-    assert kernel.stderr is not None
-    words = b""
-    async with asyncio.timeout(DEADLINE_S):
-        while data := await kernel.stderr.read():
-            words += data
-        assert (await kernel.wait()).code != 0
-    assert b"connection.json" in words
-    kernel.close()
+    with pytest.raises(SandboxRequestError, match="NoSuchOption"):
+        await sandbox.fork_kernel("k1", "secret", argv=["--NoSuchOption"])
+    with pytest.raises(SandboxRequestError, match="File exists"):
+        await sandbox.fork_kernel("k1", "secret")
+    with pytest.raises(SandboxRequestError, match="no name of a kernel"):
+        await sandbox.fork_kernel("../k", "secret")
     assert await output(sandbox, "echo usable") == b"usable\n"

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -56,6 +56,7 @@ class FakeSandbox:
         self.running_jobs = 0
         self.workspace_fd = workspace_fd
         self.on_exit: Callable[[], None] = lambda: None
+        self.look_at_limits: Callable[[], Awaitable[None]]
         self.reports: asyncio.Queue[tuple[Breach, str]] = asyncio.Queue()
 
     def breached(self, breach: Breach, detail: str) -> None:

@@ -1,0 +1,165 @@
+"""Who asks: a user of this Jupyter server, or somebody with a key of a room or of an account.
+
+Our own routes take either. A key comes in the ``Authorization: Bearer`` header,
+which no page can make a browser send, so such a request needs no other proof;
+one that lives on Jupyter's login is subject to Jupyter's own checks.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import msgspec
+from jupyter_server.base.handlers import APIHandler
+from jupyter_server.utils import ensure_async
+from tornado.web import HTTPError
+
+from embedenv_jupyter.accounts import LOCAL_ACCOUNT, Account
+from embedenv_jupyter.errors import AuthenticationError, EmbedEnvError, UnknownKeyError, UnknownRoomError
+from embedenv_jupyter.gateway import Gateway
+from embedenv_jupyter.handlers.problems import ProblemError, problem_of
+from embedenv_jupyter.rooms.members import Role
+from embedenv_jupyter.rooms.room import Room
+
+MAX_BODY_BYTES = 1 << 20
+RESOURCE = "embedenv"
+GUEST = "guest"
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Principal:
+    """Who asks, and as what: the role is for one room, or what an account may do with its own rooms."""
+
+    user: str
+    role: Role
+    account: Account | None = None
+    colour: str = "#6366f1"
+
+
+def bearer(handler: Any) -> str | None:
+    """Return the key that came in the ``Authorization`` header."""
+    kind, _, key = handler.request.headers.get("Authorization", "").partition(" ")
+    return key.strip() if kind.lower() == "bearer" and key.strip() else None
+
+
+async def principal_of(handler: Any, gateway: Gateway, room: Room | None, action: str) -> Principal:
+    """Find out who asks for something of a room, or, without one, of the gateway.
+
+    Raises:
+        ProblemError: nobody who may; 401 without any proof, 403 with one that is not enough.
+    """
+    user = handler.current_user
+    if user:
+        if not await ensure_async(handler.authorizer.is_authorized(handler, user, action, RESOURCE)):
+            raise ProblemError(403, f"This user may not {action} rooms on this server.", "NotAuthorized")
+        return Principal(user.display_name or user.username, Role.OWN, LOCAL_ACCOUNT, user.color or "#6366f1")
+    key = bearer(handler)
+    if key is None:
+        raise ProblemError(
+            401, "Log in, or send a join key or an API key as `Authorization: Bearer KEY`.", "NoCredentials"
+        )
+    name = handler.request.headers.get("X-Embedenv-User", GUEST)[:64]
+    if room is not None:
+        try:
+            return Principal(name, room.keys.redeem(key, time.time()).role)
+        except UnknownKeyError:
+            pass
+    try:
+        account = await gateway.accounts.authenticate_api_key(key)
+    except AuthenticationError as exc:
+        raise problem_of(exc) from exc
+    if room is not None and room.account != account.id:
+        raise problem_of(UnknownRoomError(room.id))  # that there is such a room is not theirs to know
+    return Principal(account.name or name, Role.OWN, account)
+
+
+class OwnHandler(APIHandler):
+    """Base of our own REST routes. Errors of ours become answers; verbs call :meth:`principal` first."""
+
+    def initialize(self, *, gateway: Gateway) -> None:
+        self.gateway = gateway
+
+    def check_xsrf_cookie(self) -> None:
+        """A key in a header is proof enough that the page of somebody else did not send this."""
+        if bearer(self) is None or self.current_user:
+            super().check_xsrf_cookie()
+
+    async def prepare(self) -> None:  # type: ignore[override]
+        await super().prepare()
+        try:
+            await self.gateway.ready()
+        except EmbedEnvError as exc:
+            raise problem_of(exc) from exc
+
+    async def principal(self, room: Room | None = None, action: str = "write") -> Principal:
+        """Return who asks.
+
+        Raises:
+            ProblemError: nobody who may.
+        """
+        return await principal_of(self, self.gateway, room, action)
+
+    def room(self, room_id: str) -> Room:
+        """Return an open room; who asks is still to be found out.
+
+        Raises:
+            UnknownRoomError: there is none with this id.
+        """
+        room = self.gateway.rooms.find(room_id)
+        if room is None or room.end_reason is not None:
+            raise UnknownRoomError(room_id)
+        return room
+
+    def body(self, kind: type[T]) -> T:
+        """Read the JSON body; an empty one is an empty object.
+
+        Raises:
+            ProblemError: naming what is wrong with it.
+        """
+        raw = self.request.body
+        if len(raw) > MAX_BODY_BYTES:
+            raise ProblemError(
+                413, f"The body has {len(raw)} bytes, {MAX_BODY_BYTES} are allowed.", "TooLarge"
+            )
+        try:
+            return msgspec.json.decode(raw or b"{}", type=kind)
+        except msgspec.MsgspecError as exc:
+            raise ProblemError(400, f"The body is not right: {exc}", "BadRequest") from exc
+
+    def answer(self, value: Any, status: int = 200) -> None:
+        """Send JSON."""
+        self.set_status(status)
+        self.set_header("Content-Type", "application/json")
+        self.finish(msgspec.json.encode(value))
+
+    def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
+        """Say expected refusals in one line; everything else with its traceback."""
+        if isinstance(value, EmbedEnvError) and problem_of(value).status_code < 500:
+            self.log.info("refused %s %s: %s", self.request.method, self.request.path, value)
+            return
+        super().log_exception(typ, value, tb)
+
+    def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
+        """Send the status that an error of ours stands for."""
+        exc = kwargs.get("exc_info", (None, None, None))[1]
+        if isinstance(exc, EmbedEnvError):
+            problem = problem_of(exc)
+            kwargs["exc_info"] = (type(problem), problem, None)
+            status_code = problem.status_code
+        super().send_error(status_code, **kwargs)
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """Write ``{"message", "reason"}``, as Jupyter's own API does."""
+        exc = kwargs.get("exc_info", (None, None, None))[1]
+        if isinstance(exc, ProblemError):
+            content = {"message": exc.message, "reason": exc.problem}
+        elif isinstance(exc, HTTPError):
+            content = {"message": exc.log_message or exc.reason or self._reason, "reason": "HTTPError"}
+        else:
+            content = {"message": "The gateway failed; its log says why.", "reason": "InternalError"}
+        self.set_header("Content-Type", "application/json")
+        self.finish(msgspec.json.encode(content))

@@ -1,0 +1,176 @@
+"""WS ``embedenv/rooms/{room}/api/kernels/{id}/channels``: one client of a kernel.
+
+The protocol: docs/protocols/kernels.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+import uuid
+from collections.abc import Iterator
+
+from jupyter_server.auth.decorator import allow_unauthenticated
+from tornado.web import HTTPError
+from tornado.websocket import WebSocketClosedError, WebSocketHandler
+
+from embedenv_jupyter.errors import CloseCode, EmbedEnvError, RemoteProtocolError
+from embedenv_jupyter.gateway import Gateway
+from embedenv_jupyter.handlers.access import Principal, principal_of
+from embedenv_jupyter.handlers.base import InBandHandler
+from embedenv_jupyter.handlers.problems import problem_of
+from embedenv_jupyter.kernels.kernel import Kernel
+from embedenv_jupyter.kernels.rendering import Renderer
+from embedenv_jupyter.kernels.session import KernelSession
+from embedenv_jupyter.protocols import kernels as protocol
+from embedenv_jupyter.rooms.log import Watcher
+
+log = logging.getLogger(__name__)
+
+SEND_TIMEOUT_S = 60.0
+MAX_SESSION_CHARS = 200
+
+
+class KernelChannelsHandler(InBandHandler):
+    """Authenticated as REST is, by Jupyter's login or a key; then messages, both ways."""
+
+    def initialize(self, *, gateway: Gateway) -> None:  # type: ignore[override]
+        super().initialize()
+        self._gateway = gateway
+        self._kernel: Kernel | None = None
+        self._principal: Principal | None = None
+        self._session: KernelSession | None = None
+        self._carrier: asyncio.Task[None] | None = None
+        self._is_resumable = False
+
+    @property
+    def max_message_size(self) -> int:
+        return protocol.MAX_MESSAGE_BYTES
+
+    def select_subprotocol(self, subprotocols: list[str]) -> str | None:
+        for known in (protocol.RESUMABLE, protocol.V1):
+            if known in subprotocols:
+                self._is_resumable = known == protocol.RESUMABLE
+                return known
+        return None
+
+    @allow_unauthenticated
+    async def get(self, room_id: str, kernel_id: str) -> None:  # type: ignore[override]
+        """Find out who asks, and for what, before the upgrade: a refusal is an HTTP answer."""
+        offered = self.request.headers.get("Sec-WebSocket-Protocol", "")
+        if not {protocol.V1, protocol.RESUMABLE} & {name.strip() for name in offered.split(",")}:
+            raise HTTPError(400, f"ask for the subprotocol {protocol.V1}")
+        try:
+            await self._gateway.ready()
+            kernels = self._gateway.kernels.of_id(room_id)
+            self._principal = await principal_of(self, self._gateway, kernels.room, "execute")
+            self._kernel = kernels.find(kernel_id)
+        except EmbedEnvError as exc:
+            raise HTTPError(problem_of(exc).status_code, str(exc).replace("%", "%%")) from exc
+        await WebSocketHandler.get(self, room_id, kernel_id)
+
+    async def open(self, *args: str, **kwargs: str) -> None:  # type: ignore[override]
+        super().open()
+        assert self._kernel is not None and self._principal is not None, "get() comes first"
+        id = self.get_query_argument("session_id", "")[:MAX_SESSION_CHARS] or uuid.uuid4().hex
+        try:
+            await self._enter(self._kernel, self._principal, id)
+        except EmbedEnvError as exc:
+            self.close_with(CloseCode.POLICY_VIOLATION, str(exc))
+
+    async def _enter(self, kernel: Kernel, who: Principal, id: str) -> None:
+        before = kernel.sessions.get(id)
+        token = before.member.token if before is not None and before.member.user == who.user else None
+        member = kernel.room.admit(who.user, who.colour, who.role, token)
+        try:
+            session = await kernel.join(id, member)
+            watcher = kernel.log.watch(self._start(session, is_new=before is None))
+        except BaseException:
+            kernel.room.leave(member)
+            raise
+        if isinstance(session.connection, KernelChannelsHandler):
+            session.connection.close_with(CloseCode.GOING_AWAY, "this session has connected again")
+        session.connection, session.left_at_s = self, None
+        self._session = session
+        if self._is_resumable:
+            hello = protocol.Hello(n=kernel.log.last, received=session.receiver.received)
+            await self.send_frames([protocol.encode_notice(hello).encode()])
+        self._carrier = asyncio.create_task(self._carry(kernel, session, watcher), name=f"carrier of {id}")
+
+    def _start(self, session: KernelSession, *, is_new: bool) -> int:
+        """Return the number after which the client wants to read on.
+
+        Raises:
+            RemoteProtocolError: it says a number that is none.
+        """
+        asked = self.get_query_argument("resume", "")
+        if is_new or not self._is_resumable or not asked:
+            return session.position
+        if not asked.isdecimal():
+            raise RemoteProtocolError(f"resume is a number, not {asked!r:.40}")
+        return int(asked)
+
+    async def receive(self, message: str | bytes) -> None:
+        session, kernel = self._session, self._kernel
+        if session is None or kernel is None:
+            return
+        try:
+            await self._take(kernel, session, message)
+        except RemoteProtocolError as exc:
+            log.info("kernel %s closes a client: %s", kernel.id, exc)
+            self.close_with(exc.code, str(exc))
+        except TimeoutError:
+            self.close_with(CloseCode.TOO_SLOW, "the kernel takes no messages")
+        except WebSocketClosedError:
+            return
+        except Exception:
+            log.exception("a message to kernel %s was not handled", kernel.id)
+            self.close_with(CloseCode.INTERNAL_ERROR, "the gateway failed; its log says why")
+
+    async def _take(self, kernel: Kernel, session: KernelSession, message: str | bytes) -> None:
+        if isinstance(message, str):
+            raise RemoteProtocolError("kernel messages are binary", CloseCode.UNSUPPORTED_DATA)
+        if not self._is_resumable:
+            await kernel.receive(session, protocol.decode(message, protocol.CLIENT_CHANNELS))
+            return
+        number, decoded = protocol.decode_numbered(message, protocol.CLIENT_CHANNELS)
+        if session.receiver.receive(number):
+            await kernel.receive(session, decoded)
+        ack = protocol.encode_notice(protocol.Ack(session.receiver.received))
+        async with asyncio.timeout(SEND_TIMEOUT_S):
+            await self.send_frames([ack.encode()])
+
+    async def _carry(self, kernel: Kernel, session: KernelSession, watcher: Watcher) -> None:
+        """Send what the kernel's log has for this client, at the client's pace."""
+        renderer = Renderer(session.id, is_resumable=self._is_resumable)
+        try:
+            async with watcher:
+                async for records in watcher:
+                    await self._send_all(renderer.render(records))
+                    session.position = watcher.position
+            self.close_with(CloseCode.ROOM_ENDED, "this kernel has ended")
+        except TimeoutError:
+            self.close_with(CloseCode.TOO_SLOW, f"took no data for {SEND_TIMEOUT_S:g} s; come back")
+        except WebSocketClosedError:
+            return
+        except Exception:
+            log.exception("the log of kernel %s was not carried to a client", kernel.id)
+            self.close_with(CloseCode.INTERNAL_ERROR, "the gateway failed; its log says why")
+
+    async def _send_all(self, pieces: Iterator[bytes]) -> None:
+        for piece in pieces:
+            async with asyncio.timeout(SEND_TIMEOUT_S):
+                await self.send_framed(piece)
+            await asyncio.sleep(0)
+
+    def on_close(self) -> None:
+        super().on_close()
+        if self._carrier is not None:
+            self._carrier.cancel()
+        session, kernel = self._session, self._kernel
+        if session is None or kernel is None:
+            return
+        if session.connection is self:
+            session.connection, session.left_at_s = None, time.monotonic()
+        kernel.room.leave(session.member)

@@ -1,0 +1,29 @@
+"""Our own routes below ``embedenv/``: which path is whose."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from embedenv_jupyter.handlers import kernels, rooms
+from embedenv_jupyter.handlers.kernel_channels import KernelChannelsHandler
+
+_ROOM = r"/rooms/(?P<room_id>[0-9a-f]{1,64})/api"
+_KERNEL = _ROOM + r"/kernels/(?P<kernel_id>[\w-]{1,64})"
+
+OWN_ROUTES: tuple[tuple[str, Any], ...] = (
+    (r"/api/rooms", rooms.RoomsHandler),
+    (r"/api/rooms/(?P<room_id>[0-9a-f]{1,64})", rooms.RoomHandler),
+    (r"/api/rooms/(?P<room_id>[0-9a-f]{1,64})/keys", rooms.KeysHandler),
+    (r"/api/rooms/(?P<room_id>[0-9a-f]{1,64})/keys/(?P<key>[\w-]{1,256})", rooms.KeyHandler),
+    (r"/api/join", rooms.JoinHandler),
+    (_ROOM, kernels.ApiHandler),
+    (_ROOM + r"/kernelspecs", kernels.KernelSpecsHandler),
+    (_ROOM + r"/kernels", kernels.KernelsHandler),
+    (_KERNEL, kernels.KernelHandler),
+    (_KERNEL + r"/(?P<action>interrupt|restart)", kernels.KernelActionHandler),
+    (_KERNEL + r"/channels", KernelChannelsHandler),
+    (_ROOM + r"/sessions", kernels.SessionsHandler),
+    (_ROOM + r"/sessions/(?P<session_id>[\w-]{1,64})", kernels.SessionHandler),
+    (_ROOM + r"/prompts", kernels.PromptsHandler),
+    (_ROOM + r"/prompts/(?P<prompt_id>[0-9a-f]{1,64})", kernels.PromptHandler),
+)

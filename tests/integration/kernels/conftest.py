@@ -1,0 +1,177 @@
+"""Rooms with kernels on a real server, and clients that speak Jupyter's own protocol."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import websockets
+from tornado.httpclient import AsyncHTTPClient, HTTPRequest
+
+from embedenv_jupyter.protocols import kernels as protocol
+from tests.integration.conftest import Served
+
+DEADLINE_S = 60.0
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a REST request was answered."""
+
+    status: int
+    body: Any
+
+
+class Api:
+    """Plain REST, with the token of the Jupyter server or a key."""
+
+    def __init__(self, served: Served, authorization: str) -> None:
+        self.served = served
+        self.authorization = authorization
+
+    def with_key(self, key: str) -> Api:
+        return Api(self.served, f"Bearer {key}")
+
+    async def __call__(self, method: str, path: str, body: Any = None, **headers: str) -> Answer:
+        request = HTTPRequest(
+            f"{self.served.http_url}embedenv/{path}", method=method,
+            headers={"Authorization": self.authorization, **headers},
+            body=json.dumps(body) if body is not None else None,
+            allow_nonstandard_methods=True, request_timeout=DEADLINE_S,
+        )  # fmt: skip
+        response = await AsyncHTTPClient().fetch(request, raise_error=False)
+        return Answer(response.code, json.loads(response.body) if response.body else None)
+
+
+@pytest.fixture
+def api(served: Served, jp_serverapp: Any) -> Api:
+    return Api(served, f"token {jp_serverapp.identity_provider.token}")
+
+
+@dataclass
+class OpenRoom:
+    """A room with a kernel, opened by REST."""
+
+    id: str
+    join: str
+    kernel: str
+    api: Api
+
+    @property
+    def path(self) -> str:
+        return f"rooms/{self.id}/api"
+
+
+@pytest.fixture
+async def room(api: Api) -> OpenRoom:
+    answer = await api("POST", "api/rooms", {"name": "lesson", "kernel": True})
+    assert answer.status == 201, answer
+    return OpenRoom(answer.body["id"], answer.body["join"], answer.body["kernel"]["id"], api)
+
+
+@dataclass(frozen=True)
+class Received:
+    """One message from a kernel."""
+
+    channel: str
+    type: str
+    content: dict[str, Any]
+    parent: str
+    metadata: dict[str, Any]
+    header: dict[str, Any]
+    buffers: tuple[bytes, ...]
+
+
+class KernelPeer:
+    """A client written from Jupyter's documents: frames of its first WebSocket subprotocol."""
+
+    def __init__(self, socket: websockets.ClientConnection) -> None:
+        self.socket = socket
+        self.session = uuid.uuid4().hex
+
+    async def send(
+        self,
+        channel: str,
+        type: str,
+        content: dict[str, Any],
+        parent: dict[str, Any] | None = None,
+        buffers: tuple[bytes, ...] = (),
+    ) -> str:
+        header = {
+            "msg_id": uuid.uuid4().hex, "msg_type": type, "session": self.session, "username": "ann",
+            "date": "2026-01-01T00:00:00Z", "version": "5.4",
+        }  # fmt: skip
+        parts = tuple(json.dumps(part).encode() for part in (header, parent or {}, {}, content))
+        await self.socket.send(protocol.encode(protocol.Message(channel, parts + buffers)))
+        return str(header["msg_id"])
+
+    async def execute(self, code: str, **options: Any) -> str:
+        content = {
+            "code": code, "silent": False, "store_history": True, "user_expressions": {}, "allow_stdin": True,
+            "stop_on_error": True, **options,
+        }  # fmt: skip
+        return await self.send("shell", "execute_request", content)
+
+    async def receive(self) -> Received:
+        async with asyncio.timeout(DEADLINE_S):
+            data = await self.socket.recv()
+        assert isinstance(data, bytes)
+        return read(protocol.decode(data))
+
+    async def until(self, type: str, parent: str = "") -> list[Received]:
+        """Receive up to and with the first message of a type that answers ``parent``."""
+        seen: list[Received] = []
+        while True:
+            message = await self.receive()
+            seen.append(message)
+            if message.type == type and parent in ("", message.parent):
+                return seen
+
+    async def run(self, code: str, **options: Any) -> tuple[str, dict[str, Any], list[Received]]:
+        """Run a cell to its end; return what it printed, the reply's content, and all messages."""
+        id = await self.execute(code, **options)
+        seen: list[Received] = []
+        missing = {"execute_reply", "idle"}
+        while missing:
+            message = await self.receive()
+            seen.append(message)
+            if message.parent == id:
+                missing -= {message.type, message.content.get("execution_state")}
+        own = [message for message in seen if message.parent == id]
+        text = "".join(message.content["text"] for message in own if message.type == "stream")
+        (reply,) = (message for message in own if message.type == "execute_reply")
+        return text, reply.content, own
+
+
+def read(message: protocol.Message) -> Received:
+    header, parent, metadata, content = (json.loads(part) for part in message.parts[:4])
+    return Received(
+        message.channel, header["msg_type"], content, parent.get("msg_id", ""), metadata, header,
+        message.parts[4:],
+    )  # fmt: skip
+
+
+DialKernel = Callable[..., Awaitable[KernelPeer]]
+
+
+@pytest.fixture
+async def dial_kernel(served: Served, room: OpenRoom) -> AsyncIterator[DialKernel]:
+    """Open clients of the room's kernel; all are closed after the test."""
+    async with AsyncExitStack() as stack:
+
+        async def dial(authorization: str | None = None, **query: str) -> KernelPeer:
+            words = "&".join(f"{name}={value}" for name, value in query.items())
+            url = f"ws://{served.host}{served.base_url}embedenv/{room.path}/kernels/{room.kernel}/channels?{words}"
+            connection = websockets.connect(
+                url, subprotocols=[websockets.Subprotocol(protocol.V1)], max_size=None,
+                additional_headers={"Authorization": authorization or room.api.authorization},
+            )  # fmt: skip
+            return KernelPeer(await stack.enter_async_context(connection))
+
+        yield dial

@@ -1,0 +1,101 @@
+"""A room's kernel through REST and WebSocket: what a client of a Jupyter server expects."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.integration.kernels.conftest import Api, DialKernel, OpenRoom
+
+
+@pytest.fixture
+def embedenv_config() -> dict[str, object]:
+    return {"kernel_pool_size": 0}
+
+
+async def test_cell_is_run_with_its_receipt(dial_kernel: DialKernel, room: OpenRoom) -> None:
+    peer = await dial_kernel()
+    text, reply, messages = await peer.run("print('hello'); 6 * 7")
+    assert (text, reply["status"]) == ("hello\n", "ok")
+    types = [message.type for message in messages]
+    assert types.index("status") < types.index("execute_input") < types.index("execute_result")
+    (result,) = (message for message in messages if message.type == "execute_result")
+    assert result.content["data"] == {"text/plain": "42"}
+    (receipt,) = (m.metadata["embedenv"] for m in messages if m.type == "execute_reply")
+    assert receipt["room"] == room.id
+    assert receipt["author"]
+    assert receipt["status"] == "ok"
+    assert 0 < receipt["duration_s"] < 30
+
+
+async def test_two_clients_see_the_same_outputs(dial_kernel: DialKernel) -> None:
+    one, two = await dial_kernel(), await dial_kernel()
+    id = await one.execute("for i in range(3): print(i, flush=True)")
+    seen = [await peer.until("status", id) for peer in (one, two)]
+    while not any(message.content.get("execution_state") == "idle" for message in seen[0]):
+        seen[0] += await one.until("status", id)
+    while not any(message.content.get("execution_state") == "idle" for message in seen[1]):
+        seen[1] += await two.until("status", id)
+    printed = [[m.content for m in messages if m.type == "stream"] for messages in seen]
+    assert printed[0] == printed[1] != []
+    assert not any(message.type == "execute_reply" for message in seen[1])
+
+
+async def test_interrupt_reaches_the_cell(dial_kernel: DialKernel, room: OpenRoom) -> None:
+    peer = await dial_kernel()
+    id = await peer.execute("print('on', flush=True)\nimport time\nwhile True: time.sleep(0.01)")
+    await peer.until("stream", id)
+    assert (await room.api("POST", f"{room.path}/kernels/{room.kernel}/interrupt", {})).status == 204
+    (*_, reply) = await peer.until("execute_reply", id)
+    assert reply.content["ename"] == "KeyboardInterrupt"
+
+
+async def test_restart_keeps_the_client_and_forgets_variables(
+    dial_kernel: DialKernel, room: OpenRoom
+) -> None:
+    peer = await dial_kernel()
+    await peer.run("x = 1")
+    answer = await room.api("POST", f"{room.path}/kernels/{room.kernel}/restart", {})
+    assert answer.status == 200, answer
+    _, reply, _ = await peer.run("x")
+    assert reply["ename"] == "NameError"
+
+
+@pytest.mark.parametrize(
+    ("code", "cause"),
+    [
+        ("import os; os._exit(3)", "exit code 3"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "SIGSEGV"),
+    ],
+)
+async def test_death_is_told_with_its_cause_and_the_kernel_comes_back(
+    dial_kernel: DialKernel, code: str, cause: str
+) -> None:
+    peer = await dial_kernel()
+    id = await peer.execute(code)
+    (*seen, reply) = await peer.until("execute_reply", id)
+    assert reply.content["status"] == "error"
+    assert cause in reply.content["evalue"]
+    assert any(message.type == "error" and cause in message.content["evalue"] for message in seen)
+    states = [m.content["execution_state"] for m in await peer.until("status") if m.type == "status"]
+    while "restarting" not in states:
+        states += [m.content["execution_state"] for m in await peer.until("status") if m.type == "status"]
+    text, _, _ = await peer.run("print('back')")
+    assert text == "back\n"
+
+
+async def test_kernel_is_listed_and_shut_down(api: Api, room: OpenRoom) -> None:
+    (listed,) = (await api("GET", f"{room.path}/kernels")).body
+    assert listed["id"] == room.kernel
+    assert (await api("GET", f"{room.path}/kernelspecs")).body["default"] == "python3"
+    assert (await api("DELETE", f"{room.path}/kernels/{room.kernel}")).status == 204
+    assert (await api("GET", f"{room.path}/kernels")).body == []
+    gone = await api("GET", f"{room.path}/kernels/{room.kernel}")
+    assert (gone.status, gone.body["reason"]) == (404, "UnknownKernelError")
+
+
+async def test_flood_is_paced_and_nothing_is_dropped(dial_kernel: DialKernel) -> None:
+    """A reader that takes its time for 20 MB gets all of it, in order."""
+    peer = await dial_kernel()
+    code = "for i in range(20): print(f'{i:02}' * 500_000)"
+    text, _, _ = await peer.run(code)
+    assert text == "".join(f"{i:02}" * 500_000 + "\n" for i in range(20))
