@@ -51,6 +51,8 @@ class RoomSettings:
     """What the operator decides about rooms. Times in seconds, sizes in bytes."""
 
     limits: Limits = field(default_factory=Limits)
+    network: bool = False
+    """Whether rooms reach what this machine reaches; else only their own loopback."""
     idle_s: float | None = 3600.0
     """End a room that nobody uses and in which nothing runs, after this; ``None``: never."""
     life_s: float | None = None
@@ -93,6 +95,7 @@ class RoomManager:
         self._clock = clock
         self._on_end = on_end
         self._rooms: dict[str, Room] = {}
+        self._listeners: list[Callable[[Room], None]] = []
         self._opening: set[asyncio.Future[None]] = set()
         self._starts: set[asyncio.Task[Sandbox]] = set()
         self._is_closed = False
@@ -110,6 +113,21 @@ class RoomManager:
 
     def __len__(self) -> int:
         return len(self._rooms)
+
+    def subscribe(self, callback: Callable[[Room], None]) -> None:
+        """Call back with each room that was opened, got a name, or has ended (it has an ``end_reason``)."""
+        self._listeners.append(callback)
+        for room in self:
+            callback(room)
+
+    def rename(self, room: Room, name: str) -> None:
+        """Give a room the name that people call it by."""
+        room.name = name
+        self._tell(room)
+
+    def _tell(self, room: Room) -> None:
+        for callback in self._listeners:
+            callback(room)
 
     def find(self, room_id: str) -> Room | None:
         """Return the open room with this id."""
@@ -155,7 +173,10 @@ class RoomManager:
     async def _start(
         self, account: Account, room_id: str, space: str, limits: Limits | None, *, warm: bool
     ) -> Room:
-        spec = SandboxSpec(id=room_id, limits=limits or self._settings.limits, read_only=self._read_only)
+        settings = self._settings
+        spec = SandboxSpec(
+            id=room_id, limits=limits or settings.limits, read_only=self._read_only, network=settings.network
+        )
         sandbox = await self._sandbox(spec, self._warm_starter if warm else self._starter)
         room_log = Log(
             self._directory / sandbox.spec.id,
@@ -166,6 +187,7 @@ class RoomManager:
         room = Room(sandbox, room_log, space=space, charger=charger, clock=self._clock, account=account.id)
         self._rooms[room.id] = room
         self._watchers[room.id] = asyncio.create_task(self._watch(room), name=f"watch of {room.id}")
+        self._tell(room)
         return room
 
     async def _sandbox(self, spec: SandboxSpec, starter: Starter) -> Sandbox:
@@ -218,6 +240,7 @@ class RoomManager:
         try:
             if self._on_end is not None:
                 self._on_end(room)
+            self._tell(room)
             await self._retire(room)
         finally:
             self._watchers.pop(room.id, None)
