@@ -2,7 +2,7 @@
 
 An event knows when it happened (``at``, UTC seconds, given by whoever reports
 it) and how many numbers it takes (``count``): one for each frame that it is in
-the Spaces protocol (docs/architecture.md section 3). Events are values; the log
+the Spaces protocol (docs/architecture.md section 4). Events are values; the log
 numbers them, keeps them and writes them to disk in msgpack, as maps, so that a
 kept log can still be read when a kind has got new fields with defaults.
 """
