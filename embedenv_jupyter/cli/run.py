@@ -95,12 +95,20 @@ async def _run_here(file: Path, language: Language, arguments: tuple[str, ...], 
             if language.compile:
                 status = await _stage(room, language, language.compile, options, interactive=False)
                 if status.shell_code != 0:
-                    return explained(status.shell_code, str(status))
+                    return await _ended(room, status)
             line = shlex.join([*shlex.split(language.run), *arguments])
             status = await _stage(room, language, f"exec {line}", options, interactive=True)
-            return explained(status.shell_code, str(status))
+            return await _ended(room, status)
         finally:
             stop()
+
+
+async def _ended(room: Room, status: ExitStatus) -> int:
+    """Say what ended the program, after the limits that it ran into; return the exit code."""
+    if status.shell_code != 0:
+        # The news of the end comes from another process than that of the limits, and often before it.
+        await room.sandbox.look_at_limits()
+    return explained(status.shell_code, str(status))
 
 
 @contextlib.asynccontextmanager
