@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import Protocol
 
-from embedenv_jupyter.errors import RoomClosedError, SandboxError
+from embedenv_jupyter.errors import InsufficientCreditsError, RoomClosedError, SandboxError
 from embedenv_jupyter.rooms import curl
 from embedenv_jupyter.rooms.events import (
     LimitBreached,
@@ -23,6 +23,7 @@ from embedenv_jupyter.rooms.files import Files
 from embedenv_jupyter.rooms.log import Log
 from embedenv_jupyter.rooms.members import JoinKey, Keyring, Member, Members, Role
 from embedenv_jupyter.rooms.runs import Run, RunState
+from embedenv_jupyter.sandbox.process import Process
 from embedenv_jupyter.sandbox.sandbox import Sandbox
 from embedenv_jupyter.sandbox.spec import Breach
 
@@ -45,7 +46,7 @@ class Charger(Protocol):
         """
 
     async def refund(self, key: str) -> None:
-        """Give back what was taken under ``key``; once, however often it is called."""
+        """Give back what was taken under ``key``, which may be nothing; once, however often it is called."""
 
 
 class Room:
@@ -143,14 +144,8 @@ class Room:
 
     async def _start(self, member: Member, command: str) -> Run:
         number = self._next_run
-        key = f"run:{self.id}:{number}"
-        cost = await self._charger.charge(command, key)
-        try:
-            process = await self.sandbox.spawn_pty([SHELL, "-c", command], echo=False, cooked=False)
-        except BaseException:
-            await asyncio.shield(self._charger.refund(key))
-            raise
-        self._next_run += 1
+        self._next_run += 1  # also where the start fails: what is charged under a key is charged once
+        cost, process = await self._paid_shell(command, f"run:{self.id}:{number}")
         self.log.append(
             RunStarted(
                 run=f"r{number}", command=command, user=member.user, member=member.id, at=self._clock()
@@ -160,6 +155,19 @@ class Room:
         self._runs[run.id] = self._foreground = run
         self.touch()
         return run
+
+    async def _paid_shell(self, command: str, key: str) -> tuple[int, Process]:
+        """Charge for a shell line and start it; give the cost back when that fails, even when cancelled."""
+        try:
+            cost = await self._charger.charge(command, key)
+            process = await self.sandbox.spawn_pty([SHELL, "-c", command], echo=False, cooked=False)
+        except InsufficientCreditsError:
+            raise
+        except BaseException:
+            # Also after a charge without an answer: it may have been written all the same.
+            await asyncio.shield(self._charger.refund(key))
+            raise
+        return cost, process
 
     def _run_changed(self, run: Run) -> None:
         self.touch()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from typing import Any
 
 import pytest
 
@@ -49,6 +50,50 @@ async def test_a_line_is_given_back_when_the_room_can_start_no_process(
     assert await entries_of(served) == [*before, (Kind.SHELL, -1), (Kind.REFUND, 1)]
     await room.sandbox.reset()
     assert (await member.run("sort /dev/null; echo alive"))[0] == "alive\n"
+
+
+async def test_a_line_after_one_that_could_not_start_is_paid_for(
+    served: Served, member: Asking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("embedenv_jupyter.rooms.room.SHELL", "/no/such/shell")
+        assert (await member.answer(await member.shell("sort /dev/null")))["type"] == "error"
+    before = await entries_of(served)
+    assert before[-2:] == [(Kind.SHELL, -1), (Kind.REFUND, 1)]
+    await member.run("sort /dev/null")
+    assert await entries_of(served) == [*before, (Kind.SHELL, -1)]
+    await member.run("pip install --help > /dev/null")  # at another cost than the line that failed
+    assert await entries_of(served) == [*before, (Kind.SHELL, -1), (Kind.SHELL, -5)]
+
+
+@pytest.mark.parametrize("how", ["cancelled", "failed"])
+async def test_a_charge_whose_answer_is_lost_is_given_back(
+    served: Served, member: Asking, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    room, _ = served.gateway.rooms.redeem(member.join_key)
+    charge = served.gateway.accounts.charge
+    written = asyncio.Event()
+
+    async def charge_without_answer(*arguments: Any, **options: Any) -> None:
+        await charge(*arguments, **options)
+        written.set()
+        if how == "failed":
+            raise OSError("the connection to the database was lost")
+        await asyncio.Event().wait()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(served.gateway.accounts, "charge", charge_without_answer)
+        (host,) = room.members.present
+        starting = asyncio.create_task(room.shell(host, "sort /dev/null"))
+        async with asyncio.timeout(10):
+            await written.wait()
+        if how == "cancelled":
+            starting.cancel()
+        with pytest.raises((asyncio.CancelledError, OSError)):
+            await starting
+    assert (await entries_of(served))[-2:] == [(Kind.SHELL, -1), (Kind.REFUND, 1)]
+    await member.run("sort /dev/null")
+    assert (await entries_of(served))[-1] == (Kind.SHELL, -1)
 
 
 @pytest.mark.parametrize("embedenv_config", [{"memory_mib": 1}])
