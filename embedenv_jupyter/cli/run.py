@@ -21,7 +21,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from embedenv_jupyter.cli.terminal import explained, on_interrupt, own_input, raw_terminal, say, write_out
+from embedenv_jupyter.cli.terminal import (
+    explained,
+    on_interrupt,
+    own_input,
+    raw_terminal,
+    say,
+    until_told_to_end,
+    write_out,
+)
 from embedenv_jupyter.errors import EmbedEnvError
 from embedenv_jupyter.languages.registry import FOLDER, Language, Languages, UnknownLanguageError
 
@@ -77,10 +85,10 @@ def command(
         if url:
             from embedenv_jupyter.cli import run_remote
 
-            status = asyncio.run(run_remote.run(url, file, chosen, arguments, timeout))
+            status = asyncio.run(until_told_to_end(run_remote.run(url, file, chosen, arguments, timeout)))
         else:
             options = Options(memory, timeout, tier, allow_unsafe)
-            status = asyncio.run(_run_here(file, chosen, arguments, options))
+            status = asyncio.run(until_told_to_end(_run_here(file, chosen, arguments, options)))
     except (EmbedEnvError, UnknownLanguageError) as exc:
         raise click.ClickException(str(exc)) from exc
     sys.exit(status)
