@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from collections import Counter
 from typing import Any
 
@@ -10,6 +12,8 @@ import pytest
 
 from embedenv_jupyter.accounts import Kind
 from embedenv_jupyter.errors import CloseCode
+from embedenv_jupyter.sandbox.sandbox import Sandbox
+from embedenv_jupyter.sandbox.spec import SandboxSpec
 from tests.integration.conftest import Served
 from tests.integration.spaces.conftest import DialRaw
 from tests.integration.spaces.peers import Asking, Raw
@@ -105,6 +109,33 @@ async def test_an_init_is_given_back_when_no_sandbox_can_start(served: Served, d
     assert await raw.close_code() == CloseCode.POLICY_VIOLATION
     assert await entries_of(served) == [(Kind.INIT, -1), (Kind.REFUND, 1)]
     assert len(served.gateway.rooms) == 0
+
+
+@pytest.mark.parametrize("reset", [True, False])
+async def test_an_init_whose_answer_cannot_be_written_is_given_back(
+    served: Served, dial_raw: DialRaw, monkeypatch: pytest.MonkeyPatch, reset: bool
+) -> None:
+    start = served.gateway.tier.start
+    is_asked, is_cut = asyncio.Event(), asyncio.Event()
+
+    async def start_late(spec: SandboxSpec) -> Sandbox:
+        is_asked.set()
+        await is_cut.wait()
+        return await start(spec)
+
+    monkeypatch.setattr(served.gateway.tier, "start", start_late)
+    raw = await dial_raw()
+    raw.send(type="init", public_key=served.public_key, secret_key=served.secret_key)
+    async with asyncio.timeout(20):
+        await is_asked.wait()
+        if reset:
+            linger = struct.pack("ii", 1, 0)  # the peer's machine resets the connection (socket(7))
+            raw.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        await raw.aclose()
+        is_cut.set()
+        while (Kind.REFUND, 1) not in await entries_of(served) or len(served.gateway.rooms):
+            await asyncio.sleep(0.01)
+    assert await entries_of(served) == [(Kind.INIT, -1), (Kind.REFUND, 1)]
 
 
 SMALL = {"memory_mib": 32, "pids": 16, "workspace_mib": 1, "tmp_mib": 1}
