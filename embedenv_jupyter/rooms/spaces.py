@@ -205,7 +205,7 @@ class SpacesConversation:
         member = opened.room.admit(HOST_USER, spaces.DEFAULT_COLOUR, Role.OWN)
         self._room, self._member = opened.room, member
         self._session.initialised(
-            opened.join_key, opened.remaining_credits or 0, room=opened.room.id, role=member.role.word,
+            opened.join_key, opened.remaining_credits, room=opened.room.id, role=member.role.word,
             member=member.token, n=newest, answered=member.answered,
         )  # fmt: skip
 

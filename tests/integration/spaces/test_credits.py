@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from embedenv_jupyter.accounts import Kind
+from embedenv_jupyter.accounts import LOCAL_ACCOUNT, Account, Kind
 from embedenv_jupyter.errors import InsufficientCreditsError, SandboxUnavailableError
 from embedenv_jupyter.sandbox.spec import MIB
 from tests.integration.conftest import Dial, Peer, Served, text_of
@@ -65,6 +65,18 @@ async def test_without_credits_free_lines_run_and_others_are_refused(served: Ser
     assert refused[0]["message"] == "This costs 1 credits and 0 are left."
     assert text_of([*refused]) == ""
     assert await peer.output("echo still here") == "still here\n"
+
+
+async def test_the_credits_of_an_account_without_a_limit_are_null(
+    served: Served, dial: Dial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def local(public_key: str, secret_key: str) -> Account:
+        return LOCAL_ACCOUNT
+
+    monkeypatch.setattr(served.gateway.accounts, "authenticate", local)
+    peer = await dial()
+    await peer.send(type="init", public_key="any", secret_key="any")
+    assert (await peer.receive())["remaining_credits"] is None
 
 
 async def test_an_init_without_credits_is_refused_and_closed(served: Served, dial: Dial) -> None:
