@@ -16,12 +16,14 @@ from embedenv_jupyter.rooms.events import (
     LimitBreached,
     MemberJoined,
     MemberLeft,
+    PortOpened,
     PostMortem,
     RunStarted,
 )
 from embedenv_jupyter.rooms.files import Files
 from embedenv_jupyter.rooms.log import Log
 from embedenv_jupyter.rooms.members import JoinKey, Keyring, Member, Members, Role
+from embedenv_jupyter.rooms.ports import PortWatch
 from embedenv_jupyter.rooms.runs import Run, RunState
 from embedenv_jupyter.sandbox.process import Process
 from embedenv_jupyter.sandbox.sandbox import Sandbox
@@ -74,6 +76,7 @@ class Room:
         self._foreground: Run | None = None
         self._starting = asyncio.Lock()
         self._closing: asyncio.Task[None] | None = None
+        self._ports = PortWatch(sandbox.ports, self._port_opened)
         self._unsubscribe = sandbox.subscribe(self._breached)
 
     # Members.
@@ -153,6 +156,7 @@ class Room:
         )
         run = Run(number, command, member, process, self.log, cost=cost, on_change=self._run_changed)
         self._runs[run.id] = self._foreground = run
+        self._ports.runs_changed(len(self._runs))
         self.touch()
         return run
 
@@ -173,6 +177,7 @@ class Room:
         self.touch()
         if run.state is RunState.ENDED:
             self._runs.pop(run.id, None)
+        self._ports.runs_changed(len(self._runs))
 
     async def interrupt(self, member: Member) -> bool:
         """Press Ctrl+C; false when nothing runs in the foreground."""
@@ -195,6 +200,9 @@ class Room:
         async with aclosing(pieces):
             async for piece in pieces:
                 yield piece
+
+    def _port_opened(self, port: int) -> None:
+        self.log.append(PortOpened(port=port, at=self._clock()))
 
     # The end.
 
@@ -225,6 +233,7 @@ class Room:
 
     async def _close_sandbox(self, reason: str) -> None:
         """Stop the runs, end the sandbox, write the post-mortem."""
+        await self._ports.aclose()
         if self.sandbox.is_alive:
             await self._stop_runs(reason)
         usage = self.sandbox.keeper.counters()

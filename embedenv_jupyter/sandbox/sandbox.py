@@ -463,7 +463,7 @@ class Sandbox:
             return await self._host_ports.listening()
         answer, _ = await self.request("ports")
         found = answer.get("ports")
-        return {p for p in found if isinstance(p, int)} if isinstance(found, list) else set()
+        return {p for p in found if type(p) is int and 0 < p < 1 << 16} if isinstance(found, list) else set()
 
     # The whole.
 
