@@ -17,6 +17,7 @@ from embedenv_jupyter.app import EmbedenvApp
 from embedenv_jupyter.gateway import Gateway
 from tests.integration.accounts.postgres import PostgresServer, installed_binaries, running_server
 from tests.integration.own_gateway import serve_gateway
+from tests.lacking import lacking
 
 __all__ = ["serve_gateway"]
 
@@ -27,7 +28,7 @@ DEADLINE_S = 20.0
 def postgres_server() -> Iterator[PostgresServer]:
     binaries = installed_binaries()
     if binaries is None:
-        pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
+        lacking("PostgreSQL", "postgresql")
     with running_server(binaries) as server:
         yield server
 

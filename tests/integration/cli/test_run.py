@@ -18,6 +18,7 @@ import pytest
 
 from tests.conftest import StartProcess
 from tests.integration.own_gateway import OwnGateway, ServeGateway
+from tests.lacking import lacking
 
 EMBEDENV = str(Path(sys.executable).with_name("embedenv"))
 DEADLINE_S = 100.0
@@ -37,6 +38,12 @@ line = ("x" * 99 + "\\n") * 1000
 for _ in range(int(sys.argv[1])):
     sys.stdout.write(line)
 """
+
+
+@pytest.fixture(scope="module")
+def gcc() -> None:
+    if shutil.which("gcc") is None:
+        lacking("gcc", "gcc libc6-dev")
 
 
 @pytest.fixture
@@ -156,7 +163,7 @@ def test_much_output_arrives(program: Callable[[str, str], str], place: dict[str
     assert done.stdout == (b"x" * 99 + b"\n") * (pieces * 1000)
 
 
-@pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc is not installed: apt-get install gcc")
+@pytest.mark.usefixtures("gcc")
 def test_a_crash_is_named(program: Callable[[str, str], str], place: dict[str, str]) -> None:
     done = finish(program("crash.c", CRASHES), env=place)
     assert done.returncode == 128 + signal.SIGSEGV
@@ -164,7 +171,7 @@ def test_a_crash_is_named(program: Callable[[str, str], str], place: dict[str, s
     assert b"SIGSEGV" in done.stderr
 
 
-@pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc is not installed: apt-get install gcc")
+@pytest.mark.usefixtures("gcc")
 def test_a_compiler_error_ends_it(program: Callable[[str, str], str], place: dict[str, str]) -> None:
     done = finish(program("broken.c", "int main(void) { return nothing; }\n"), env=place)
     assert done.returncode == 1
