@@ -17,7 +17,7 @@ import os
 import signal as signals
 import socket
 import stat
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from embedenv_jupyter.errors import SandboxGoneError, SandboxRequestError, SandboxTimeoutError
@@ -48,6 +48,10 @@ _MEASURED_BYTES = 1 << 40
 _NOBODY_LISTENS = (errno.ECONNREFUSED, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.ENETUNREACH)
 
 BreachCallback = Callable[[Breach, str], None]
+
+
+async def nobody_looks() -> None:
+    """Stand in for who watches the limits, where nobody does."""
 
 
 class Sandbox:
@@ -82,6 +86,8 @@ class Sandbox:
         self._host_ports = host_ports
         self.on_exit: Callable[[], None] = lambda: None
         """Called after each end of a program: the time to look at the limits."""
+        self.look_at_limits: Callable[[], Awaitable[None]] = nobody_looks
+        """Looks at the limits now; what was run into until then is reported when this returns."""
         self.cause: str | None = None
         """Why it ended, one word or two; ``None`` while it lives."""
         self._loop = asyncio.get_running_loop()
@@ -457,7 +463,7 @@ class Sandbox:
             return await self._host_ports.listening()
         answer, _ = await self.request("ports")
         found = answer.get("ports")
-        return {p for p in found if isinstance(p, int)} if isinstance(found, list) else set()
+        return {p for p in found if type(p) is int and 0 < p < 1 << 16} if isinstance(found, list) else set()
 
     # The whole.
 

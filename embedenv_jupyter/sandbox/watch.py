@@ -8,7 +8,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from embedenv_jupyter.sandbox import watchdog as watchdogs
@@ -78,6 +78,7 @@ class Watched(Protocol):
     keeper: Keeper
     own_disk: bool
     on_exit: Callable[[], None]
+    look_at_limits: Callable[[], Awaitable[None]]
 
     @property
     def running_jobs(self) -> int: ...
@@ -158,6 +159,7 @@ class Monitor:
         """Watch a sandbox until :meth:`remove`; a watchdog is sampled, and so enforces, more often."""
         self._rooms[sandbox] = _Room(sandbox, watchdog)
         sandbox.on_exit = lambda: self.poke(sandbox)
+        sandbox.look_at_limits = lambda: self.check(sandbox)
         if self._task is None:
             self._task = asyncio.create_task(self._run(), name="monitor of limits")
 
