@@ -7,6 +7,7 @@ when Jupyter asks for it.
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 __version__ = "0.1.0"
@@ -14,6 +15,6 @@ __version__ = "0.1.0"
 
 def _jupyter_server_extension_points() -> list[dict[str, Any]]:
     """Tell Jupyter Server which application to load; called by its extension manager."""
-    from embedenv_jupyter.app import EmbedenvApp
-
-    return [{"module": "embedenv_jupyter", "app": EmbedenvApp}]
+    # By name: whatever asks this package for its version must not depend on the server's side.
+    app = importlib.import_module("embedenv_jupyter.app")
+    return [{"module": "embedenv_jupyter", "app": app.EmbedenvApp}]

@@ -10,14 +10,16 @@ from jupyter_server.extension.application import ExtensionApp
 from traitlets import Bool, Enum, Float, Int, List, Unicode
 
 from embedenv_jupyter import __version__
-from embedenv_jupyter.accounts import data_dir
+from embedenv_jupyter.accounts import LOCAL_ACCOUNT, data_dir
 from embedenv_jupyter.client.gateway_file import GatewayFile, remove_gateway_file, write_gateway_file
 from embedenv_jupyter.gateway import Gateway, GatewaySettings
 from embedenv_jupyter.handlers.health import HealthHandler
-from embedenv_jupyter.handlers.routes import OWN_ROUTES
+from embedenv_jupyter.handlers.routes import own_routes
 from embedenv_jupyter.handlers.spaces import SpacesHandler, SpacesOptions
 from embedenv_jupyter.kernels.manager import KernelSettings
+from embedenv_jupyter.kernels.picker import KernelPicker
 from embedenv_jupyter.rooms.manager import RoomSettings
+from embedenv_jupyter.rooms.room import Room
 from embedenv_jupyter.sandbox.spec import MIB, Limits
 
 _HERE = {"": "127.0.0.1", "*": "127.0.0.1", "0.0.0.0": "127.0.0.1", "localhost": "127.0.0.1", "::": "::1"}  # noqa: S104
@@ -64,6 +66,11 @@ class EmbedenvApp(ExtensionApp):
     file_mib = Int(256, min=0, help="Size of one file in MiB; 0 for no limit.").tag(config=True)
     workspace_mib = Int(256, min=1, help="Size of a room's workspace in MiB.").tag(config=True)
     tmp_mib = Int(64, min=1, help="Size of a room's /tmp and of its /dev/shm in MiB.").tag(config=True)
+    network = Bool(
+        False,
+        help="Let rooms reach whatever this machine reaches, in order to install packages for example."
+        " They then share its network: not for strangers.",
+    ).tag(config=True)
     life_s = Float(0.0, min=0.0, help="Seconds after which any room ends; 0 for never.").tag(config=True)
     idle_s = Float(
         3600.0,
@@ -92,6 +99,7 @@ class EmbedenvApp(ExtensionApp):
     ).tag(config=True)
 
     gateway: Gateway
+    _picker: KernelPicker | None = None
     _runtime_dir: Path | None = None
 
     def initialize_settings(self) -> None:
@@ -110,8 +118,8 @@ class EmbedenvApp(ExtensionApp):
                 log_disk_bytes=self.log_disk_mib * MIB,
             ),
             rooms=RoomSettings(
-                limits=self._limits(), idle_s=self.idle_s or None, life_s=self.life_s or None,
-                max_rooms=self.max_rooms, log_disk_bytes=self.log_disk_mib * MIB,
+                limits=self._limits(), network=self.network, idle_s=self.idle_s or None,
+                life_s=self.life_s or None, max_rooms=self.max_rooms, log_disk_bytes=self.log_disk_mib * MIB,
             ),
         )  # fmt: skip
 
@@ -141,7 +149,7 @@ class EmbedenvApp(ExtensionApp):
         ]
         own: list[tuple[str, Any, dict[str, Any]]] = [
             (r"/health", HealthHandler, {"gateway": self.gateway, "version": __version__}),
-            *((path, handler, {"gateway": self.gateway}) for path, handler in OWN_ROUTES),
+            *own_routes(self.gateway, __version__),
         ]
         self.handlers.extend((self.extension_url + path, *rest) for path, *rest in [*own, *published])
         if self.mount_at_root:
@@ -152,6 +160,14 @@ class EmbedenvApp(ExtensionApp):
             await self.gateway.start()
         finally:  # a gateway that cannot start has its reason to tell
             self._announce(serverapp)
+        self._picker = KernelPicker()
+        serverapp.kernel_spec_manager.kernel_dirs.append(self._picker.folder)
+        self.gateway.rooms.subscribe(self._show_in_picker)
+
+    def _show_in_picker(self, room: Room) -> None:
+        """Show the rooms of this server's own user; those of others are not theirs to enter."""
+        if self._picker is not None and room.account == LOCAL_ACCOUNT.id:
+            self._picker.room_changed(room)
 
     def _announce(self, serverapp: Any) -> None:
         """Tell the programs that this server starts where its gateway is, and let them in."""
@@ -172,3 +188,5 @@ class EmbedenvApp(ExtensionApp):
         if self._runtime_dir is not None:
             remove_gateway_file(self._runtime_dir, os.getpid())
         await self.gateway.aclose()
+        if self._picker is not None:
+            self._picker.close()

@@ -126,8 +126,11 @@ class Gateway:
         """Keep ``size`` sandboxes ready in front of a starter."""
         if size == 0:
             return starter
-        limits = self.settings.rooms.limits
-        pool = Pool(starter, size, lambda: SandboxSpec(id=new_room_id(), limits=limits))
+        rooms = self.settings.rooms
+        pool = Pool(
+            starter, size,
+            lambda: SandboxSpec(id=new_room_id(), limits=rooms.limits, network=rooms.network),
+        )  # fmt: skip
         self._stack.push_async_callback(pool.aclose)
         return pool
 

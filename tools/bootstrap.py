@@ -48,6 +48,16 @@ def _has_postgres() -> bool:
     return bool(shutil.which("postgres") or list(Path("/usr/lib/postgresql").glob("*/bin/postgres")))
 
 
+def _has_engine() -> bool:
+    """Whether a container engine works; the client of Docker alone, without its daemon, is none."""
+    return bool(shutil.which("podman")) or run_quietly("docker", "info")[0]
+
+
+def _has_runc() -> bool:
+    # Debian keeps it in /usr/sbin, which an ordinary user's PATH lacks.
+    return bool(shutil.which("runc", path="/usr/bin:/usr/sbin:/usr/local/bin:/usr/local/sbin"))
+
+
 PYTHON_VENV = SystemPackage(
     "python3-venv", "Debian keeps it apart from Python; makes .venv", lambda: has_module("ensurepip")
 )
@@ -55,7 +65,8 @@ FOR_TESTS = (
     SystemPackage("gcc", "programs in C that crash or attack a sandbox", _on_path("gcc", "cc")),
     SystemPackage("libc6-dev", "the headers for them", lambda: Path("/usr/include/stdio.h").exists()),
     SystemPackage("bubblewrap", "sandboxes of the tier bwrap", _on_path("bwrap")),
-    SystemPackage("podman", "sandboxes of the tier podman", _on_path("podman", "docker")),
+    SystemPackage("podman", "sandboxes of the tier podman", _has_engine),
+    SystemPackage("runc", "podman on machines with cgroups of both versions, which crun refuses", _has_runc),
     SystemPackage("postgresql", "accounts on PostgreSQL", _has_postgres),
     SystemPackage("chromium", "the published browser sample", _on_path("chromium", "chromium-browser")),
 )

@@ -19,6 +19,8 @@ PUBLIC_KEY_VARIABLE = "EMBEDENV_PUBLIC_KEY"
 SECRET_KEY_VARIABLE = "EMBEDENV_SECRET_KEY"
 JOIN_KEY_VARIABLE = "EMBEDENV_JOIN_KEY"
 API_KEY_VARIABLE = "EMBEDENV_API_KEY"
+ROOM_VARIABLE = "EMBEDENV_ROOM"
+"""Tells the forwarder which room of the server that started it a notebook has chosen."""
 
 DEFAULT_SPACE = "defoult"
 """The space that the published client names, in its own spelling."""

@@ -49,7 +49,7 @@ class Gap(Event):
 class RoomEvent(Event):
     """A named event of the room: members, limits, idle, post-mortem, and whatever else.
 
-    ``name`` is as in docs/architecture.md section 4; ``details`` are the fields
+    ``name`` is as in docs/architecture.md section 6; ``details`` are the fields
     that the server gave, unread.
     """
 

@@ -4,7 +4,7 @@ A gateway writes its frames strictly; a client must live with servers that are
 older, newer or not ours. So every field that only our additions have is optional
 here, unknown types are kept as :class:`Unknown` instead of being an error, and
 only what is no JSON object at all breaks the protocol. See
-docs/architecture.md section 4 for the fields that are additions.
+docs/architecture.md section 6 for the fields that are additions.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from embedenv_jupyter.client.address import (
     API_KEY_VARIABLE,
     JOIN_KEY_VARIABLE,
     PUBLIC_KEY_VARIABLE,
+    ROOM_VARIABLE,
     SECRET_KEY_VARIABLE,
     URL_VARIABLE,
     base_url,
@@ -28,11 +29,11 @@ MAX_ANCESTORS: Final = 64
 
 @dataclass(frozen=True)
 class Found:
-    """A gateway to go to. ``is_sure`` says that somebody asked for this one: no other will do."""
+    """A gateway to go to, and where there: the room of a join key, a ``room`` by id, or a new one."""
 
     gateway: GatewayAddress
-    join: bool
-    is_sure: bool
+    join: bool = False
+    room: str = ""
 
 
 def from_environment(environment: Mapping[str, str]) -> Found | None:
@@ -45,28 +46,28 @@ def from_environment(environment: Mapping[str, str]) -> Found | None:
         return None
     url = base_url(address)
     if join := environment.get(JOIN_KEY_VARIABLE):
-        return Found(GatewayAddress(url, join), join=True, is_sure=True)
+        return Found(GatewayAddress(url, join), join=True)
     if key := environment.get(API_KEY_VARIABLE):
-        return Found(GatewayAddress(url, key), join=False, is_sure=True)
+        return Found(GatewayAddress(url, key))
     pair = environment.get(PUBLIC_KEY_VARIABLE), environment.get(SECRET_KEY_VARIABLE)
     if not all(pair):
         raise AddressError(
             f"{URL_VARIABLE} is set and no key for it: set {JOIN_KEY_VARIABLE} to enter a room, or"
             f" {API_KEY_VARIABLE}, or {PUBLIC_KEY_VARIABLE} and {SECRET_KEY_VARIABLE} to open one"
         )
-    return Found(GatewayAddress(url, f"{pair[0]}:{pair[1]}"), join=False, is_sure=True)
+    return Found(GatewayAddress(url, f"{pair[0]}:{pair[1]}"))
 
 
 def from_servers(environment: Mapping[str, str], runtime_dir: Path) -> Iterator[Found]:
     """Yield the gateways of the servers that this process descends from, the nearest first.
 
-    A join key of the environment is used there too.
+    A join key or a room of the environment is one of theirs.
     """
     join = environment.get(JOIN_KEY_VARIABLE, "")
     for pid in _ancestors(environment):
         if (file := read_gateway_file(runtime_dir, pid)) is not None:
             gateway = GatewayAddress(file.url, join or file.key, file.certificate)
-            yield Found(gateway, join=bool(join), is_sure=False)
+            yield Found(gateway, join=bool(join), room=environment.get(ROOM_VARIABLE, ""))
 
 
 def _ancestors(environment: Mapping[str, str]) -> Iterator[int]:

@@ -107,10 +107,10 @@ class ForwarderProcess:
 
         before = self._memory.read()
         if (named := discovery.from_environment(self._environment)) is not None:
-            return await open_kernel(named.gateway, join=named.join, before=before)
+            return await open_kernel(named, before)
         for found in discovery.from_servers(self._environment, self._runtime_dir()):
             try:
-                return await open_kernel(found.gateway, join=found.join, before=before)
+                return await open_kernel(found, before)
             except ConnectionLostError as exc:
                 log.info("not that server: %s", exc.reason)
             except RefusedError as exc:

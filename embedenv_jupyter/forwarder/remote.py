@@ -13,6 +13,7 @@ from typing import Any, Final
 from embedenv_jupyter.client.dialling import Heartbeat, Transport
 from embedenv_jupyter.client.refusal import RefusedError
 from embedenv_jupyter.errors import EmbedEnvError
+from embedenv_jupyter.forwarder.discovery import Found
 from embedenv_jupyter.forwarder.memory import Memory
 from embedenv_jupyter.forwarder.rest import GatewayAddress, call
 from embedenv_jupyter.forwarder.websocket_link import WebSocketLink
@@ -84,12 +85,13 @@ class RemoteKernel:
         return not (room["members"] or room["runs"] or kernels)
 
 
-async def open_kernel(gateway: GatewayAddress, *, join: bool, before: Memory | None) -> RemoteKernel:
-    """Return a fresh kernel: where it was before the restart, in the room of the key, or in a new room.
+async def open_kernel(found: Found, before: Memory | None) -> RemoteKernel:
+    """Return a fresh kernel: where it was before a restart, in the room that was asked for, or in a new one.
 
     Raises:
         EmbedEnvError: there is none to be had; the text says why.
     """
+    gateway = found.gateway
     if before is not None and before.url == gateway.url:
         known = RemoteKernel(gateway, before.room, before.kernel, before.is_own_room)
         try:
@@ -100,8 +102,10 @@ async def open_kernel(gateway: GatewayAddress, *, join: bool, before: Memory | N
             log.warning("the kernel's room has ended, so it starts in another one: %s", exc)
         else:
             return known
-    if join:
+    room = found.room
+    if found.join:
         room = (await call(gateway, "POST", "api/join", {"join": gateway.key}))["id"]
+    if room:
         kernel = await call(gateway, "POST", f"rooms/{room}/api/kernels", {"env": _environment()})
         return RemoteKernel(gateway, room, kernel["id"], is_own_room=False)
     opened: dict[str, Any] = await call(gateway, "POST", "api/rooms", {"name": _name(), "kernel": True})

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import msgspec
 from jupyter_server.auth.decorator import allow_unauthenticated
 
-from embedenv_jupyter import __version__
+from embedenv_jupyter.gateway import Gateway
 from embedenv_jupyter.handlers.access import OwnHandler
 from embedenv_jupyter.handlers.problems import ProblemError
 from embedenv_jupyter.handlers.rooms import kernel_model, require
@@ -82,10 +82,14 @@ class InRoomHandler(OwnHandler):
 class ApiHandler(InRoomHandler):
     """The version, as of a Jupyter server."""
 
+    def initialize(self, *, gateway: Gateway, version: str) -> None:  # type: ignore[override]
+        super().initialize(gateway=gateway)
+        self._version = version
+
     @allow_unauthenticated
     async def get(self, room_id: str) -> None:
         await self.kernels(room_id, Role.VIEW, "look at the room")
-        self.answer({"version": __version__})
+        self.answer({"version": self._version})
 
 
 class KernelSpecsHandler(InRoomHandler):

@@ -90,7 +90,8 @@ class RoomsHandler(OwnHandler):
         assert who.account is not None, "without a room, only an account is let in"
         opened = await self.gateway.rooms.open(who.account, space="api", warm=bool(wanted.kernel))
         room = opened.room
-        room.name = wanted.name
+        if wanted.name:
+            self.gateway.rooms.rename(room, wanted.name)
         answer: dict[str, Any] = {**room_model(room), "join": opened.join_key}
         answer["remaining_credits"] = opened.remaining_credits
         if wanted.kernel:

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
+from embedenv_jupyter.gateway import Gateway
 from embedenv_jupyter.handlers import kernels, rooms
 from embedenv_jupyter.handlers.kernel_channels import KernelChannelsHandler
 
 _ROOM = r"/rooms/(?P<room_id>[0-9a-f]{1,64})/api"
 _KERNEL = _ROOM + r"/kernels/(?P<kernel_id>[\w-]{1,64})"
 
-OWN_ROUTES: tuple[tuple[str, Any], ...] = (
+_ROUTES: tuple[tuple[str, Any], ...] = (
     (r"/api/rooms", rooms.RoomsHandler),
     (r"/api/rooms/(?P<room_id>[0-9a-f]{1,64})", rooms.RoomHandler),
     (r"/api/rooms/(?P<room_id>[0-9a-f]{1,64})/keys", rooms.KeysHandler),
     (r"/api/rooms/(?P<room_id>[0-9a-f]{1,64})/keys/(?P<key>[\w-]{1,256})", rooms.KeyHandler),
     (r"/api/join", rooms.JoinHandler),
-    (_ROOM, kernels.ApiHandler),
     (_ROOM + r"/kernelspecs", kernels.KernelSpecsHandler),
     (_ROOM + r"/kernels", kernels.KernelsHandler),
     (_KERNEL, kernels.KernelHandler),
@@ -27,3 +27,12 @@ OWN_ROUTES: tuple[tuple[str, Any], ...] = (
     (_ROOM + r"/prompts", kernels.PromptsHandler),
     (_ROOM + r"/prompts/(?P<prompt_id>[0-9a-f]{1,64})", kernels.PromptHandler),
 )
+
+
+def own_routes(gateway: Gateway, version: str) -> list[tuple[str, Any, dict[str, Any]]]:
+    """Return the routes with what each handler is made with."""
+    known = {"gateway": gateway}
+    return [
+        (_ROOM, kernels.ApiHandler, {**known, "version": version}),
+        *((path, handler, known) for path, handler in _ROUTES),
+    ]

@@ -17,8 +17,8 @@ from embedenv_jupyter.sandbox.forked_kernel import ForkedKernel
 from embedenv_jupyter.sandbox.sandbox import Sandbox
 from embedenv_jupyter.sandbox.spec import MIB, ExitStatus
 
-ENVIRONMENT: Final = {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}
-"""Figures are shown in the notebook, as a local kernel does it."""
+PACKAGES: Final = ".local/lib/packages"
+"""Where `!pip install` puts what it gets: the interpreter's own folders are read-only in a room."""
 
 KILL_STEPS: Final = ((signal.SIGTERM, 2.0), (signal.SIGKILL, 5.0))
 """How a kernel is ended that does not end when it is asked to: the signal, and how many seconds it has."""
@@ -125,4 +125,17 @@ async def fork(
     """Fork a kernel under a new name; return it and the key that signs its messages."""
     key = secrets.token_hex(16)
     name = f"k{secrets.token_hex(6)}"
-    return await sandbox.fork_kernel(name, key, cwd=cwd, env={**ENVIRONMENT, **(env or {})}), key
+    environment = {**environment_of(sandbox.home), **(env or {})}
+    return await sandbox.fork_kernel(name, key, cwd=cwd, env=environment), key
+
+
+def environment_of(home: str) -> dict[str, str]:
+    """Return what a kernel's environment has beside that of all programs in the room."""
+    packages = f"{home}/{PACKAGES}"
+    return {
+        "MPLBACKEND": "module://matplotlib_inline.backend_inline",  # figures are shown in the notebook
+        "PIP_TARGET": packages,
+        "PIP_NO_CACHE_DIR": "1",
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        "PYTHONPATH": packages,
+    }

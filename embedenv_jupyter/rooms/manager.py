@@ -51,6 +51,8 @@ class RoomSettings:
     """What the operator decides about rooms. Times in seconds, sizes in bytes."""
 
     limits: Limits = field(default_factory=Limits)
+    network: bool = False
+    """Whether rooms reach what this machine reaches; else only their own loopback."""
     idle_s: float | None = 3600.0
     """End a room that nobody uses and in which nothing runs, after this; ``None``: never."""
     life_s: float | None = None
@@ -67,6 +69,9 @@ class Opened:
     room: Room
     join_key: str
     remaining_credits: int | None
+    account: Account
+    charge_key: str
+    """What the charge of its ``init`` is known by."""
 
 
 class RoomManager:
@@ -93,6 +98,7 @@ class RoomManager:
         self._clock = clock
         self._on_end = on_end
         self._rooms: dict[str, Room] = {}
+        self._listeners: list[Callable[[Room], None]] = []
         self._opening: set[asyncio.Future[None]] = set()
         self._starts: set[asyncio.Task[Sandbox]] = set()
         self._is_closed = False
@@ -110,6 +116,21 @@ class RoomManager:
 
     def __len__(self) -> int:
         return len(self._rooms)
+
+    def subscribe(self, callback: Callable[[Room], None]) -> None:
+        """Call back with each room that was opened, got a name, or has ended (it has an ``end_reason``)."""
+        self._listeners.append(callback)
+        for room in self:
+            callback(room)
+
+    def rename(self, room: Room, name: str) -> None:
+        """Give a room the name that people call it by."""
+        room.name = name
+        self._tell(room)
+
+    def _tell(self, room: Room) -> None:
+        for callback in self._listeners:
+            callback(room)
 
     def find(self, room_id: str) -> Room | None:
         """Return the open room with this id."""
@@ -130,15 +151,16 @@ class RoomManager:
         if len(self._rooms) + len(self._opening) >= self._settings.max_rooms:
             raise BusyError(f"This gateway holds {self._settings.max_rooms} rooms already; try again later.")
         room_id = new_room_id()
+        charge_key = f"init:{room_id}"
         opening = asyncio.get_running_loop().create_future()
         self._opening.add(opening)
         try:
-            async with self._paid(account, f"init:{room_id}") as remaining:
+            async with self._paid(account, charge_key) as remaining:
                 room = await self._start(account, room_id, space, limits, warm=warm)
         finally:
             self._opening.discard(opening)
             opening.set_result(None)
-        return Opened(room, room.host_key.key, remaining)
+        return Opened(room, room.host_key.key, remaining, account, charge_key)
 
     @asynccontextmanager
     async def _paid(self, account: Account, key: str) -> AsyncIterator[int | None]:
@@ -155,7 +177,10 @@ class RoomManager:
     async def _start(
         self, account: Account, room_id: str, space: str, limits: Limits | None, *, warm: bool
     ) -> Room:
-        spec = SandboxSpec(id=room_id, limits=limits or self._settings.limits, read_only=self._read_only)
+        settings = self._settings
+        spec = SandboxSpec(
+            id=room_id, limits=limits or settings.limits, read_only=self._read_only, network=settings.network
+        )
         sandbox = await self._sandbox(spec, self._warm_starter if warm else self._starter)
         room_log = Log(
             self._directory / sandbox.spec.id,
@@ -166,6 +191,7 @@ class RoomManager:
         room = Room(sandbox, room_log, space=space, charger=charger, clock=self._clock, account=account.id)
         self._rooms[room.id] = room
         self._watchers[room.id] = asyncio.create_task(self._watch(room), name=f"watch of {room.id}")
+        self._tell(room)
         return room
 
     async def _sandbox(self, spec: SandboxSpec, starter: Starter) -> Sandbox:
@@ -206,6 +232,11 @@ class RoomManager:
 
     # Ending.
 
+    async def call_off(self, opened: Opened) -> None:
+        """End a room of which its host never heard, and give its credit back; idempotent."""
+        opened.room.begin_close("called off")
+        await self._accounts.refund(opened.account.id, opened.charge_key)
+
     async def _watch(self, room: Room) -> None:
         """End the room when its sandbox dies or its life is over; then forget it."""
         try:
@@ -218,6 +249,7 @@ class RoomManager:
         try:
             if self._on_end is not None:
                 self._on_end(room)
+            self._tell(room)
             await self._retire(room)
         finally:
             self._watchers.pop(room.id, None)

@@ -113,8 +113,7 @@ def run_kernel(connection_file: str, argv: list[str], ready: int) -> NoReturn:
     from ipykernel.kernelapp import IPKernelApp
 
     sys.argv = ["ipykernel_launcher.py", "-f", connection_file, *argv]
-    if "" not in sys.path:
-        sys.path.insert(0, "")
+    _extend_path()
     app: Any = IPKernelApp.instance()
     # No history on disk: rooms are short-lived and SQLite would cost a thread and some milliseconds.
     app.initialize(["-f", connection_file, "--HistoryManager.hist_file=:memory:", *argv])
@@ -127,16 +126,23 @@ def run_kernel(connection_file: str, argv: list[str], ready: int) -> NoReturn:
     os._exit(0)
 
 
+def _extend_path() -> None:
+    """Import from the working folder, and from PYTHONPATH, which this interpreter started without."""
+    folders = [folder for folder in os.environ.get("PYTHONPATH", "").split(":") if folder]
+    for folder in folders:
+        with contextlib.suppress(OSError):  # one that does not exist yet would never be looked into again
+            os.makedirs(folder, exist_ok=True)
+    sys.path[:0] = [name for name in ("", *folders) if name not in sys.path]
+
+
 def _pace(app: Any) -> None:
     """Make the kernel wait for those who read its output, where ipykernel drops what they have not read.
 
     Its socket would throw messages away beyond a thousand, and its streams would keep any
     amount of text in memory; now the cell that writes is held instead.
     """
-    import zmq
-
     thread = app.iopub_thread
-    thread.schedule(lambda: thread.socket.setsockopt(zmq.XPUB_NODROP, 1))
+    thread.schedule(lambda: setattr(thread.socket, "xpub_nodrop", True))
     for stream in (sys.stdout, sys.stderr):
         _hold_back(stream)
 

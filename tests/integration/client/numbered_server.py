@@ -1,6 +1,6 @@
 """A small server of one room that speaks the Spaces protocol with our additions, and nothing loosely.
 
-It sends exactly the frames of docs/architecture.md section 4 from a log that
+It sends exactly the frames of docs/architecture.md section 6 from a log that
 keeps everything (or, with ``keeps``, only the newest events), and it writes down
 whatever a client does that the page does not allow: see ``complaints``.
 Its shell has a handful of scripted programs instead of a sandbox.

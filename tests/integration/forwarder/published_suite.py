@@ -1,16 +1,14 @@
 """Jupyter's own test suite for kernels, with what there is to say of Python.
 
-Imported by tests that bring a gateway; the classes are found by :mod:`unittest`.
+Run by ``python -m unittest`` in a process that has the address of a gateway in its environment.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
-from jupyter_kernel_test import IopubWelcomeTests, KernelTests
+import jupyter_kernel_test
 
 
-class PythonKernelTests(KernelTests):
+class PythonKernelTests(jupyter_kernel_test.KernelTests):  # type: ignore[misc]
     """All message types that the suite has."""
 
     kernel_name = "embedenv"
@@ -18,7 +16,7 @@ class PythonKernelTests(KernelTests):
     file_extension = ".py"
     code_hello_world = "print('hello, world')"
     code_stderr = "import sys; print('test', file=sys.stderr)"
-    completion_samples = (  # type: ignore[assignment]
+    completion_samples = (
         {"text": "zi", "matches": {"zip"}},
         {"text": "pri", "matches": {"print"}},
     )
@@ -34,20 +32,21 @@ class PythonKernelTests(KernelTests):
     ]
     code_display_data = [  # noqa: RUF012
         {"code": "from IPython.display import HTML, display; display(HTML('<b>t</b>'))", "mime": "text/html"},
-        {"code": "from IPython.display import Math, display; display(Math(r'\\frac{1}{2}'))", "mime": "text/latex"},
+        {
+            "code": "from IPython.display import Math, display; display(Math(r'\\frac{1}{2}'))",
+            "mime": "text/latex",
+        },
     ]
     code_history_pattern = "1?2*"
     # IPython calls its own session 0 in the answer to "range" and 1 in that to "tail", so its own tests,
     # and a local kernel, leave "range" out.
-    supported_history_operations = ("tail", "search")  # type: ignore[assignment]
+    supported_history_operations = ("tail", "search")
     code_inspect_sample = "zip"
     code_clear_output = "from IPython.display import clear_output; clear_output()"
 
 
-class WelcomeTests(IopubWelcomeTests):
+class WelcomeTests(jupyter_kernel_test.IopubWelcomeTests):  # type: ignore[misc]
     """A subscriber is told that it hears the kernel."""
 
     kernel_name = "embedenv"
     support_iopub_welcome = True
-
-

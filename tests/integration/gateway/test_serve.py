@@ -15,7 +15,7 @@ import websockets
 from tests.integration.conftest import Peer
 from tests.integration.own_gateway import OwnGateway, ServeGateway
 
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 
 
 async def open_room(gateway: OwnGateway) -> tuple[Peer, websockets.ClientConnection]:

@@ -14,7 +14,7 @@ from embedenv_jupyter.rooms.log import Gap, Log, Record, Watcher
 from embedenv_jupyter.rooms.log.disk import SUFFIX
 from tests.unit.rooms.log_model import Model, lines
 
-DEADLINE_S = 10.0
+DEADLINE_S = 60.0
 KIB, MIB = 1 << 10, 1 << 20
 CHUNK_LINES = 160
 

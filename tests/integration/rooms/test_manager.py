@@ -20,7 +20,7 @@ from embedenv_jupyter.sandbox.sandbox import Sandbox
 from embedenv_jupyter.sandbox.spec import SandboxSpec
 from embedenv_jupyter.sandbox.tiers.unsafe import UnsafeTier
 
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 CREDITS = 10
 
 MakeManager = Callable[..., RoomManager]

@@ -9,7 +9,7 @@ from typing import Any
 from embedenv_jupyter.sandbox.process import Process
 from embedenv_jupyter.sandbox.sandbox import Sandbox
 
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 
 OpenSandbox = Callable[..., Coroutine[Any, Any, Sandbox]]
 

@@ -12,6 +12,7 @@ from embedenv_jupyter.rooms.events import (
     Event,
     FilesChanged,
     IdleCountdown,
+    KernelMessage,
     LimitBreached,
     MemberJoined,
     MemberLeft,
@@ -19,6 +20,7 @@ from embedenv_jupyter.rooms.events import (
     PortOpened,
     PostMortem,
     Prompt,
+    PromptAnswered,
     RoomError,
     RunEnded,
     RunStarted,
@@ -27,7 +29,9 @@ from embedenv_jupyter.rooms.events import (
 
 ONE_OF_EACH: list[Event] = [
     Output("r1", "a\nb", stream="stderr", prompt=True, at=1.5),
-    Prompt("r1", "name? ", at=1.5),
+    Prompt("r1", "name? ", id="p1", password=True, at=1.5),
+    PromptAnswered("p1", "r1", "ada", at=1.5),
+    KernelMessage("iopub", (b"{}", b"{}", b"{}", b"{}", b"\x00\xff"), to="s1", at=1.5),
     RunStarted("r1", "ls -la", "ada", "m1", at=1.5),
     RunEnded("r1", None, "SIGKILL", 1.25, cost=5, cpu_s=0.5, reason="time", at=1.5),
     StopStep("r1", "TERM", at=1.5),

@@ -48,10 +48,12 @@ async def test_limits_are_the_specs() -> None:
     assert following(words, "--cpus") == ["0.5"]
     assert "nofile=99:99" in following(words, "--ulimit")
     assert following(words, "--shm-size") == [str(2 * MIB)]
-    tmp, home = following(words, "--tmpfs")
+    tmp, home, runtime = following(words, "--tmpfs")
     assert f"size={2 * MIB}" in tmp
     assert home.startswith("/home/user:")
     assert f"size={MIB}" in home
+    assert runtime.startswith("/run/room:")
+    assert "size=" in runtime
 
 
 async def test_absent_limits_are_not_asked_for() -> None:

@@ -105,3 +105,14 @@ def test_root_gets_what_debian_cuts_out_of_python(machine: Machine, monkeypatch:
     with pytest.raises(SetupError):
         bootstrap.make_venv()
     assert "python3-venv" in [call[-1] for call in machine.calls]
+
+
+def test_client_of_an_engine_that_does_not_answer_is_no_engine(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (engine,) = (package for package in bootstrap.FOR_TESTS if package.debian == "podman")
+    assert engine.is_present()
+    machine.failing.add("docker")
+    assert not engine.is_present()
+    monkeypatch.setattr("shutil.which", lambda command: f"/usr/bin/{command}")
+    assert engine.is_present()
