@@ -70,6 +70,7 @@ class Sockets:
             zmq.ZMQError: an address is taken.
         """
         self._context = zmq.asyncio.Context()
+        self._opened: list[Any] = []
         self._is_signed = bool(info.key)
         self._signer = Signer(info.key)
         try:
@@ -94,8 +95,8 @@ class Sockets:
         socket.setsockopt(zmq.XPUB_VERBOSE, 1)  # each client that subscribes is welcomed
         return socket
 
-    @staticmethod
-    def _bound(socket: Any, info: ConnectionInfo, name: str) -> Any:
+    def _bound(self, socket: Any, info: ConnectionInfo, name: str) -> Any:
+        self._opened.append(socket)
         socket.linger = LINGER_MS
         socket.bind(info.address(name))
         return socket
@@ -123,4 +124,6 @@ class Sockets:
 
     def close(self) -> None:
         """Close all sockets; what clients have not taken after ``LINGER_MS`` is dropped. Idempotent."""
-        self._context.destroy(LINGER_MS)
+        for socket in self._opened:
+            socket.close()
+        self._context.term()
