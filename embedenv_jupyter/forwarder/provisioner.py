@@ -98,7 +98,9 @@ class RoomKernel:
         link = _RoomLink(await KernelLink.join(self._kernel, USER, COLOUR))
         sockets = Sockets(ConnectionInfo.read(connection_file))
         self._relay = Relay(sockets, link)
-        self._serving = asyncio.create_task(self._serve(self._relay, sockets, link), name="relay in the server")
+        self._serving = asyncio.create_task(
+            self._serve(self._relay, sockets, link), name="relay in the server"
+        )
 
     async def _serve(self, relay: Relay, sockets: Sockets, link: _RoomLink) -> None:
         try:
@@ -164,6 +166,12 @@ class ForwardingProvisioner(LocalProvisioner):
     _environment: Mapping[str, str] = {}
     _is_here = False
 
+    @property
+    def _manager(self) -> Any:
+        """The kernel manager that made us."""
+        assert self.parent is not None
+        return self.parent
+
     def _gateway(self) -> Gateway | None:
         """Return the gateway of the Jupyter server that makes us, if it has one."""
         server = getattr(getattr(self.parent, "parent", None), "parent", None)
@@ -179,10 +187,10 @@ class ForwardingProvisioner(LocalProvisioner):
         self._environment = kwargs["env"]
         if self._folder is None:
             self._folder = Path(tempfile.mkdtemp(prefix="embedenv-f-"))
-            self.parent.transport = "ipc"
-            self.parent.ip = str(self._folder / "k")
-        self.parent.write_connection_file()
-        self.connection_info = self.parent.get_connection_info()
+            self._manager.transport = "ipc"
+            self._manager.ip = str(self._folder / "k")
+        self._manager.write_connection_file()
+        self.connection_info = self._manager.get_connection_info()
         return {**kwargs, "cmd": []}
 
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> KernelConnectionInfo:
@@ -194,7 +202,7 @@ class ForwardingProvisioner(LocalProvisioner):
             await self._held.restart()
         else:
             self._held = await RoomKernel.open(gateway, self._environment)
-        await self._held.serve(Path(self.parent.connection_file))
+        await self._held.serve(Path(self._manager.connection_file))
         return self.connection_info
 
     @property
