@@ -41,9 +41,16 @@ class OwnGateway:
     def spaces_url(self) -> str:
         return f"ws://127.0.0.1:{self.port}/ws/spaces/defoult/"
 
+    def post(self, path: str, body: Any, key: str) -> Any:
+        request = urllib.request.Request(
+            f"{self.http_url}{path}", json.dumps(body).encode(), {"Authorization": f"Bearer {key or 'test'}"}
+        )
+        with urllib.request.urlopen(request, timeout=20) as response:
+            return json.load(response)
+
     def delete(self, path: str, key: str) -> None:
         request = urllib.request.Request(
-            f"{self.http_url}{path}", headers={"Authorization": f"Bearer {key}"}, method="DELETE"
+            f"{self.http_url}{path}", headers={"Authorization": f"Bearer {key or 'test'}"}, method="DELETE"
         )
         urllib.request.urlopen(request, timeout=20).close()
 
