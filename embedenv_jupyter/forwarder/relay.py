@@ -178,7 +178,7 @@ class Relay:
     async def _news(self, event: Event) -> None:
         match event:
             case Away():
-                log.warning("the connection to the room is lost: %s", event.reason)
+                log.info("the connection to the room is lost: %s", event.reason)
                 self._away = event
                 loop = asyncio.get_running_loop()
                 self._telling = loop.call_later(self._tell_after_s, self._tell_lost)
@@ -199,6 +199,7 @@ class Relay:
 
     def _tell_lost(self) -> None:
         if self._away is not None:
+            log.warning("the connection to the room is lost: %s", self._away.reason)
             self._has_told = True
             self._tell(LOST.format(reason=self._away.reason))
 

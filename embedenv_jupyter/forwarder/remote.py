@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, Final
 
+from embedenv_jupyter.client.backoff import Retry
 from embedenv_jupyter.client.dialling import Heartbeat, Transport
 from embedenv_jupyter.client.refusal import RefusedError
 from embedenv_jupyter.errors import EmbedEnvError
 from embedenv_jupyter.forwarder.discovery import Found
 from embedenv_jupyter.forwarder.memory import Memory
 from embedenv_jupyter.forwarder.rest import GatewayAddress, call
-from embedenv_jupyter.forwarder.websocket_link import WebSocketLink
+from embedenv_jupyter.forwarder.websocket_link import PATIENT, WebSocketLink
 
 log = logging.getLogger(__name__)
 
@@ -45,18 +46,18 @@ class RemoteKernel:
     def _path(self) -> str:
         return f"rooms/{self.room}/api/kernels/{self.kernel}"
 
-    def link(self) -> WebSocketLink:
-        """Return a link as a new client of the kernel.
+    def link(self, *, retry: Retry = PATIENT, through: GatewayAddress | None = None) -> WebSocketLink:
+        """Return a link as a new client of the kernel; ``through`` is another way to its gateway.
 
         Raises:
             OSError: the gateway's certificate cannot be read.
         """
-        gateway = self.gateway
+        gateway = through or self.gateway
         transport = Transport(
             gateway.endpoint(f"{self._path}/channels"), gateway.headers, gateway.tls(),
             heartbeat=Heartbeat(), greeting_s=GREETING_S,
         )  # fmt: skip
-        return WebSocketLink(transport, uuid.uuid4().hex)
+        return WebSocketLink(transport, uuid.uuid4().hex, retry=retry)
 
     async def restart(self) -> None:
         """Put a fresh kernel in the place of this one.
