@@ -115,8 +115,7 @@ def run_kernel(connection_file: str, argv: list[str], ready: int) -> NoReturn:
     sys.argv = ["ipykernel_launcher.py", "-f", connection_file, *argv]
     _extend_path()
     app: Any = IPKernelApp.instance()
-    # No history on disk: rooms are short-lived and SQLite would cost a thread and some milliseconds.
-    app.initialize(["-f", connection_file, "--HistoryManager.hist_file=:memory:", *argv])
+    _initialize(app, connection_file, argv)
     _pace(app)
     os.write(ready, b"R")
     os.close(ready)
@@ -133,6 +132,27 @@ def _extend_path() -> None:
         with contextlib.suppress(OSError):  # one that does not exist yet would never be looked into again
             os.makedirs(folder, exist_ok=True)
     sys.path[:0] = [name for name in ("", *folders) if name not in sys.path]
+
+
+def _initialize(app: Any, connection_file: str, argv: list[str]) -> None:
+    """Set up the kernel as its command line would."""
+    # No history on disk: rooms are short-lived and SQLite would cost a thread and some milliseconds.
+    settings = {
+        "IPKernelApp": {"connection_file": connection_file},
+        "HistoryManager": {"hist_file": ":memory:"},
+    }
+    if argv:
+        words = [f"--{name}.{key}={value}" for name, of in settings.items() for key, value in of.items()]
+        app.initialize([*words, *argv])
+        return
+
+    def take_settings(_: object = None) -> None:
+        app.cli_config = type(app.config)(settings)
+        app.update_config(app.cli_config)
+
+    # A parser for all options of all classes would cost a third of the start, and 5 MiB in each kernel.
+    app.parse_command_line = take_settings
+    app.initialize([])
 
 
 def _pace(app: Any) -> None:
