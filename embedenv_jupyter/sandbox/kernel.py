@@ -17,19 +17,13 @@ import random
 import sys
 from typing import Any, NoReturn
 
-from embedenv_jupyter.sandbox import syscalls
+from embedenv_jupyter.sandbox import pacing, syscalls
 
 CHANNELS = ("shell", "iopub", "stdin", "control", "hb")
 """The channels of a kernel in the order of their sockets: ``s-1`` is shell, ``s-5`` the heartbeat."""
 
 _SOCKET_PREFIX = "s"
 _CONNECTION_FILE = "kernel.json"
-
-_FLUSH_CHARS = 1 << 20
-"""What a kernel may print before it waits until that has been sent."""
-
-_FLUSH_TIMEOUT_S = 3600.0
-"""How long it waits for that: as long as those who read take, if somebody reads at all."""
 
 _MODULES = (
     "ipykernel.kernelapp", "ipykernel.ipkernel", "ipykernel.zmqshell", "ipykernel.iostream",
@@ -116,7 +110,7 @@ def run_kernel(connection_file: str, argv: list[str], ready: int) -> NoReturn:
     _extend_path()
     app: Any = IPKernelApp.instance()
     _initialize(app, connection_file, argv)
-    _pace(app)
+    pacing.pace(app)
     os.write(ready, b"R")
     os.close(ready)
     app.start()
@@ -153,32 +147,3 @@ def _initialize(app: Any, connection_file: str, argv: list[str]) -> None:
     # A parser for all options of all classes would cost a third of the start, and 5 MiB in each kernel.
     app.parse_command_line = take_settings
     app.initialize([])
-
-
-def _pace(app: Any) -> None:
-    """Make the kernel wait for those who read its output, where ipykernel drops what they have not read.
-
-    Its socket would throw messages away beyond a thousand, and its streams would keep any
-    amount of text in memory; now the cell that writes is held instead.
-    """
-    thread = app.iopub_thread
-    thread.schedule(lambda: setattr(thread.socket, "xpub_nodrop", True))
-    for stream in (sys.stdout, sys.stderr):
-        _hold_back(stream)
-
-
-def _hold_back(stream: Any) -> None:
-    """Flush a stream of ipykernel, and wait for that, after each ``_FLUSH_CHARS``."""
-    write, waiting = stream.write, 0
-    stream.flush_timeout = _FLUSH_TIMEOUT_S
-
-    def held(text: str) -> Any:
-        nonlocal waiting
-        written = write(text)
-        waiting += len(text)
-        if waiting >= _FLUSH_CHARS:
-            waiting = 0
-            stream.flush()
-        return written
-
-    stream.write = held
