@@ -108,6 +108,7 @@ def run_kernel(connection_file: str, argv: list[str], ready: int) -> NoReturn:
 
     sys.argv = ["ipykernel_launcher.py", "-f", connection_file, *argv]
     _extend_path()
+    _settle_in()
     app: Any = IPKernelApp.instance()
     _initialize(app, connection_file, argv)
     pacing.pace(app)
@@ -126,6 +127,15 @@ def _extend_path() -> None:
         with contextlib.suppress(OSError):  # one that does not exist yet would never be looked into again
             os.makedirs(folder, exist_ok=True)
     sys.path[:0] = [name for name in ("", *folders) if name not in sys.path]
+
+
+def _settle_in() -> None:
+    """Point what was imported with the zygote's home folder, which there is not, to the room's."""
+    with contextlib.suppress(ImportError):
+        settings: Any = importlib.import_module("jedi.settings")
+        cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+        # Without a place for what it has parsed, jedi completes nothing.
+        settings.cache_directory = f"{cache}/jedi"
 
 
 def _initialize(app: Any, connection_file: str, argv: list[str]) -> None:
