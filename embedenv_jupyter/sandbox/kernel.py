@@ -47,15 +47,18 @@ _DEBUGGER = ("debugpy", "ipykernel.debugger")
 
 
 def warm() -> None:
-    """Import what kernels need; a module that this version of ipykernel lacks is left out.
+    """Import what kernels need, and make the application that each of them will be.
+
+    A module that this version of ipykernel lacks is left out.
 
     Raises:
         ImportError: there is no ipykernel.
     """
-    importlib.import_module("ipykernel.kernelapp")
+    app = importlib.import_module("ipykernel.kernelapp").IPKernelApp
     for name in (*_MODULES, *_DEBUGGER):
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
+    app.instance()  # an empty one: what it takes from its environment it takes when it is initialized
 
 
 def socket_names() -> dict[str, str]:
