@@ -8,12 +8,14 @@ the machine hits both. Rows, with the goal of each:
   warm (from the pool); at most 0.5 × stock;
 * ``1+1``: request to its reply and ``idle``; at most 1.2 × stock, and shown beside the same kernel without
   any server (jupyter_client over TCP), because the stock server sends without TCP_NODELAY;
-* completion: ``complete_request`` of an attribute to its reply;
+* completion: ``complete_request`` of a name to its reply, the first one of a kernel and later ones; a stock
+  kernel finds what jedi has parsed in the cache of its user, a new room has no such cache;
 * output: 20 MB in one ``print``, 20 MB in 200,000 lines, 5,000 ``display`` messages, to reply and ``idle``.
   The stock server drops output beyond its iopub rate limits: "got" says what arrived. The same rows
   come again against a stock server whose limits are switched off, which is what is like for like;
 * memory: PSS of the server and all its descendants, per kernel that has run a cell, of ten of each; at
-  most 0.6 × stock. Once what ten kernels add, once with the zygote's share, which stands before the first.
+  most 0.6 × stock. Once what ten kernels add, once with the zygote's share, which stands before the first,
+  and once what they have added when each has completed something as well.
 
 Figures of rooms come with all that rooms do: sandbox, limits, log on disk, receipts.
 
@@ -53,6 +55,9 @@ EMBEDENV = str(Path(sys.executable).with_name("embedenv"))
 TOKEN = "bench"
 HEADERS = {"Authorization": f"token {TOKEN}"}
 DEADLINE_S = 120.0
+REHEARSED_S = 6.0
+"""Within this time after its first room a zygote has done what it does when nobody asks for anything."""
+
 STILL_S = 1.0
 """A server whose processes are the same for so long has filled its pools and ended what it had to."""
 
@@ -60,7 +65,7 @@ NO_LIMITS = "--ZMQChannelsWebsocketConnection.limit_rate=False"
 ONE_PRINT = "print('x' * 20_000_000)"
 LINES = "for _ in range(200_000): print('x' * 99)"
 DISPLAYS = "for i in range(5000): display(i)"
-COMPLETED = "import json\njson.du"
+COMPLETED = "import json\njso"
 
 
 @dataclass(frozen=True)
@@ -281,7 +286,8 @@ class Row:
 HEADINGS = ("", "room", "min", "got", "rival", "rival", "min", "got", "ratio", "goal")
 
 
-async def starts(server: Server, row: Row, rounds: int) -> None:
+async def starts(server: Server, row: Row, completion: Row, rounds: int) -> None:
+    await bring_up(server)
     for number in range(rounds + 1):
         for side in SIDES:
             await server.still()
@@ -289,8 +295,20 @@ async def starts(server: Server, row: Row, rounds: int) -> None:
             async with connected(server, side) as peer:
                 await peer.run("1+1", idle=False)
                 took = (time.perf_counter() - began) * 1e3
+                completed = await peer.complete()
             if number:  # the first round finds cold files
                 row.add(side, took)
+                completion.add(side, completed.ms)
+
+
+async def bring_up(server: Server) -> None:
+    """Start one kernel of each side, and wait for what follows from that."""
+    for side in SIDES:
+        async with connected(server, side) as peer:
+            await peer.run("1+1")
+            await peer.complete()
+    await asyncio.sleep(REHEARSED_S)
+    await server.still()
 
 
 @contextlib.asynccontextmanager
@@ -352,36 +370,40 @@ async def outputs(server: Server, rival: str, rounds: int) -> list[Row]:
 async def memory(server: Server, kernels: int) -> list[Row]:
     added = Row(f"memory that {kernels} kernels add, MiB each", 0.6)
     whole = Row("the same with the zygote's share, MiB each", 0.6)
+    completed = Row("what they add once they have completed, MiB each", 0.6)
+    await bring_up(server)
     for side in SIDES:
-        async with connected(server, side) as peer:  # the first one brings up what stays
-            await peer.run("1+1")
         await server.still()
         before, standing = server.pss_mib(), server.pss_mib(without_server=True)
         async with contextlib.AsyncExitStack() as stack:
-            for _ in range(kernels):
-                peer = await stack.enter_async_context(connected(server, side))
+            peers = [await stack.enter_async_context(connected(server, side)) for _ in range(kernels)]
+            for peer in peers:
                 await peer.run("1+1")
             figure = (server.pss_mib() - before) / kernels
             added.add(side, figure)
             whole.add(side, figure + (standing / kernels if isinstance(side, Rooms) else 0))
-    return [added, whole]
+            for peer in peers:
+                await peer.complete()
+            completed.add(side, (server.pss_mib() - before) / kernels)
+    return [added, whole, completed]
 
 
 async def measure(rounds: int, kernels: int) -> list[Row]:
     cold, warm = (Row(f"start → first reply, {name}, ms", 0.5) for name in ("cold", "warm"))
-    cell, completion = Row("1+1, ms", 1.2), Row("completion, ms")
+    cell, completion = Row("1+1, ms", 1.2), Row("completion, later ones, ms")
+    first, first_warm = Row("completion, a kernel's first, ms"), Row("")
     bare = Row("1+1, ms", None, "no server")
     few = max(1, rounds // 3)
     async with serving("--EmbedenvApp.pool_size=0", "--EmbedenvApp.kernel_pool_size=0") as server:
         memory_rows = await memory(server, kernels)
-        await starts(server, cold, rounds)
+        await starts(server, cold, first, rounds)
         await latencies(server, cell, completion, rounds)
         limited = await outputs(server, "ipykernel", few)
     await bare_cells(bare, cell, rounds)
     async with serving(NO_LIMITS) as server:
-        await starts(server, warm, rounds)
+        await starts(server, warm, first_warm, rounds)
         lifted = await outputs(server, "no limits", few)
-    return [cold, warm, cell, bare, completion, *limited, *lifted, *memory_rows]
+    return [cold, warm, cell, bare, first, completion, *limited, *lifted, *memory_rows]
 
 
 def machine() -> str:
