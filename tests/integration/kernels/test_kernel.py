@@ -99,3 +99,11 @@ async def test_flood_is_paced_and_nothing_is_dropped(dial_kernel: DialKernel) ->
     code = "for i in range(20): print(f'{i:02}' * 500_000)"
     text, _, _ = await peer.run(code)
     assert text == "".join(f"{i:02}" * 500_000 + "\n" for i in range(20))
+
+
+async def test_completion_knows_types_and_modules(dial_kernel: DialKernel) -> None:
+    peer = await dial_kernel()
+    code = "import json\njson.du"
+    await peer.send("shell", "complete_request", {"code": code, "cursor_pos": len(code)})
+    (*_, reply) = await peer.until("complete_reply")
+    assert reply.content["matches"] == ["dump", "dumps"]
