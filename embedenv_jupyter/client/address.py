@@ -82,7 +82,10 @@ def engine_endpoint(address: str | None, environment: Mapping[str, str]) -> Endp
         AddressError: there is no address, or it is none of the accepted forms.
     """
     parts = _split(_written(address, environment))
-    return Endpoint(urlunsplit(parts._replace(path=f"{_gateway_base(parts.path)}ws", fragment="")))
+    if parts.path.endswith("/ws"):
+        return Endpoint(urlunsplit(parts._replace(fragment="")))
+    path = f"{_gateway_base(parts.path)}ws"
+    return Endpoint(urlunsplit(parts._replace(path=path, query="", fragment="")))
 
 
 def health_url(address: str) -> str:

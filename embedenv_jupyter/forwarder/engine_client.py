@@ -308,7 +308,7 @@ def _cut(exc: ConnectionClosed) -> EngineError:
     """Say what a close before the answer means."""
     if exc.rcvd is None:
         if exc.sent is not None and exc.sent.code == CloseCode.TOO_BIG:
-            advice = "The code has run. Let it write less, or write to a file there."
+            advice = "The code has run. Let the cell write less, or write to a file there."
             return BadAnswerError(
                 f"The answer is larger than {MAX_FRAME_BYTES >> 20} MiB, and was not read", advice
             )

@@ -102,7 +102,9 @@ class EngineKernel(Kernel):
             async with asyncio.timeout(None) as self._running:
                 reply = await self._run(code)
         except TimeoutError:
-            reply = self._error("KeyboardInterrupt", "Interrupted; the connection was closed.")
+            reply = self._error(
+                "KeyboardInterrupt", "Interrupted; the connection was closed. The next cell opens another."
+            )
         except EmbedEnvError as exc:
             if isinstance(exc, EngineError):
                 self._stream("stdout", exc.stdout)

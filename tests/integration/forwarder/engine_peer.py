@@ -29,6 +29,7 @@ class EnginePeer:
         self.port = 0
         self.requests: list[dict[str, Any]] = []
         self.connections = 0
+        self.sockets: set[ServerConnection] = set()
         self.greeting: list[str | bytes] = []
         """What is sent to each new connection before it asked for anything."""
         self.conduct: Conduct | None = None
@@ -68,6 +69,7 @@ class EnginePeer:
 
     async def _serve(self, socket: ServerConnection) -> None:
         self.connections += 1
+        self.sockets.add(socket)
         with contextlib.suppress(ConnectionClosed):
             for frame in self.greeting:
                 await socket.send(frame)
