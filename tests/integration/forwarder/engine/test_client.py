@@ -17,7 +17,7 @@ from embedenv_jupyter.forwarder.engine_client import (
     Settings,
     UnreachableError,
 )
-from tests.integration.forwarder.conftest import API_KEY
+from tests.integration.forwarder.engine.conftest import API_KEY
 from tests.integration.forwarder.engine_peer import EnginePeer
 
 QUICK = Retry(base_s=0.01, cap_s=0.05, give_up_s=0.2, first_s=0.2)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from websockets.asyncio.server import ServerConnection
 
-from tests.integration.forwarder.conftest import DEADLINE_S, StartKernel
+from tests.integration.forwarder.engine.conftest import DEADLINE_S, StartKernel
 from tests.integration.forwarder.engine_peer import Conduct, EnginePeer
 
 FRAME_LIMIT = 32 << 20

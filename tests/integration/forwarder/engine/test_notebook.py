@@ -14,7 +14,7 @@ import pytest
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
-from tests.integration.forwarder.conftest import DEADLINE_S
+from tests.integration.forwarder.engine.conftest import DEADLINE_S
 from tests.integration.forwarder.engine_peer import EnginePeer
 
 CELLS = [

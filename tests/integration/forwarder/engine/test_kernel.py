@@ -11,7 +11,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.integration.forwarder.conftest import API_KEY, DEADLINE_S, StartKernel
+from tests.integration.forwarder.engine.conftest import API_KEY, DEADLINE_S, StartKernel
 from tests.integration.forwarder.engine_peer import EnginePeer
 
 
