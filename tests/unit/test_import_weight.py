@@ -56,5 +56,11 @@ def test_the_client_needs_no_server() -> None:
     assert brings("embedenv_jupyter.client") <= MSGSPEC | {"websockets"}
 
 
+@pytest.mark.parametrize("module", ["dialects", "engine_kernel"])
+def test_the_forwarder_needs_no_server(module: str) -> None:
+    brought = brings(f"embedenv_jupyter.forwarder.{module}")
+    assert "websockets" in brought and not brought & {"jupyter_server", "jupyterlab", "sqlalchemy"}
+
+
 def test_the_command_line_starts_light() -> None:
     assert brings("embedenv_jupyter.cli") <= {"click", "colorama"}
