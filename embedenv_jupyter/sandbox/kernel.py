@@ -17,7 +17,7 @@ import random
 import sys
 from typing import Any, NoReturn
 
-from embedenv_jupyter.sandbox import syscalls
+from embedenv_jupyter.sandbox import magic_stubs, syscalls
 
 CHANNELS = ("shell", "iopub", "stdin", "control", "hb")
 """The channels of a kernel in the order of their sockets: ``s-1`` is shell, ``s-5`` the heartbeat."""
@@ -117,6 +117,7 @@ def run_kernel(connection_file: str, argv: list[str], ready: int) -> NoReturn:
     app: Any = IPKernelApp.instance()
     # No history on disk: rooms are short-lived and SQLite would cost a thread and some milliseconds.
     app.initialize(["-f", connection_file, "--HistoryManager.hist_file=:memory:", *argv])
+    magic_stubs.register(app.shell)
     _pace(app)
     os.write(ready, b"R")
     os.close(ready)
