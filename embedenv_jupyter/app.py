@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from traitlets import Bool, Enum, Float, Int, List, Unicode
 
 from embedenv_jupyter import __version__
 from embedenv_jupyter.accounts import LOCAL_ACCOUNT, data_dir
+from embedenv_jupyter.client.gateway_file import GatewayFile, remove_gateway_file, write_gateway_file
 from embedenv_jupyter.gateway import Gateway, GatewaySettings
 from embedenv_jupyter.handlers.health import HealthHandler
 from embedenv_jupyter.handlers.routes import own_routes
@@ -19,6 +21,9 @@ from embedenv_jupyter.kernels.picker import KernelPicker
 from embedenv_jupyter.rooms.manager import RoomSettings
 from embedenv_jupyter.rooms.room import Room
 from embedenv_jupyter.sandbox.spec import MIB, Limits
+
+_HERE = {"": "127.0.0.1", "*": "127.0.0.1", "0.0.0.0": "127.0.0.1", "localhost": "127.0.0.1", "::": "::1"}  # noqa: S104
+"""Where a server that listens everywhere is reached from this machine."""
 
 
 class EmbedenvApp(ExtensionApp):
@@ -95,6 +100,7 @@ class EmbedenvApp(ExtensionApp):
 
     gateway: Gateway
     _picker: KernelPicker | None = None
+    _runtime_dir: Path | None = None
 
     def initialize_settings(self) -> None:
         self.gateway = Gateway(self._gateway_settings())
@@ -150,7 +156,10 @@ class EmbedenvApp(ExtensionApp):
             self.handlers.extend(published)
 
     async def _start_jupyter_server_extension(self, serverapp: Any) -> None:
-        await self.gateway.start()
+        try:
+            await self.gateway.start()
+        finally:  # a gateway that cannot start has its reason to tell
+            self._announce(serverapp)
         self._picker = KernelPicker()
         serverapp.kernel_spec_manager.kernel_dirs.append(self._picker.folder)
         self.gateway.rooms.subscribe(self._show_in_picker)
@@ -160,7 +169,24 @@ class EmbedenvApp(ExtensionApp):
         if self._picker is not None and room.account == LOCAL_ACCOUNT.id:
             self._picker.room_changed(room)
 
+    def _announce(self, serverapp: Any) -> None:
+        """Tell the programs that this server starts where its gateway is, and let them in."""
+        if serverapp.sock:
+            return
+        scheme = "https" if serverapp.certfile else "http"
+        ip = _HERE.get(serverapp.ip, serverapp.ip)
+        host = f"[{ip}]" if ":" in ip else ip
+        url = f"{scheme}://{host}:{serverapp.port}{serverapp.base_url}"
+        content = GatewayFile(url, self.gateway.local_key, serverapp.certfile)
+        self._runtime_dir = Path(serverapp.runtime_dir)
+        try:
+            write_gateway_file(self._runtime_dir, os.getpid(), content)
+        except OSError as exc:
+            self.log.warning("kernels of this server will not find its rooms: %s", exc)
+
     async def stop_extension(self) -> None:
+        if self._runtime_dir is not None:
+            remove_gateway_file(self._runtime_dir, os.getpid())
         await self.gateway.aclose()
         if self._picker is not None:
             self._picker.close()

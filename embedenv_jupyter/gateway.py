@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hmac
 import logging
 import os
+import secrets
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,6 +56,8 @@ class Gateway:
     def __init__(self, settings: GatewaySettings) -> None:
         self.settings = settings
         self.metrics = Metrics()
+        self.local_key = secrets.token_urlsafe(32)
+        """Stands for the local account, in this process and as long as it lives."""
         self._accounts: AccountManager | None = None
         self._rooms: RoomManager | None = None
         self._kernels: KernelManagers | None = None
@@ -145,6 +149,10 @@ class Gateway:
             raise SandboxUnavailableError(self._failure.reason, self._failure.remedies)
         if self._rooms is None:
             raise SandboxUnavailableError("The gateway has not started; its log says why.")
+
+    def is_local_key(self, key: str) -> bool:
+        """Tell whether somebody has the key of this very gateway."""
+        return hmac.compare_digest(key.encode(), self.local_key.encode())
 
     @property
     def accounts(self) -> AccountManager:

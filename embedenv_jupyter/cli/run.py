@@ -21,7 +21,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from embedenv_jupyter.cli.terminal import explained, on_interrupt, own_input, raw_terminal, say, write_out
+from embedenv_jupyter.cli.terminal import (
+    explained,
+    on_interrupt,
+    own_input,
+    raw_terminal,
+    say,
+    until_told_to_end,
+    write_out,
+)
 from embedenv_jupyter.errors import EmbedEnvError
 from embedenv_jupyter.languages.registry import FOLDER, Language, Languages, UnknownLanguageError
 
@@ -77,10 +85,10 @@ def command(
         if url:
             from embedenv_jupyter.cli import run_remote
 
-            status = asyncio.run(run_remote.run(url, file, chosen, arguments, timeout))
+            status = asyncio.run(until_told_to_end(run_remote.run(url, file, chosen, arguments, timeout)))
         else:
             options = Options(memory, timeout, tier, allow_unsafe)
-            status = asyncio.run(_run_here(file, chosen, arguments, options))
+            status = asyncio.run(until_told_to_end(_run_here(file, chosen, arguments, options)))
     except (EmbedEnvError, UnknownLanguageError) as exc:
         raise click.ClickException(str(exc)) from exc
     sys.exit(status)
@@ -95,12 +103,20 @@ async def _run_here(file: Path, language: Language, arguments: tuple[str, ...], 
             if language.compile:
                 status = await _stage(room, language, language.compile, options, interactive=False)
                 if status.shell_code != 0:
-                    return explained(status.shell_code, str(status))
+                    return await _ended(room, status)
             line = shlex.join([*shlex.split(language.run), *arguments])
             status = await _stage(room, language, f"exec {line}", options, interactive=True)
-            return explained(status.shell_code, str(status))
+            return await _ended(room, status)
         finally:
             stop()
+
+
+async def _ended(room: Room, status: ExitStatus) -> int:
+    """Say what ended the program, after the limits that it ran into; return the exit code."""
+    if status.shell_code != 0:
+        # The news of the end comes from another process than that of the limits, and often before it.
+        await room.sandbox.look_at_limits()
+    return explained(status.shell_code, str(status))
 
 
 @contextlib.asynccontextmanager

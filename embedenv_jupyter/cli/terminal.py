@@ -10,11 +10,12 @@ import sys
 import termios
 import threading
 import tty
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 
 import click
 
 COPY_BYTES = 64 << 10
+ENDS = (signal.SIGTERM, signal.SIGHUP)
 
 
 def say(text: str) -> None:
@@ -82,6 +83,30 @@ async def on_interrupt(press: Callable[[], Awaitable[None]]) -> AsyncIterator[No
         loop.remove_signal_handler(signal.SIGINT)
         serving.cancel()
         await asyncio.gather(serving, return_exceptions=True)
+
+
+async def until_told_to_end(work: Coroutine[None, None, int]) -> int:
+    """Do work that returns an exit code; at SIGTERM or SIGHUP cancel it, once, so that it leaves nothing."""
+    loop = asyncio.get_running_loop()
+    task = asyncio.create_task(work, name="command")
+    told: list[int] = []
+
+    def end(signum: int) -> None:
+        if not told:  # a second one must not cut the clearing up short
+            told.append(signum)
+            task.cancel()
+
+    for signum in ENDS:
+        loop.add_signal_handler(signum, end, signum)
+    try:
+        return await task
+    except asyncio.CancelledError:
+        if not told:
+            raise
+        return 128 + told[0]
+    finally:
+        for signum in ENDS:
+            loop.remove_signal_handler(signum)
 
 
 @contextlib.contextmanager

@@ -18,6 +18,9 @@ URL_VARIABLE = "EMBEDENV_URL"
 PUBLIC_KEY_VARIABLE = "EMBEDENV_PUBLIC_KEY"
 SECRET_KEY_VARIABLE = "EMBEDENV_SECRET_KEY"
 JOIN_KEY_VARIABLE = "EMBEDENV_JOIN_KEY"
+API_KEY_VARIABLE = "EMBEDENV_API_KEY"
+ROOM_VARIABLE = "EMBEDENV_ROOM"
+"""Tells the forwarder which room of the server that started it a notebook has chosen."""
 
 DEFAULT_SPACE = "defoult"
 """The space that the published client names, in its own spelling."""
@@ -75,6 +78,18 @@ def endpoint(address: str | None, environment: Mapping[str, str], space: str = D
         raise AddressError(f"{space!r} is not a space: one segment of a path, without / ? # % and blanks")
     path = f"{_base(parts.path)}ws/spaces/{space}/"
     return Endpoint(urlunsplit(parts._replace(path=path, query="", fragment="")))
+
+
+def base_url(address: str) -> str:
+    """Turn any accepted form of an address into the base URL of the server, for REST: ``http(s)://host/base/``.
+
+    Raises:
+        AddressError: it is none of the accepted forms.
+    """
+    parts = _split(address.strip())
+    path = parts.path.partition("/ws/spaces/")[0] + "/" if "/ws/spaces/" in parts.path else parts.path
+    scheme = "https" if parts.scheme == "wss" else "http"
+    return urlunsplit((scheme, parts.netloc, _base(path), "", ""))
 
 
 def keys(

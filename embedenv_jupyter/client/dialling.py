@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import ssl
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +21,7 @@ from websockets.exceptions import (
     InvalidURI,
     WebSocketException,
 )
+from websockets.typing import Subprotocol
 from websockets.uri import parse_uri
 
 from embedenv_jupyter.client.address import Endpoint
@@ -80,7 +81,9 @@ class Ending:
         return f"the server closed the connection with code {self.code}{reason}"
 
 
-async def open_socket(transport: Transport) -> ClientConnection:
+async def open_socket(
+    transport: Transport, subprotocols: Sequence[str] = (), max_size_bytes: int = MAX_FRAME_BYTES
+) -> ClientConnection:
     """Open a WebSocket.
 
     Raises:
@@ -99,7 +102,8 @@ async def open_socket(transport: Transport) -> ClientConnection:
             close_timeout=transport.close_s,
             ping_interval=None,
             logger=_NoFrames(log),
-            max_size=MAX_FRAME_BYTES,
+            max_size=max_size_bytes,
+            subprotocols=[Subprotocol(name) for name in subprotocols] or None,
             **tls,
         )
     except InvalidStatus as exc:

@@ -139,6 +139,14 @@ class Run:
         while (piece := await self._pieces.take()) is not None:
             yield piece
 
+    async def batches(self) -> AsyncIterator[str]:
+        """Yield the output as it comes, whatever has arrived at a time; for who passes much of it on."""
+        async for piece in self.pieces():
+            arrived = [piece]
+            while len(self._pieces):
+                arrived.append(self._pieces.take_now())
+            yield "".join(arrived)
+
     def __aiter__(self) -> AsyncIterator[str]:
         return self
 

@@ -2,7 +2,9 @@
 
 Our own routes take either. A key comes in the ``Authorization: Bearer`` header,
 which no page can make a browser send, so such a request needs no other proof;
-one that lives on Jupyter's login is subject to Jupyter's own checks.
+one that lives on Jupyter's login is subject to Jupyter's own checks. It is a join
+key, an API key, a pair ``PUBLIC:SECRET``, or the key of this very gateway, which
+programs that the server started find in a file (:mod:`embedenv_jupyter.client.gateway_file`).
 """
 
 from __future__ import annotations
@@ -26,6 +28,8 @@ from embedenv_jupyter.rooms.room import Room
 MAX_BODY_BYTES = 1 << 20
 RESOURCE = "embedenv"
 GUEST = "guest"
+LOCAL = "local"
+"""The user behind a program of this machine that has the gateway's own key."""
 
 T = TypeVar("T")
 
@@ -63,13 +67,19 @@ async def principal_of(handler: Any, gateway: Gateway, room: Room | None, action
             401, "Log in, or send a join key or an API key as `Authorization: Bearer KEY`.", "NoCredentials"
         )
     name = handler.request.headers.get("X-Embedenv-User", GUEST)[:64]
+    if gateway.is_local_key(key):
+        return Principal(LOCAL, Role.OWN, LOCAL_ACCOUNT)
     if room is not None:
         try:
             return Principal(name, room.keys.redeem(key, time.time()).role)
         except UnknownKeyError:
             pass
+    public, is_pair, secret = key.partition(":")
     try:
-        account = await gateway.accounts.authenticate_api_key(key)
+        if is_pair:
+            account = await gateway.accounts.authenticate(public, secret)
+        else:
+            account = await gateway.accounts.authenticate_api_key(key)
     except AuthenticationError as exc:
         raise problem_of(exc) from exc
     if room is not None and room.account != account.id:
@@ -85,7 +95,9 @@ class OwnHandler(APIHandler):
 
     def check_xsrf_cookie(self) -> None:
         """A key in a header is proof enough that the page of somebody else did not send this."""
-        if bearer(self) is None or self.current_user:
+        # Tornado calls this before anybody knows who asks; Jupyter calls it again when that is known.
+        is_known = hasattr(self, "_jupyter_current_user")
+        if bearer(self) is None or (is_known and self.current_user):
             super().check_xsrf_cookie()
 
     async def prepare(self) -> None:  # type: ignore[override]

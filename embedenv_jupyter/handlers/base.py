@@ -7,6 +7,7 @@ milliseconds and shadow Tornado's, which are in seconds.
 from __future__ import annotations
 
 import asyncio
+import socket
 from typing import Any
 
 from jupyter_server.auth.decorator import allow_unauthenticated
@@ -146,6 +147,22 @@ class InBandHandler(WebSocketHandler, JupyterHandler):
             raise WebSocketClosedError from exc
         if was_full:
             self._heard()  # the peer must have read for this to go out
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the peer has closed its side, which Tornado finds out when it reads the next message.
+
+        Until then the kernel takes what is written, and nobody gets it.
+        """
+        connection = self.ws_connection
+        if connection is None or connection.is_closing() or connection.stream is None:
+            return True
+        try:
+            return connection.stream.socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+        except ConnectionError:
+            return True
+        except (BlockingIOError, ValueError):  # nothing to read; or TLS, which cannot look ahead
+            return False
 
     def close_with(self, code: CloseCode, reason: str) -> None:
         """Close with a code and a reason, cut to what a close frame holds (123 bytes)."""

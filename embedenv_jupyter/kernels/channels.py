@@ -29,10 +29,17 @@ class Signer:
 
     def wrapped(self, parts: Sequence[bytes]) -> list[bytes]:
         """Return the message with what goes before it on the wire."""
+        return [DELIMITER, self._signature(parts), *parts]
+
+    def matches(self, signature: bytes, parts: Sequence[bytes]) -> bool:
+        """Tell whether a message was signed with this key."""
+        return hmac.compare_digest(signature, self._signature(parts))
+
+    def _signature(self, parts: Sequence[bytes]) -> bytes:
         digest = self._fresh.copy()
         for part in parts[:_PARTS]:
             digest.update(part)
-        return [DELIMITER, digest.hexdigest().encode(), *parts]
+        return digest.hexdigest().encode()
 
 
 def unwrapped(frames: tuple[bytes, ...]) -> tuple[bytes, ...]:

@@ -9,12 +9,10 @@ import tempfile
 from pathlib import Path
 from typing import Any, Final
 
+from embedenv_jupyter.client.address import ROOM_VARIABLE
 from embedenv_jupyter.rooms.room import Room
 
 log = logging.getLogger(__name__)
-
-ROOM_VARIABLE: Final = "EMBEDENV_ROOM"
-"""Tells the forwarder which room of the server that started it a notebook has chosen."""
 
 _ARGV: Final = ["python", "-m", "embedenv_jupyter.forwarder", "-f", "{connection_file}"]
 

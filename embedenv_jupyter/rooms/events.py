@@ -167,14 +167,17 @@ class MemberLeft(_Event, frozen=True, tag="member-left"):
 
 
 class FilesChanged(_Event, frozen=True, tag="files"):
-    """Files were created, written, renamed or removed; ``by`` is a user, or empty for a program."""
+    """A member created, wrote, renamed or removed files; ``by`` is the user.
+
+    What programs change is not reported: no tier of isolation shows it to us at a bounded price.
+    """
 
     paths: tuple[str, ...]
     by: str = ""
 
 
 class PortOpened(_Event, frozen=True, tag="port"):
-    """A program of the room listens on a port."""
+    """A program of the room began to listen on a port, while a run went on."""
 
     port: int
 

@@ -69,6 +69,9 @@ class Opened:
     room: Room
     join_key: str
     remaining_credits: int | None
+    account: Account
+    charge_key: str
+    """What the charge of its ``init`` is known by."""
 
 
 class RoomManager:
@@ -153,15 +156,16 @@ class RoomManager:
         if len(self._rooms) + len(self._opening) >= self._settings.max_rooms:
             raise BusyError(f"This gateway holds {self._settings.max_rooms} rooms already; try again later.")
         room_id = new_room_id()
+        charge_key = f"init:{room_id}"
         opening = asyncio.get_running_loop().create_future()
         self._opening.add(opening)
         try:
-            async with self._paid(account, f"init:{room_id}") as remaining:
+            async with self._paid(account, charge_key) as remaining:
                 room = await self._start(account, room_id, space, limits, warm=warm)
         finally:
             self._opening.discard(opening)
             opening.set_result(None)
-        return Opened(room, room.host_key.key, remaining)
+        return Opened(room, room.host_key.key, remaining, account, charge_key)
 
     @asynccontextmanager
     async def _paid(self, account: Account, key: str) -> AsyncIterator[int | None]:
@@ -232,6 +236,11 @@ class RoomManager:
         raise UnknownKeyError
 
     # Ending.
+
+    async def call_off(self, opened: Opened) -> None:
+        """End a room of which its host never heard, and give its credit back; idempotent."""
+        opened.room.begin_close("called off")
+        await self._accounts.refund(opened.account.id, opened.charge_key)
 
     async def _watch(self, room: Room) -> None:
         """End the room when its sandbox dies or its life is over; then forget it."""

@@ -10,19 +10,22 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Protocol
 
-from embedenv_jupyter.errors import RoomClosedError, SandboxError
+from embedenv_jupyter.errors import InsufficientCreditsError, RoomClosedError, SandboxError
 from embedenv_jupyter.rooms import curl
 from embedenv_jupyter.rooms.events import (
     LimitBreached,
     MemberJoined,
     MemberLeft,
+    PortOpened,
     PostMortem,
     RunStarted,
 )
 from embedenv_jupyter.rooms.files import Files
 from embedenv_jupyter.rooms.log import Log
 from embedenv_jupyter.rooms.members import JoinKey, Keyring, Member, Members, Role
+from embedenv_jupyter.rooms.ports import PortWatch
 from embedenv_jupyter.rooms.runs import Run, RunState
+from embedenv_jupyter.sandbox.process import Process
 from embedenv_jupyter.sandbox.sandbox import Sandbox
 from embedenv_jupyter.sandbox.spec import Breach
 
@@ -49,7 +52,7 @@ class Charger(Protocol):
         """
 
     async def refund(self, key: str) -> None:
-        """Give back what was taken under ``key``; once, however often it is called."""
+        """Give back what was taken under ``key``, which may be nothing; once, however often it is called."""
 
 
 class Room:
@@ -90,6 +93,7 @@ class Room:
         self._before_close: list[Callable[[], Awaitable[None]]] = []
         self._starting = asyncio.Lock()
         self._closing: asyncio.Task[None] | None = None
+        self._ports = PortWatch(sandbox.ports, self._port_opened)
         self._unsubscribe = sandbox.subscribe(self._breached)
 
     # Members.
@@ -178,14 +182,8 @@ class Room:
 
     async def _start(self, member: Member, command: str) -> Run:
         number = self._next_run
-        key = f"run:{self.id}:{number}"
-        cost = await self._charger.charge(command, key)
-        try:
-            process = await self.sandbox.spawn_pty([SHELL, "-c", command], echo=False, cooked=False)
-        except BaseException:
-            await asyncio.shield(self._charger.refund(key))
-            raise
-        self._next_run += 1
+        self._next_run += 1  # also where the start fails: what is charged under a key is charged once
+        cost, process = await self._paid_shell(command, f"run:{self.id}:{number}")
         self.log.append(
             RunStarted(
                 run=f"r{number}", command=command, user=member.user, member=member.id, at=self._clock()
@@ -193,13 +191,28 @@ class Room:
         )
         run = Run(number, command, member, process, self.log, cost=cost, on_change=self._run_changed)
         self._runs[run.id] = self._foreground = run
+        self._ports.runs_changed(len(self._runs))
         self.touch()
         return run
+
+    async def _paid_shell(self, command: str, key: str) -> tuple[int, Process]:
+        """Charge for a shell line and start it; give the cost back when that fails, even when cancelled."""
+        try:
+            cost = await self._charger.charge(command, key)
+            process = await self.sandbox.spawn_pty([SHELL, "-c", command], echo=False, cooked=False)
+        except InsufficientCreditsError:
+            raise
+        except BaseException:
+            # Also after a charge without an answer: it may have been written all the same.
+            await asyncio.shield(self._charger.refund(key))
+            raise
+        return cost, process
 
     def _run_changed(self, run: Run) -> None:
         self.touch()
         if run.state is RunState.ENDED:
             self._runs.pop(run.id, None)
+        self._ports.runs_changed(len(self._runs))
 
     async def interrupt(self, member: Member) -> bool:
         """Press Ctrl+C; false when nothing runs in the foreground."""
@@ -222,6 +235,9 @@ class Room:
         async with aclosing(pieces):
             async for piece in pieces:
                 yield piece
+
+    def _port_opened(self, port: int) -> None:
+        self.log.append(PortOpened(port=port, at=self._clock()))
 
     # Cells.
 
@@ -276,6 +292,7 @@ class Room:
 
     async def _close_sandbox(self, reason: str) -> None:
         """Stop the runs, end the sandbox, write the post-mortem."""
+        await self._ports.aclose()
         if self.sandbox.is_alive:
             await self._stop_runs(reason)
         usage = self.sandbox.keeper.counters()

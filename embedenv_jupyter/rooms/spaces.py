@@ -31,7 +31,7 @@ from embedenv_jupyter.errors import (
 from embedenv_jupyter.protocols import spaces
 from embedenv_jupyter.rooms.curl import TextPieces
 from embedenv_jupyter.rooms.log import Watcher
-from embedenv_jupyter.rooms.manager import RoomManager
+from embedenv_jupyter.rooms.manager import Opened, RoomManager
 from embedenv_jupyter.rooms.members import Member, Role
 from embedenv_jupyter.rooms.room import Room
 from embedenv_jupyter.rooms.runs import Run, RunState
@@ -61,6 +61,10 @@ class Socket(Protocol):
 
     def close_with(self, code: CloseCode, reason: str) -> None:
         """Begin to close."""
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the peer has gone, as far as the machine knows by now."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +96,7 @@ class SpacesConversation:
         self._line_end_frames = line_end_frames
         self._send_timeout_s = send_timeout_s
         self._session = spaces.SpacesSession(self._wake)
+        self._unheard: Opened | None = None
         self._room: Room | None = None
         self._member: Member | None = None
         self._watcher: Watcher | None = None
@@ -125,7 +130,14 @@ class SpacesConversation:
                 self._refuse(request, exc)
             except ConnectionRefusedError as exc:
                 self._session.failed(exc.strerror or str(exc), request.id)
-        await self._flush()
+        try:
+            if self._unheard is not None and self._socket.is_cut:
+                raise WebSocketClosedError
+            await self._flush()
+        except BaseException:
+            await self._call_off()
+            raise
+        self._unheard = None
         if self._watcher is not None and self._carrier is None:
             # Only now, so that the answer to init or join goes before what the log holds.
             self._carrier = asyncio.create_task(self._guarded(self._carry(self._watcher)), name="carrier")
@@ -149,6 +161,13 @@ class SpacesConversation:
         code = self._session.close_code
         if code is not None:
             self._socket.close_with(code, self._session.close_reason)
+
+    async def _call_off(self) -> None:
+        """Undo an ``init`` whose answer was not written: nobody has the key, and nobody shall pay for it."""
+        opened, self._unheard = self._unheard, None
+        if opened is not None:
+            managers = await self._managers()
+            await asyncio.shield(managers.rooms.call_off(opened))
 
     async def _guarded(self, work: Coroutine[None, None, None]) -> None:
         """Close the socket when a task of this conversation fails: nobody would see that it is gone."""
@@ -181,12 +200,12 @@ class SpacesConversation:
 
     async def _init(self, request: spaces.Init, managers: Managers) -> None:
         account = await managers.accounts.authenticate(request.public_key, request.secret_key)
-        opened = await managers.rooms.open(account, space=self._space)
+        opened = self._unheard = await managers.rooms.open(account, space=self._space)
         newest = self._watch(opened.room, None if request.resume is None else 0)
         member = opened.room.admit(HOST_USER, spaces.DEFAULT_COLOUR, Role.OWN)
         self._room, self._member = opened.room, member
         self._session.initialised(
-            opened.join_key, opened.remaining_credits or 0, room=opened.room.id, role=member.role.word,
+            opened.join_key, opened.remaining_credits, room=opened.room.id, role=member.role.word,
             member=member.token, n=newest, answered=member.answered,
         )  # fmt: skip
 

@@ -34,19 +34,22 @@ _FLUSH_TIMEOUT_S = 3600.0
 _MODULES = (
     "ipykernel.kernelapp", "ipykernel.ipkernel", "ipykernel.zmqshell", "ipykernel.iostream",
     "ipykernel.heartbeat", "ipykernel.subshell", "ipykernel.subshell_manager", "ipykernel.shellchannel",
-    "ipykernel.comm", "ipykernel.compiler", "ipykernel.pylab.config", "ipykernel.eventloops",
+    "ipykernel.comm", "ipykernel.compiler", "ipykernel.eventloops",
     "IPython.core.async_helpers", "IPython.core.completer", "IPython.core.completerlib",
     "IPython.core.debugger", "IPython.core.displayhook", "IPython.core.extensions",
     "IPython.core.history", "IPython.core.logger", "IPython.core.magics", "IPython.core.oinspect",
     "IPython.core.payloadpage", "IPython.core.pylabtools", "IPython.core.ultratb",
     "IPython.extensions.storemagic", "IPython.lib.pretty", "IPython.utils.wildcard",
-    "jupyter_client.session", "matplotlib_inline.backend_inline", "psutil", "jedi",
+    "jupyter_client.session", "psutil", "jedi",
     "tornado.platform.asyncio", "tornado.queues", "tornado.locks", "zmq.asyncio",
     "zmq.eventloop.zmqstream",
     "encodings.ascii", "encodings.idna", "encodings.latin_1", "faulthandler", "gzip", "http.client",
     "mimetypes", "sqlite3", "unicodedata", "uuid",
 )  # fmt: skip
-"""What a kernel imports until it has answered its first cell and its first completion."""
+"""What a kernel imports until it has answered its first cell and its first completion.
+
+Nothing of matplotlib_inline: at its import it ties itself to the shell that there is.
+"""
 
 _DEBUGGER = ("debugpy", "ipykernel.debugger")
 """Imported once here, so that no room pays for it when its kernel starts."""

@@ -52,8 +52,8 @@ _NOBODY_LISTENS = (errno.ECONNREFUSED, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, 
 BreachCallback = Callable[[Breach, str], None]
 
 
-async def _look_nowhere() -> None:
-    """Stand in where nobody watches the limits."""
+async def nobody_looks() -> None:
+    """Stand in for who watches the limits, where nobody does."""
 
 
 class Sandbox:
@@ -85,8 +85,8 @@ class Sandbox:
         self._host_ports = host_ports
         self.on_exit: Callable[[], None] = lambda: None
         """Called after each end of a program: the time to look at the limits."""
-        self.look_at_limits: Callable[[], Awaitable[None]] = _look_nowhere
-        """Report what it has run into before this returns; for who wants to know why a program ended."""
+        self.look_at_limits: Callable[[], Awaitable[None]] = nobody_looks
+        """Looks at the limits now; what was run into until then is reported when this returns."""
         self.cause: str | None = None
         """Why it ended, one word or two; ``None`` while it lives."""
         self._loop = asyncio.get_running_loop()
@@ -499,7 +499,7 @@ class Sandbox:
             return await self._host_ports.listening()
         answer, _ = await self.request("ports")
         found = answer.get("ports")
-        return {p for p in found if isinstance(p, int)} if isinstance(found, list) else set()
+        return {p for p in found if type(p) is int and 0 < p < 1 << 16} if isinstance(found, list) else set()
 
     # The whole.
 

@@ -1,10 +1,10 @@
-"""A real gateway inside a real Jupyter server, and plain WebSocket clients for it."""
+"""A real gateway inside a real Jupyter server, plain WebSocket clients for it, and a PostgreSQL server."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -15,11 +15,27 @@ from traitlets.config import Config
 
 from embedenv_jupyter.app import EmbedenvApp
 from embedenv_jupyter.gateway import Gateway
+from tests.integration.accounts.postgres import PostgresServer, installed_binaries, running_server
 from tests.integration.own_gateway import serve_gateway
+from tests.lacking import lacking
 
 __all__ = ["serve_gateway"]
 
 DEADLINE_S = 60.0
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    binaries = installed_binaries()
+    if binaries is None:
+        lacking("PostgreSQL", "postgresql")
+    with running_server(binaries) as server:
+        yield server
+
+
+@pytest.fixture
+def postgres_url(postgres_server: PostgresServer) -> str:
+    return postgres_server.new_database()
 
 
 @dataclass(frozen=True)

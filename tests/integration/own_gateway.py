@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -30,14 +31,19 @@ class OwnGateway:
     port: int
     public_key: str
     secret_key: str
+    api_key: str
+
+    @property
+    def http_url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/"
 
     @property
     def spaces_url(self) -> str:
         return f"ws://127.0.0.1:{self.port}/ws/spaces/defoult/"
 
-    def get(self, path: str) -> Any:
+    def get(self, path: str, key: str = "") -> Any:
         request = urllib.request.Request(
-            f"http://127.0.0.1:{self.port}/{path}", headers={"Authorization": "token test"}
+            f"http://127.0.0.1:{self.port}/{path}", headers={"Authorization": f"Bearer {key or 'test'}"}
         )
         with urllib.request.urlopen(request, timeout=20) as response:
             return response.read().decode()
@@ -49,6 +55,13 @@ ServeGateway = Callable[..., OwnGateway]
 @pytest.fixture
 def serve_gateway(tmp_path: Path) -> Iterator[ServeGateway]:
     """Start gateways; each is told to stop after the test, and killed if it does not."""
+    with serving_gateways(tmp_path) as serve:
+        yield serve
+
+
+@contextlib.contextmanager
+def serving_gateways(tmp_path: Path) -> Iterator[ServeGateway]:
+    """Start gateways with their data in a folder, for as long as the block lasts."""
     started: list[subprocess.Popen[str]] = []
 
     def serve(*options: str, credits: int = 5000) -> OwnGateway:
@@ -65,7 +78,7 @@ def serve_gateway(tmp_path: Path) -> Iterator[ServeGateway]:
         )  # fmt: skip
         started.append(process)
         port = _port_of(process)
-        return OwnGateway(process, port, made["public_key"], made["secret_key"])
+        return OwnGateway(process, port, made["public_key"], made["secret_key"], made["api_key"])
 
     yield serve
     for process in started:

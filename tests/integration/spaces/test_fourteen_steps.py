@@ -131,6 +131,34 @@ async def test_two_clients_walk_in_two_rooms_at_once(served: Served, dial: Dial)
             group.create_task(walk(peer))
 
 
+class Pair(Peer):
+    """Two members of one room who take turns after each answer. Both see all output."""
+
+    def __init__(self, *members: Peer) -> None:
+        self.asking, self.other = members
+        self.was_answered = False
+
+    async def send(self, **frame: Any) -> None:
+        if self.was_answered:
+            self.asking, self.other = self.other, self.asking
+            self.was_answered = False
+        await self.asking.send(**frame)
+
+    async def receive(self) -> dict[str, Any]:
+        self.was_answered = True
+        frame = await self.asking.receive()
+        if frame["type"].startswith("terminal-"):
+            assert await self.other.receive() == frame
+        return frame
+
+
+async def test_two_members_walk_in_one_room(host: Any, dial: Dial) -> None:
+    guest = await dial()
+    await guest.send(type="join", join=host.join_key, user="collaborator", color="#6366f1")
+    assert (await guest.receive())["type"] == "join"
+    await walk(Pair(host, guest))
+
+
 async def test_a_member_who_joined_sees_every_output(host: Any, dial: Dial) -> None:
     guest = await dial()
     await guest.send(type="join", join=host.join_key, user="collaborator", color="#6366f1")

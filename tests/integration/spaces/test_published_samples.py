@@ -8,9 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests.integration.conftest import DEADLINE_S, Served
+from tests.lacking import lacking
 
 PUBLISHED = Path(__file__).parents[2] / "golden" / "published"
 PUBLISHED_URL = "wss://embedenv.com/ws/spaces/defoult/"
@@ -52,7 +51,7 @@ async def test_python_sample(served: Served, tmp_path: Path) -> None:
 async def test_browser_sample(served: Served, host: Any) -> None:
     chromium = shutil.which("chromium")
     if chromium is None:
-        pytest.skip("Chromium is not installed: apt-get install chromium")
+        lacking("Chromium", "chromium")
     from playwright.async_api import async_playwright
 
     script = sample(

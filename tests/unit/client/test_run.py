@@ -56,6 +56,14 @@ async def test_lines_come_whole_and_without_their_ends() -> None:
     assert [line async for line in run] == ["a", "bc", "", "rest"]
 
 
+async def test_output_comes_in_batches_of_what_has_arrived() -> None:
+    run = produce(make(), "a", "\n", status=None)
+    batches = run.batches()
+    assert await soon(anext(batches)) == "a\n"
+    produce(run, "b", "\n", "c")
+    assert [batch async for batch in batches] == ["b\nc"]
+
+
 async def test_reading_can_be_left_and_taken_up_again() -> None:
     run = produce(make(), "a", "\n", "b", "\n", "c")
     assert await soon(anext(run)) == "a"

@@ -10,6 +10,7 @@ import pytest
 
 from embedenv_jupyter.sandbox import watch
 from embedenv_jupyter.sandbox.keeper import Counters, Keeper
+from embedenv_jupyter.sandbox.sandbox import nobody_looks
 from embedenv_jupyter.sandbox.spec import MIB, Breach, ExitStatus, Limits, SandboxSpec
 from embedenv_jupyter.sandbox.watch import Monitor, tree_bytes
 
@@ -56,7 +57,7 @@ class FakeSandbox:
         self.running_jobs = 0
         self.workspace_fd = workspace_fd
         self.on_exit: Callable[[], None] = lambda: None
-        self.look_at_limits: Callable[[], Awaitable[None]]
+        self.look_at_limits: Callable[[], Awaitable[None]] = nobody_looks
         self.reports: asyncio.Queue[tuple[Breach, str]] = asyncio.Queue()
 
     def breached(self, breach: Breach, detail: str) -> None:
@@ -130,6 +131,17 @@ async def test_end_of_a_program_is_followed_by_a_sample_at_once(monkeypatch: pyt
         sandbox.fake.now = Counters(oom_kills=1)
         sandbox.on_exit()
         assert (await sandbox.report())[0] is Breach.OOM
+
+
+async def test_who_asks_a_sandbox_for_its_limits_hears_of_them_before_the_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(watch, "INTERVAL_S", 1000.0)
+    sandbox = room()
+    async with monitoring(sandbox):
+        sandbox.fake.now = Counters(oom_kills=1)
+        await sandbox.look_at_limits()
+        assert sandbox.reports.get_nowait()[0] is Breach.OOM
 
 
 async def test_idle_room_costs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

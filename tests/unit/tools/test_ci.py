@@ -29,6 +29,11 @@ def test_the_exit_code_is_the_one_of_pytest(tmp_path: Path, code: int) -> None:
     assert ended.stdout.splitlines()[-1] == "== the summary =="
 
 
+def test_nothing_may_be_missing(tmp_path: Path) -> None:
+    ended = run_ci(tmp_path, 'echo 0 > "$$EXIT_CODE_FILE"; echo "strict: $$EMBEDENV_STRICT"')
+    assert ended.stdout.splitlines()[-1] == "strict: 1"
+
+
 def test_a_run_that_never_came_to_pytest_fails(tmp_path: Path) -> None:
     assert run_ci(tmp_path, "exit 1").returncode != 0
     (tmp_path / "Makefile").write_text("test:\n\t@true\n")

@@ -1,0 +1,129 @@
+"""The iopub socket: what the kernel tells everybody, at the pace of those who listen.
+
+ZeroMQ drops what a slow subscriber has not read, or, when told not to, refuses to
+take more. Here what it refuses waits in a bounded queue, and whoever publishes waits
+for the queue. A subscriber that takes nothing at all for ``PATIENCE_S`` holds nobody
+up any longer: what it does not take is left out and counted, until it reads again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+import zmq
+
+QUEUE_BYTES: Final = 16 << 20
+PATIENCE_S: Final = 60.0
+_LOOK_AGAIN_S: Final = 0.05
+
+Frames = list[bytes]
+
+
+class Publisher:
+    """Sends on an XPUB socket; welcomes who subscribes. One task runs :meth:`run`."""
+
+    def __init__(
+        self,
+        socket: zmq.Socket[bytes],
+        *,
+        welcome: Callable[[bytes], Frames],
+        left_out: Callable[[int, int], Frames],
+        patience_s: float = PATIENCE_S,
+    ) -> None:
+        self._socket = socket
+        self._welcome = welcome
+        self._left_out = left_out
+        self._patience_s = patience_s
+        self._queue: deque[Frames] = deque()
+        self._queued_bytes = 0
+        self._is_moving = asyncio.Event()  # set when there is something to do: to send, or a socket that can
+        self._has_space = asyncio.Event()
+        self._has_space.set()
+        self._stalled_at_s: float | None = None
+        self._lost = self._lost_bytes = 0
+
+    def put(self, frames: Frames) -> None:
+        """Send now, or when it is possible."""
+        if not self._queue and self._sent(frames):
+            return
+        self._append(frames)
+        self._is_moving.set()
+
+    def _append(self, frames: Frames) -> None:
+        self._queue.append(frames)
+        self._queued_bytes += sum(map(len, frames))
+        if self._queued_bytes > QUEUE_BYTES:
+            self._has_space.clear()
+
+    async def publish(self, frames: Frames) -> None:
+        """Send, and wait while too much of what came before has not been sent."""
+        self.put(frames)
+        await self._has_space.wait()
+
+    async def run(self) -> None:
+        """Welcome subscribers, and send what could not be sent at once; until cancelled."""
+        loop = asyncio.get_running_loop()
+        descriptor = self._socket.FD
+        loop.add_reader(descriptor, self._is_moving.set)
+        try:
+            while True:
+                self._is_moving.clear()
+                self._greet()
+                self._send_queued(loop.time())
+                try:
+                    async with asyncio.timeout(_LOOK_AGAIN_S if self._queue else None):
+                        await self._is_moving.wait()
+                except TimeoutError:
+                    continue
+        finally:
+            loop.remove_reader(descriptor)
+
+    def _greet(self) -> None:
+        """Read who has subscribed, which also lets ZeroMQ do the work that its descriptor announces."""
+        while self._has_news():
+            event = self._socket.recv(zmq.NOBLOCK)
+            if event[:1] == b"\x01":
+                self._append(self._welcome(event[1:]))
+
+    def _send_queued(self, now_s: float) -> None:
+        while self._queue:
+            frames = self._queue[0]
+            if not self._sent(frames) and not self._given_up(frames, now_s):
+                return
+            self._queue.popleft()
+            self._queued_bytes -= sum(map(len, frames))
+        if self._queued_bytes <= QUEUE_BYTES:
+            self._has_space.set()
+
+    def _sent(self, frames: Frames) -> bool:
+        try:
+            if self._lost:
+                self._socket.send_multipart(self._left_out(self._lost, self._lost_bytes), zmq.NOBLOCK)
+                self._lost = self._lost_bytes = 0
+            self._socket.send_multipart(frames, zmq.NOBLOCK)
+        except zmq.Again:
+            return False
+        self._stalled_at_s = None
+        # Sending takes in the news that the descriptor would announce, which then stays silent.
+        if self._has_news():
+            self._is_moving.set()
+        return True
+
+    def _has_news(self) -> bool:
+        return bool(int(self._socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN)
+
+    def _given_up(self, frames: Frames, now_s: float) -> bool:
+        """Send to those who take it, and count it as lost, once the others have had their time."""
+        if self._stalled_at_s is None:
+            self._stalled_at_s = now_s
+        if now_s - self._stalled_at_s < self._patience_s:
+            return False
+        self._socket.setsockopt(zmq.XPUB_NODROP, 0)
+        self._socket.send_multipart(frames, zmq.NOBLOCK)
+        self._socket.setsockopt(zmq.XPUB_NODROP, 1)
+        self._lost += 1
+        self._lost_bytes += sum(map(len, frames))
+        return True

@@ -1,0 +1,75 @@
+"""Tells a room of the ports that its programs begin to listen on.
+
+Nothing in a kernel reports that, so the watch looks: soon after each change of
+the room's runs, then once in a second while any goes on. It owns one task, which
+ends two seconds after the last run, as that may have left a server behind that
+still starts up: an idle room is not looked at.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from embedenv_jupyter.errors import SandboxError
+
+log = logging.getLogger(__name__)
+
+LOOK_AFTER_S = (0.05, 0.1, 0.25, 0.5, 1.0)
+"""The pauses between looks after a change of the runs; the last one goes on."""
+MAX_REPORTED = 20
+"""How many ports one look reports. The rest waits for the next: no program floods the log with these."""
+
+
+class PortWatch:
+    """Calls ``opened`` with each port that ``look`` finds anew; :meth:`aclose` ends it."""
+
+    def __init__(self, look: Callable[[], Awaitable[set[int]]], opened: Callable[[int], None]) -> None:
+        self._look = look
+        self._opened = opened
+        self._known: set[int] = set()
+        self._running = 0
+        self._changed = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._is_closed = False
+
+    def runs_changed(self, running: int) -> None:
+        """Note that a run began or ended, and how many go on now."""
+        self._running = running
+        self._changed.set()
+        if self._task is None and running and not self._is_closed:
+            self._task = asyncio.create_task(self._watch(), name="ports")
+
+    async def _watch(self) -> None:
+        step = 0
+        try:
+            while self._running or step < len(LOOK_AFTER_S):
+                if self._changed.is_set():
+                    self._changed.clear()
+                    step = 0
+                await self._report()
+                try:
+                    async with asyncio.timeout(LOOK_AFTER_S[min(step, len(LOOK_AFTER_S) - 1)]):
+                        await self._changed.wait()
+                except TimeoutError:
+                    step += 1
+        except SandboxError as exc:  # it is dying, or frozen; the next run begins anew
+            log.info("the ports of a room could not be looked at: %s", exc)
+        finally:
+            self._task = None
+
+    async def _report(self) -> None:
+        found = await self._look()
+        fresh = sorted(found - self._known)[:MAX_REPORTED]
+        self._known &= found
+        self._known.update(fresh)
+        for port in fresh:
+            self._opened(port)
+
+    async def aclose(self) -> None:
+        """Look no more; idempotent."""
+        self._is_closed = True
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
