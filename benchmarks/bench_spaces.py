@@ -242,10 +242,10 @@ class Watcher:
         rest = b""
         while True:
             data = rest + await self._reader.read(1 << 20)
-            count += data.count(b'"terminal-newline"')
+            count += data.count(b'"terminal-newline"') - rest.count(b'"terminal-newline"')
             if b'"terminal-data-end"' in data:
                 return count
-            rest = data[-18:]  # one byte short of the shorter pattern: nothing is counted twice or missed
+            rest = data[-18:]  # one byte short of the end's pattern, and as long as the line's
 
     def close(self) -> None:
         self._writer.close()
