@@ -98,7 +98,10 @@ class ForwarderProcess:
 
     async def _open(self) -> Link:
         self._place = place = await self._find()
-        await asyncio.to_thread(self._memory.write, place.memory)
+        try:
+            await asyncio.to_thread(self._memory.write, place.memory)
+        except OSError as exc:
+            log.warning("a restart of this kernel will not find its room: %s", exc)
         return place.link()
 
     async def _find(self) -> Place:

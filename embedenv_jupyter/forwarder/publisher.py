@@ -3,17 +3,21 @@
 ZeroMQ drops what a slow subscriber has not read, or, when told not to, refuses to
 take more. Here what it refuses waits in a bounded queue, and whoever publishes waits
 for the queue. A subscriber that takes nothing at all for ``PATIENCE_S`` holds nobody
-up any longer: what it does not take is left out and counted, until it reads again.
+up any longer: ZeroMQ leaves it out, as it always does with a local kernel, until it
+reads again, and our log says so.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable
 from typing import Final
 
 import zmq
+
+log = logging.getLogger(__name__)
 
 QUEUE_BYTES: Final = 16 << 20
 PATIENCE_S: Final = 60.0
@@ -30,12 +34,10 @@ class Publisher:
         socket: zmq.Socket[bytes],
         *,
         welcome: Callable[[bytes], Frames],
-        left_out: Callable[[int, int], Frames],
         patience_s: float = PATIENCE_S,
     ) -> None:
         self._socket = socket
         self._welcome = welcome
-        self._left_out = left_out
         self._patience_s = patience_s
         self._queue: deque[Frames] = deque()
         self._queued_bytes = 0
@@ -43,7 +45,6 @@ class Publisher:
         self._has_space = asyncio.Event()
         self._has_space.set()
         self._stalled_at_s: float | None = None
-        self._lost = self._lost_bytes = 0
 
     def put(self, frames: Frames) -> None:
         """Send now, or when it is possible."""
@@ -100,9 +101,6 @@ class Publisher:
 
     def _sent(self, frames: Frames) -> bool:
         try:
-            if self._lost:
-                self._socket.send_multipart(self._left_out(self._lost, self._lost_bytes), zmq.NOBLOCK)
-                self._lost = self._lost_bytes = 0
             self._socket.send_multipart(frames, zmq.NOBLOCK)
         except zmq.Again:
             return False
@@ -116,14 +114,14 @@ class Publisher:
         return bool(int(self._socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN)
 
     def _given_up(self, frames: Frames, now_s: float) -> bool:
-        """Send to those who take it, and count it as lost, once the others have had their time."""
+        """Send to those who take it, once the others have had their time."""
         if self._stalled_at_s is None:
             self._stalled_at_s = now_s
         if now_s - self._stalled_at_s < self._patience_s:
             return False
+        log.warning("a client took no output for %g s and is left out until it reads again", self._patience_s)
+        self._stalled_at_s = None
         self._socket.setsockopt(zmq.XPUB_NODROP, 0)
         self._socket.send_multipart(frames, zmq.NOBLOCK)
         self._socket.setsockopt(zmq.XPUB_NODROP, 1)
-        self._lost += 1
-        self._lost_bytes += sum(map(len, frames))
         return True
