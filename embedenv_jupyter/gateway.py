@@ -114,7 +114,7 @@ class Gateway:
         )
         self._stack.push_async_callback(rooms.aclose)
         rooms.start()
-        kernels = KernelManagers(rooms, logs.path, settings.kernels)
+        kernels = KernelManagers(rooms, logs.path, settings.kernels, accounts=self._accounts)
         self._stack.push_async_callback(kernels.aclose)
         kernels.start()
         self._rooms, self._kernels = rooms, kernels

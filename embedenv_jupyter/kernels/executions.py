@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ class Execution:
     user: str
     cost: int = 0
     is_silent: bool = False
+    stop_on_error: bool = True
     started_at: float = field(default_factory=time.time)
     began_s: float = field(default_factory=time.monotonic)
     is_running: bool = False
@@ -57,6 +59,8 @@ class Executions:
 
     def __init__(self) -> None:
         self._by_id: dict[str, Execution] = {}
+        self._none = asyncio.Event()
+        self._none.set()
 
     def __len__(self) -> int:
         return len(self._by_id)
@@ -70,15 +74,24 @@ class Executions:
 
     def add(self, execution: Execution) -> None:
         self._by_id[execution.msg_id] = execution
+        self._none.clear()
+
+    async def answered(self) -> None:
+        """Wait until all that the kernel got is answered."""
+        await self._none.wait()
 
     def find(self, msg_id: str) -> Execution | None:
         return self._by_id.get(msg_id)
 
     def take(self, msg_id: str) -> Execution | None:
         """Return a cell that is over, and forget it."""
-        return self._by_id.pop(msg_id, None)
+        found = self._by_id.pop(msg_id, None)
+        if not self._by_id:
+            self._none.set()
+        return found
 
     def take_all(self) -> list[Execution]:
         """Return all, and forget them: the kernel is gone."""
         executions, self._by_id = list(self._by_id.values()), {}
+        self._none.set()
         return executions

@@ -34,6 +34,9 @@ from embedenv_jupyter.errors import (
 from embedenv_jupyter.kernels import messages
 from embedenv_jupyter.kernels.channels import Channel, unwrapped
 from embedenv_jupyter.kernels.executions import MAX_WAITING, Execution, Executions
+from embedenv_jupyter.kernels.magics.queue import CellQueue
+from embedenv_jupyter.kernels.magics.surroundings import Surroundings
+from embedenv_jupyter.kernels.magics.turn import Cell
 from embedenv_jupyter.kernels.process import Death, KernelProcess
 from embedenv_jupyter.kernels.prompts import Prompts
 from embedenv_jupyter.kernels.session import KernelSession
@@ -67,7 +70,14 @@ class Kernel:
     """Made and ended by the :class:`~embedenv_jupyter.kernels.manager.RoomKernels` of its room."""
 
     def __init__(
-        self, id: str, name: str, room: Room, kernel_log: Log, *, on_change: Callable[[Kernel], None]
+        self,
+        id: str,
+        name: str,
+        room: Room,
+        kernel_log: Log,
+        *,
+        surroundings: Surroundings,
+        on_change: Callable[[Kernel], None],
     ) -> None:
         self.id = id
         self.name = name
@@ -79,6 +89,9 @@ class Kernel:
         self.sessions: dict[str, KernelSession] = {}
         self.executions = Executions()
         self.prompts = Prompts(room, id)
+        self.execution_count = 0
+        """The number that the kernel gave to its newest cell."""
+        self._cells = CellQueue(self, surroundings)
         self._on_change = on_change
         self._cwd: str | None = None
         self._env: Mapping[str, str] = {}
@@ -145,6 +158,8 @@ class Kernel:
         log.info("kernel %s of room %s: %s", self.id, self.room.id, death.text)
         await self._detach()
         self._abandon(f"Kernel died ({death.cause})", death.text)
+        self._cells.abort()
+        self.execution_count = 0
         self._deaths += 1
         if self._deaths > MAX_DEATHS or not self.room.sandbox.is_alive:
             self._publish_state("dead", death.text)
@@ -181,9 +196,19 @@ class Kernel:
             if number == 0 and not execution.is_silent:
                 self._publish("error", messages.error_content(name, text), execution.header)
             self._reply_error(execution, name, text)
-            self._end_run(execution, code=1, reason="died")
+            self.end_run(execution, code=1, reason="died")
+
+    @property
+    def is_busy(self) -> bool:
+        """True while a cell runs or waits."""
+        return bool(self.executions) or self._cells.is_busy
 
     async def interrupt(self) -> None:
+        """Interrupt the cell whose turn it is, wherever it runs."""
+        if not await self._cells.interrupt():
+            await self.interrupt_process()
+
+    async def interrupt_process(self) -> None:
         """Send SIGINT to the kernel and what its cell has started."""
         if self._process is not None:
             await self._process.signal(signal.SIGINT)
@@ -195,9 +220,11 @@ class Kernel:
             SandboxError: the new one did not start.
         """
         async with self._changing:
+            name, text = "KernelRestarted", "The kernel was restarted."
+            await self._cells.clear(name, text)
             await self._end_process()
-            self._deaths = 0
-            self._abandon("KernelRestarted", "The kernel was restarted.")
+            self._deaths = self.execution_count = 0
+            self._abandon(name, text)
             self._publish_state("restarting", "")
             await self._launch()
 
@@ -224,15 +251,19 @@ class Kernel:
             return
         self._is_closed = True
         async with self._changing:
+            reason = self.room.end_reason
+            text = "The kernel was shut down." if reason is None else f"The room has ended: {reason}."
+            await self._cells.clear("KernelEnded", text)
             await self._end_process()
-            self._abandon("KernelEnded", "The kernel was shut down.")
+            self._abandon("KernelEnded", text)
             self._publish_state("dead", "")
             for session in list(self.sessions.values()):
-                await self._forget(session)
+                await self.forget(session)
             watcher, self._watcher = self._watcher, None
             if watcher is not None:
                 watcher.cancel()
                 await asyncio.gather(watcher, return_exceptions=True)
+        await self._cells.aclose()
         self.log.finish()
 
     # Clients.
@@ -257,16 +288,17 @@ class Kernel:
                 await session.connect(self._process, self.read_replies)
             self.sessions[id] = session
         for parts in self.prompts.questions():
-            self._append("stdin", parts, to=id)
+            self.append("stdin", parts, to=id)
         return session
 
     async def _forget_old(self) -> None:
         now_s = time.monotonic()
         for session in list(self.sessions.values()):
             if session.left_at_s is not None and now_s - session.left_at_s > LINGER_S:
-                await self._forget(session)
+                await self.forget(session)
 
-    async def _forget(self, session: KernelSession) -> None:
+    async def forget(self, session: KernelSession) -> None:
+        """Give up the place of a client; idempotent."""
         self.sessions.pop(session.id, None)
         await session.disconnect()
 
@@ -280,45 +312,67 @@ class Kernel:
         """
         header = messages.header_of(message)
         self.room.touch()
-        if self._process is None:
-            async with self._changing:  # it is being started again: what is sent meanwhile waits
-                pass
+        await self.settled()
         if session.member.role < Role.RUN and header.msg_type not in _FOR_ALL:
             self._refuse(session, message, header, RoleError("use a kernel", "run", session.member.role.word))
             return
         match message.channel, header.msg_type:
             case "shell", "execute_request":
-                await self._execute(session, message, header)
+                await self._execute(Cell(session, message, header, messages.execute_request(message)))
             case "stdin", "input_reply":
                 if self.prompts.answered_by_message(messages.parent_id(message.parts), session.member.user):
-                    await session.send("stdin", message.parts)
+                    await self._give_input(session, message)
+            case "control", "interrupt_request" if await self._cells.interrupt():
+                self._reply(session, message, header, {"status": "ok"})
+            case _ if await self._cells.pass_on(session, message, header):
+                return
             case _:
                 await session.send(message.channel, message.parts)
 
-    async def _execute(self, session: KernelSession, message: Message, header: messages.Header) -> None:
-        request = messages.execute_request(message)
-        if self.executions.is_full:
+    async def settled(self) -> None:
+        """Wait while the process is being started again: what is sent meanwhile waits."""
+        if self._process is None:
+            async with self._changing:
+                pass
+
+    async def _give_input(self, session: KernelSession, message: Message) -> None:
+        if not await self._cells.give_input(message):
+            await session.send("stdin", message.parts)
+
+    async def _execute(self, cell: Cell) -> None:
+        if self.executions.is_full or len(self._cells) >= MAX_WAITING:
             error = BusyError(f"{MAX_WAITING} cells wait for this kernel already; wait for some of them.")
-            self._refuse(session, message, header, error)
-            return
-        execution = Execution(
-            run=f"{self.id[:8]}-{self._next_run}", msg_id=header.msg_id, session=session.id,
-            header=message.parts[0], code=request.code, user=session.member.user, is_silent=request.silent,
-        )  # fmt: skip
+            self._refuse(cell.session, cell.message, cell.header, error)
+        elif not self._cells.takes(cell):
+            await self.run_cell(cell)
+
+    def execution_of(self, cell: Cell) -> Execution:
+        """Give a cell the number of a run."""
         self._next_run += 1
+        return Execution(
+            run=f"{self.id[:8]}-{self._next_run - 1}", msg_id=cell.header.msg_id, session=cell.session.id,
+            header=cell.message.parts[0], code=cell.request.code, user=cell.session.member.user,
+            is_silent=cell.request.silent, stop_on_error=cell.request.stop_on_error,
+        )  # fmt: skip
+
+    async def run_cell(self, cell: Cell) -> None:
+        """Charge for a cell and give it to the kernel, or answer that it will not be run."""
+        session, message = cell.session, cell.message
+        execution = self.execution_of(cell)
         try:
-            execution.cost = await self.room.charge_cell(request.code, execution.run)
+            execution.cost = await self.room.charge_cell(execution.code, execution.run)
         except InsufficientCreditsError as exc:
-            self._refuse(session, message, header, exc)
+            self._refuse(session, message, cell.header, exc)
             return
-        self._begin_run(execution, session.member)
+        self.executions.add(execution)
+        self.begin_run(execution, session.member, execution.code)
         try:
             await session.send("shell", message.parts)
         except RemoteProtocolError as exc:
-            self.executions.take(header.msg_id)
+            self.executions.take(execution.msg_id)
             await self.room.refund_cell(execution.run)
-            self._refuse(session, message, header, exc)
-            self._end_run(execution, code=1, reason="refused")
+            self._refuse(session, message, cell.header, exc)
+            self.end_run(execution, code=1, reason="refused")
 
     async def answer(self, prompt_id: str, value: str, by: str) -> None:
         """Answer a prompt in somebody's name, whoever's cell it is; the value is kept nowhere.
@@ -331,43 +385,48 @@ class Kernel:
         session = self.sessions.get(prompt.session)
         if session is None:
             raise BusyError("The client whose cell asks has gone; run the cell again.")
-        await session.send("stdin", reply.parts)
+        await self._give_input(session, reply)
 
     def _refuse(
         self, session: KernelSession, message: Message, header: messages.Header, exc: EmbedEnvError
     ) -> None:
         """Answer in the kernel's place that something will not be done, as a kernel would."""
         name, parent = type(exc).__name__, message.parts[0]
-        kind, _, _ = header.msg_type.rpartition("_")
         self._publish("status", {"execution_state": "busy"}, parent)
         if header.msg_type == "execute_request":
             self._publish("error", messages.error_content(name, str(exc)), parent)
         content = {"status": "error", "execution_count": 0, **messages.error_content(name, str(exc))}
-        reply = messages.make(message.channel, f"{kind}_reply", content, parent=parent)
-        self._append(message.channel, reply.parts, to=session.id)
+        self._reply(session, message, header, content)
         self._publish("status", {"execution_state": "idle"}, parent)
+
+    def _reply(
+        self, session: KernelSession, message: Message, header: messages.Header, content: dict[str, Any]
+    ) -> None:
+        kind, _, _ = header.msg_type.rpartition("_")
+        reply = messages.make(message.channel, f"{kind}_reply", content, parent=message.parts[0])
+        self.append(message.channel, reply.parts, to=session.id)
 
     def _reply_error(self, execution: Execution, name: str, text: str) -> None:
         content = {"status": "error", "execution_count": 0, **messages.error_content(name, text)}
         metadata = {"embedenv": execution.receipt(self.room.id, "error")}
         reply = messages.make("shell", "execute_reply", content, parent=execution.header, metadata=metadata)
-        self._append("shell", reply.parts, to=execution.session)
+        self.append("shell", reply.parts, to=execution.session)
         self._publish("status", {"execution_state": "idle"}, execution.header)
 
     # Runs.
 
-    def _begin_run(self, execution: Execution, member: Member) -> None:
-        self.executions.add(execution)
+    def begin_run(self, execution: Execution, member: Member, command: str) -> None:
+        """Say in the room's log that somebody runs something here."""
         self.room.work_began(execution.run)
         if not execution.is_silent:
             self.room.log.append(
                 RunStarted(
-                    run=execution.run, command=execution.code[:COMMAND_CHARS], user=member.user,
+                    run=execution.run, command=command[:COMMAND_CHARS], user=member.user,
                     member=member.id, kind="cell", kernel=self.id, at=time.time(),
                 )
             )  # fmt: skip
 
-    def _end_run(self, execution: Execution, *, code: int, reason: str) -> None:
+    def end_run(self, execution: Execution, *, code: int, reason: str) -> None:
         self.room.work_ended(execution.run)
         if not execution.is_silent and not self.room.log.is_finished:
             self.room.log.append(
@@ -400,7 +459,7 @@ class Kernel:
             execution = self.executions.find(messages.parent_id(parts))
             if execution is not None:
                 execution.begin()
-        self._append("iopub", parts)
+        self.append("iopub", parts)
 
     def _note_state(self, parts: tuple[bytes, ...]) -> None:
         state = messages.status_of(parts).execution_state
@@ -426,7 +485,7 @@ class Kernel:
         elif channel == "stdin" and b'"input_request"' in head:
             execution = self.executions.find(messages.parent_id(parts))
             self.prompts.ask(parts, session.id, execution)
-        self._append(channel, parts, to=session.id)
+        self.append(channel, parts, to=session.id)
 
     def _receipted(self, parts: tuple[bytes, ...]) -> tuple[bytes, ...]:
         """End the run of a cell that is answered, and put the receipt into the answer."""
@@ -435,8 +494,11 @@ class Kernel:
             return parts
         status = messages.status_of(parts).status
         self._deaths = 0
+        self.execution_count = messages.count_of(parts)
+        if status == "error" and execution.stop_on_error:
+            self._cells.abort()
         self.prompts.withdraw(execution.run)
-        self._end_run(execution, code=0 if status == "ok" else 1, reason=status or "unknown")
+        self.end_run(execution, code=0 if status == "ok" else 1, reason=status or "unknown")
         return messages.with_metadata(parts, "embedenv", execution.receipt(self.room.id, status))
 
     async def _broken(self, exc: RemoteProtocolError) -> None:
@@ -447,16 +509,22 @@ class Kernel:
 
     def _publish(self, msg_type: str, content: dict[str, Any], parent: bytes = b"{}") -> None:
         """Tell every client something in the kernel's place."""
-        self._append("iopub", messages.make("iopub", msg_type, content, parent=parent).parts)
+        self.append("iopub", messages.make("iopub", msg_type, content, parent=parent).parts)
 
     def _publish_state(self, state: str, reason: str) -> None:
         self.reason = reason
         self._set_state(state)
         self._publish("status", {"execution_state": state, "reason": reason})
 
-    def _append(self, channel: str, parts: tuple[bytes, ...], to: str = "") -> None:
+    def append(self, channel: str, parts: tuple[bytes, ...], to: str = "") -> None:
+        """Put a message into the log, unless that has ended; ``to`` is the one session that gets it."""
         if not self.log.is_finished:
             self.log.append(KernelMessage(channel=channel, parts=parts, to=to, at=time.time()))
+
+    def show_state(self, state: str) -> None:
+        """Show that a cell runs elsewhere, or does no more, while the process itself is idle."""
+        if self._process is not None:
+            self._set_state(state)
 
     def _set_state(self, state: str) -> None:
         self.state = state

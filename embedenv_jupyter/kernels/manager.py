@@ -13,6 +13,8 @@ from typing import Any, Final
 
 from embedenv_jupyter.errors import BusyError, UnknownKernelError, UnknownRoomError
 from embedenv_jupyter.kernels.kernel import Kernel
+from embedenv_jupyter.kernels.magics.surroundings import Accounts, Surroundings
+from embedenv_jupyter.languages.registry import Languages
 from embedenv_jupyter.rooms.log import Log
 from embedenv_jupyter.rooms.manager import RoomManager
 from embedenv_jupyter.rooms.room import Room
@@ -65,8 +67,9 @@ class NotebookSession:
 class RoomKernels:
     """The kernels of one room."""
 
-    def __init__(self, room: Room, logs: Path, settings: KernelSettings) -> None:
+    def __init__(self, room: Room, logs: Path, settings: KernelSettings, surroundings: Surroundings) -> None:
         self.room = room
+        self._surroundings = surroundings
         self.notebooks: dict[str, NotebookSession] = {}
         self._logs = logs
         self._settings = settings
@@ -119,7 +122,9 @@ class RoomKernels:
             unwritten_bytes=2 * self._settings.log_memory_bytes,
             disk_bytes=self._settings.log_disk_bytes,
         )
-        return Kernel(id, name, self.room, kernel_log, on_change=self._changed)
+        return Kernel(
+            id, name, self.room, kernel_log, surroundings=self._surroundings, on_change=self._changed
+        )
 
     async def _folder_of(self, path: str) -> str | None:
         """Return the folder of a document if the room has it; the kernel starts in the workspace else."""
@@ -166,7 +171,7 @@ class RoomKernels:
         """End the kernels that nobody has used for ``idle_s`` seconds."""
         now = datetime.now(UTC)
         for kernel in self:
-            is_used = kernel.executions or any(place.is_connected for place in kernel.sessions.values())
+            is_used = kernel.is_busy or any(place.is_connected for place in kernel.sessions.values())
             if not is_used and (now - kernel.last_activity).total_seconds() >= idle_s:
                 log.info("kernel %s of room %s was idle for %g s", kernel.id, self.room.id, idle_s)
                 await self._end(kernel)
@@ -183,8 +188,11 @@ LINGER_S: Final = 1.0
 class KernelManagers:
     """Finds the kernels of any open room; owns the task that ends idle ones."""
 
-    def __init__(self, rooms: RoomManager, logs: Path, settings: KernelSettings) -> None:
+    def __init__(
+        self, rooms: RoomManager, logs: Path, settings: KernelSettings, *, accounts: Accounts
+    ) -> None:
         self._rooms = rooms
+        self._surroundings = Surroundings(rooms, self, accounts, Languages.shipped())
         self._logs = logs
         self._settings = settings
         self._by_room: dict[str, RoomKernels] = {}
@@ -208,7 +216,9 @@ class KernelManagers:
         """Return the kernels of a room; they end with it."""
         kernels = self._by_room.get(room.id)
         if kernels is None:
-            kernels = self._by_room[room.id] = RoomKernels(room, self._logs, self._settings)
+            kernels = self._by_room[room.id] = RoomKernels(
+                room, self._logs, self._settings, self._surroundings
+            )
             room.before_close(lambda: self._forget(kernels))
         return kernels
 

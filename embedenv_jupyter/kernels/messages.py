@@ -39,6 +39,7 @@ class ExecuteRequest(msgspec.Struct, frozen=True):
     code: str
     silent: bool = False
     allow_stdin: bool = True
+    stop_on_error: bool = True
 
 
 class InputRequest(msgspec.Struct, frozen=True):
@@ -46,6 +47,16 @@ class InputRequest(msgspec.Struct, frozen=True):
 
     prompt: str = ""
     password: bool = False
+
+
+class InputReply(msgspec.Struct, frozen=True):
+    """The content of an ``input_reply``."""
+
+    value: str = ""
+
+
+class _Count(msgspec.Struct, frozen=True):
+    execution_count: int = 0
 
 
 class Status(msgspec.Struct, frozen=True):
@@ -60,6 +71,8 @@ _parent = msgspec.json.Decoder(_Parent)
 _execute = msgspec.json.Decoder(ExecuteRequest)
 _input = msgspec.json.Decoder(InputRequest)
 _status = msgspec.json.Decoder(Status)
+_answer = msgspec.json.Decoder(InputReply)
+_count = msgspec.json.Decoder(_Count)
 _object = msgspec.json.Decoder(dict[str, Any])
 _encoder = msgspec.json.Encoder()
 
@@ -77,6 +90,14 @@ def header_of(message: Message) -> Header:
         return _header.decode(raw)
     except msgspec.MsgspecError as exc:
         raise RemoteProtocolError(f"the header of a Jupyter message is not right: {exc}") from exc
+
+
+def kind_of(parts: tuple[bytes, ...]) -> str:
+    """Return the type of a message; "" where it cannot be read."""
+    try:
+        return _header.decode(parts[_HEADER]).msg_type
+    except msgspec.MsgspecError:
+        return ""
 
 
 def parent_id(parts: tuple[bytes, ...]) -> str:
@@ -105,6 +126,39 @@ def input_request(parts: tuple[bytes, ...]) -> InputRequest:
         return _input.decode(parts[_CONTENT])
     except msgspec.MsgspecError:
         return InputRequest()
+
+
+def input_reply(message: Message) -> InputReply:
+    """Read what somebody answered.
+
+    Raises:
+        RemoteProtocolError: the content is not right.
+    """
+    try:
+        return _answer.decode(message.parts[_CONTENT])
+    except msgspec.MsgspecError as exc:
+        raise RemoteProtocolError(f"the content of an input_reply is not right: {exc}") from exc
+
+
+def count_of(parts: tuple[bytes, ...]) -> int:
+    """Read the number that a kernel gave to a cell; 0 where it cannot be read."""
+    try:
+        return _count.decode(parts[_CONTENT]).execution_count
+    except msgspec.MsgspecError:
+        return 0
+
+
+def content_of(parts: tuple[bytes, ...]) -> dict[str, Any]:
+    """Read the content of any message, empty where it is no object."""
+    try:
+        return _object.decode(parts[_CONTENT])
+    except msgspec.MsgspecError:
+        return {}
+
+
+def with_content(parts: tuple[bytes, ...], content: dict[str, Any]) -> tuple[bytes, ...]:
+    """Return the parts with another content."""
+    return (*parts[:_CONTENT], _encoder.encode(content), *parts[_CONTENT + 1 :])
 
 
 def status_of(parts: tuple[bytes, ...]) -> Status:

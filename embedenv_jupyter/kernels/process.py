@@ -13,7 +13,9 @@ from typing import Final
 
 from embedenv_jupyter.errors import SandboxError
 from embedenv_jupyter.kernels.channels import Channel, Signer
+from embedenv_jupyter.languages.registry import Languages
 from embedenv_jupyter.sandbox.forked_kernel import ForkedKernel
+from embedenv_jupyter.sandbox.magic_stubs import LANGUAGES_VARIABLE
 from embedenv_jupyter.sandbox.sandbox import Sandbox
 from embedenv_jupyter.sandbox.spec import MIB, ExitStatus
 
@@ -138,4 +140,5 @@ def environment_of(home: str) -> dict[str, str]:
         "PIP_NO_CACHE_DIR": "1",
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
         "PYTHONPATH": packages,
+        LANGUAGES_VARIABLE: " ".join(language.id for language in Languages.shipped()),
     }

@@ -36,6 +36,8 @@ class KernelSession:
         self.connection: object | None = None
         """Whoever serves the client's WebSocket now; the newest one wins."""
         self.left_at_s: float | None = None
+        self.is_visiting = False
+        """Whether this is the place of a notebook of another room, which sends single cells here."""
         self._channels: dict[str, Channel] = {}
         self._process: KernelProcess | None = None
         self._readers: list[asyncio.Task[None]] = []

@@ -117,6 +117,11 @@ class RoomManager:
     def __len__(self) -> int:
         return len(self._rooms)
 
+    @property
+    def limits(self) -> Limits:
+        """What a room may use at most, if nothing less is asked for."""
+        return self._settings.limits
+
     def subscribe(self, callback: Callable[[Room], None]) -> None:
         """Call back with each room that was opened, got a name, or has ended (it has an ``end_reason``)."""
         self._listeners.append(callback)

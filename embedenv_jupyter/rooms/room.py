@@ -247,7 +247,11 @@ class Room:
         Raises:
             InsufficientCreditsError: and nothing was taken.
         """
-        return await self._charger.charge(cell_command(code), f"cell:{self.id}:{run}")
+        return await self.charge_command(cell_command(code), run)
+
+    async def charge_command(self, command: str, run: str) -> int:
+        """Take what a cell costs that runs shell lines; raises what :meth:`charge_cell` raises."""
+        return await self._charger.charge(command, f"cell:{self.id}:{run}")
 
     async def refund_cell(self, run: str) -> None:
         """Give back what a cell cost that was not run after all."""

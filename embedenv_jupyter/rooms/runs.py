@@ -23,12 +23,12 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from signal import Signals
+from typing import Protocol
 
 from embedenv_jupyter.errors import SandboxError
-from embedenv_jupyter.rooms.events import Output, Prompt, RunEnded, StopStep
+from embedenv_jupyter.rooms.events import Event, Output, Prompt, RunEnded, StopStep
 from embedenv_jupyter.rooms.keyboard import Keyboard
 from embedenv_jupyter.rooms.lines import LineBuffer
-from embedenv_jupyter.rooms.log import Log
 from embedenv_jupyter.rooms.members import Member
 from embedenv_jupyter.sandbox.process import Process
 from embedenv_jupyter.sandbox.spec import ExitStatus
@@ -58,8 +58,22 @@ class RunState(enum.Enum):
     ENDED = "ended"
 
 
+class Sink(Protocol):
+    """Where a run's events go: the log of its room, or what stands in its place."""
+
+    def append(self, event: Event) -> object:
+        """Take an event."""
+
+    async def writable(self) -> None:
+        """Wait while no more can be taken."""
+
+
 class Run:
-    """One execution in a room. ``ended`` is set when its end is in the log."""
+    """One execution in a room. ``ended`` is set when its end is in the log.
+
+    With ``asks_in_silence`` a program is looked at although it has not written the
+    beginning of a line: its client can only type when it is asked to.
+    """
 
     def __init__(
         self,
@@ -67,9 +81,10 @@ class Run:
         command: str,
         member: Member,
         process: Process,
-        room_log: Log,
+        room_log: Sink,
         *,
         cost: int = 0,
+        asks_in_silence: bool = False,
         on_change: Callable[[Run], None],
     ) -> None:
         self.id = f"r{number}"
@@ -89,6 +104,7 @@ class Run:
         self._quiet = 0
         self._quiet_since_s = 0.0
         self._asked = False
+        self._asks_in_silence = asks_in_silence
         self._keyboard = Keyboard(process)
         self._step_index = -1
         self._pressed_at_s = 0.0
@@ -146,6 +162,12 @@ class Run:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(STOP_STEP_S):
                     await self.ended.wait()
+
+    async def kill(self) -> None:
+        """End all of the run at once, background work included; one that is over is no error."""
+        for target in ("group", "session"):
+            with contextlib.suppress(ProcessLookupError, SandboxError):
+                await self._process.signal(signal.SIGKILL, target)
 
     async def _step(self, signum: Signals) -> None:
         if self.state is not RunState.RUNNING:
@@ -211,7 +233,8 @@ class Run:
         """Wait for output or the end; while a partial line is open, look at it now and then."""
         source = self._process.stdout
         assert source is not None
-        is_open = bool(self._lines.partial) or (self._quiet > 0 and self.state is RunState.RUNNING)
+        looks = self._quiet > 0 or self._asks_in_silence
+        is_open = bool(self._lines.partial) or (looks and self.state is RunState.RUNNING)
         if not is_open or self._asked:
             await source.readable()
             return
@@ -226,7 +249,7 @@ class Run:
         quiet_s = time.monotonic() - self._quiet_since_s
         awaiting = await self._awaiting_input()
         if awaiting is None:
-            awaiting = quiet_s >= GUESS_PROMPT_S
+            awaiting = quiet_s >= GUESS_PROMPT_S and not (self._asks_in_silence and not self._lines.partial)
         if awaiting:
             self._asked = True
             self._step_index = -1

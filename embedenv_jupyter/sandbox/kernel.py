@@ -17,7 +17,7 @@ import random
 import sys
 from typing import Any, NoReturn
 
-from embedenv_jupyter.sandbox import pacing, syscalls
+from embedenv_jupyter.sandbox import magic_stubs, pacing, syscalls
 
 CHANNELS = ("shell", "iopub", "stdin", "control", "hb")
 """The channels of a kernel in the order of their sockets: ``s-1`` is shell, ``s-5`` the heartbeat."""
@@ -117,6 +117,7 @@ def run_kernel(connection_file: str, argv: list[str], ready: int) -> NoReturn:
     _settle_in()
     app: Any = IPKernelApp.instance()
     _initialize(app, connection_file, argv)
+    magic_stubs.register(app.shell)
     pacing.pace(app)
     os.write(ready, b"R")
     os.close(ready)

@@ -1,0 +1,63 @@
+"""One cell in its turn: who sent it, what answers it, and what reaches it while it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from embedenv_jupyter.kernels.executions import Execution
+from embedenv_jupyter.kernels.magics.answer import Answer
+from embedenv_jupyter.kernels.messages import ExecuteRequest, Header
+from embedenv_jupyter.kernels.session import KernelSession
+from embedenv_jupyter.protocols.kernels import Message
+
+if TYPE_CHECKING:
+    from embedenv_jupyter.kernels.kernel import Kernel
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One ``execute_request`` of a client."""
+
+    session: KernelSession
+    message: Message
+    header: Header
+    request: ExecuteRequest
+
+
+@dataclass
+class Turn:
+    """What a magic has in hand while it is done.
+
+    ``on_interrupt`` and ``on_input`` are set by what runs; without the first an
+    interrupt cancels the magic.
+    """
+
+    kernel: Kernel
+    cell: Cell
+    execution: Execution
+    answer: Answer
+    on_interrupt: Callable[[], Awaitable[None]] | None = None
+    on_input: Callable[[Message], Awaitable[None]] | None = None
+    shown_code: str = field(default="")
+    """What everybody may see of the cell."""
+
+    @property
+    def session(self) -> KernelSession:
+        return self.cell.session
+
+    def begin(self) -> None:
+        """Say that the cell is being answered; idempotent."""
+        self.answer.begin(self.shown_code)
+
+    def fail(self, name: str, text: str) -> None:
+        """End the cell with an error, unless it has ended; idempotent."""
+        if not self.answer.is_over:
+            self.begin()
+            self.answer.error(name, text)
+
+    def ask(self, text: str, *, password: bool = False) -> None:
+        """Ask for input: the client whose cell it is, and with it every member of the room who may run."""
+        question = self.answer.ask(text, password=password)
+        self.kernel.prompts.ask(question, self.session.id, self.execution)
