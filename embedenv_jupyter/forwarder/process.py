@@ -82,7 +82,7 @@ class ForwarderProcess:
             await asyncio.gather(*self._interrupts, return_exceptions=True)
             await link.aclose()
         await self._end(restart=shutdown.restart)
-        sockets.close()
+        await sockets.aclose()
 
     def _obey(self, relay: Relay) -> None:
         """Interrupt at SIGINT, and end at SIGTERM, as a local kernel does."""

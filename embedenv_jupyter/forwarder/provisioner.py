@@ -107,7 +107,7 @@ class RoomKernel:
             await relay.run()
         finally:
             await link.aclose()
-            sockets.close()
+            await sockets.aclose()
 
     async def restart(self) -> None:
         """Put a fresh kernel in the place of this one, in the same room.

@@ -114,7 +114,9 @@ def test_installing_enables_the_extension(environment: Path, elsewhere: Elsewher
 
 
 def test_installing_brings_the_kernel(environment: Path, elsewhere: Elsewhere) -> None:
-    question = "from jupyter_client.kernelspec import get_kernel_spec as get; print(get('embedenv').display_name)"
+    question = (
+        "from jupyter_client.kernelspec import get_kernel_spec as get; print(get('embedenv').display_name)"
+    )
     assert run(environment / "bin" / "python", "-c", question, **elsewhere).strip() == "Embedenv"
 
 
