@@ -20,6 +20,7 @@ from embedenv_jupyter.errors import ConnectionLostError
 from embedenv_jupyter.forwarder.connection import ConnectionInfo, Sockets
 from embedenv_jupyter.forwarder.link import Link, OpeningLink
 from embedenv_jupyter.forwarder.memory import Memory, MemoryFile
+from embedenv_jupyter.forwarder.publisher import SETTLE_S
 from embedenv_jupyter.forwarder.relay import Relay
 
 log = logging.getLogger(__name__)
@@ -72,7 +73,8 @@ class ForwarderProcess:
         """
         sockets = Sockets(ConnectionInfo.read(self._connection_file))
         link = OpeningLink(self._open())
-        relay = Relay(sockets, link)
+        is_restart = self._memory.read() is not None
+        relay = Relay(sockets, link, settle_s=SETTLE_S if is_restart else 0.0)
         self._obey(relay)
         try:
             shutdown = await relay.run()

@@ -54,12 +54,14 @@ _shutdown_request = msgspec.json.Decoder(_ShutdownRequest)
 class Relay:
     """Serves clients on bound sockets until one of them asks for the end."""
 
-    def __init__(self, sockets: Sockets, link: Link, *, tell_after_s: float = TELL_AFTER_S) -> None:
+    def __init__(
+        self, sockets: Sockets, link: Link, *, tell_after_s: float = TELL_AFTER_S, settle_s: float = 0.0
+    ) -> None:
         self._sockets = sockets
         self._link = link
         self._tell_after_s = tell_after_s
         self._pending = Pending()
-        self._publisher = Publisher(sockets.iopub, welcome=self._welcome)
+        self._publisher = Publisher(sockets.iopub, welcome=self._welcome, settle_s=settle_s)
         self._end: asyncio.Future[Shutdown] = asyncio.get_running_loop().create_future()
         self._away: Away | None = None
         self._gone: Gone | None = None

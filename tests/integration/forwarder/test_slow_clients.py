@@ -54,8 +54,10 @@ def opened() -> Iterator[Opened]:
     opened.close()
 
 
-def made(socket: Socket, patience_s: float) -> Publisher:
-    return Publisher(socket, welcome=lambda topic: [b"welcome", topic], patience_s=patience_s)
+def made(socket: Socket, patience_s: float, settle_s: float = 0.0) -> Publisher:
+    return Publisher(
+        socket, welcome=lambda topic: [b"welcome", topic], patience_s=patience_s, settle_s=settle_s
+    )
 
 
 async def received(socket: Socket) -> list[bytes]:
@@ -118,5 +120,46 @@ async def test_client_that_reads_nothing_holds_nobody_up_for_ever(
     assert len(heard) < 100
     await publisher.publish([b"later"])
     assert (await received(deaf))[0] == b"later", "who reads again hears again"
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+@pytest.mark.parametrize("settle_s", [0.0, 0.2])
+async def test_first_words_wait_for_who_comes_to_hear_them(opened: Opened, settle_s: float) -> None:
+    publisher = made(opened.bound(), patience_s=60, settle_s=settle_s)
+    publisher.put([b"first"])
+    running = asyncio.create_task(publisher.run())
+    await asyncio.sleep(0)
+    one = opened.subscribed()
+    assert await received(one) == [b"welcome", b""]
+    assert await received(one) == [b"first"]
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_after_a_restart_all_clients_have_time_to_come_back(opened: Opened) -> None:
+    publisher = made(opened.bound(), patience_s=60, settle_s=0.5)
+    publisher.put([b"first"])
+    running = asyncio.create_task(publisher.run())
+    one = opened.subscribed()
+    await asyncio.sleep(0.05)
+    two = opened.subscribed()
+    for socket in (one, two):
+        heard = [await received(socket)]
+        while heard[-1] != [b"first"]:
+            heard.append(await received(socket))
+        assert heard[0] == [b"welcome", b""]
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_nobody_who_hears_holds_up_nobody(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "HEARD_WITHIN_S", 0.05)
+    monkeypatch.setattr(module, "QUEUE_BYTES", 100)
+    publisher = made(opened.bound(), patience_s=60)
+    running = asyncio.create_task(publisher.run())
+    async with asyncio.timeout(10):
+        for _ in range(100):
+            await publisher.publish([bytes(50)])
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
