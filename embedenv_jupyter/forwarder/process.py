@@ -20,6 +20,7 @@ from embedenv_jupyter.errors import ConnectionLostError
 from embedenv_jupyter.forwarder.connection import ConnectionInfo, Sockets
 from embedenv_jupyter.forwarder.link import Link, OpeningLink
 from embedenv_jupyter.forwarder.memory import Memory, MemoryFile
+from embedenv_jupyter.forwarder.publisher import SETTLE_S
 from embedenv_jupyter.forwarder.relay import Relay
 
 log = logging.getLogger(__name__)
@@ -72,7 +73,8 @@ class ForwarderProcess:
         """
         sockets = Sockets(ConnectionInfo.read(self._connection_file))
         link = OpeningLink(self._open())
-        relay = Relay(sockets, link)
+        is_restart = self._memory.read() is not None
+        relay = Relay(sockets, link, settle_s=SETTLE_S if is_restart else 0.0)
         self._obey(relay)
         try:
             shutdown = await relay.run()
@@ -82,7 +84,7 @@ class ForwarderProcess:
             await asyncio.gather(*self._interrupts, return_exceptions=True)
             await link.aclose()
         await self._end(restart=shutdown.restart)
-        sockets.close()
+        await sockets.aclose()
 
     def _obey(self, relay: Relay) -> None:
         """Interrupt at SIGINT, and end at SIGTERM, as a local kernel does."""
@@ -98,7 +100,10 @@ class ForwarderProcess:
 
     async def _open(self) -> Link:
         self._place = place = await self._find()
-        await asyncio.to_thread(self._memory.write, place.memory)
+        try:
+            await asyncio.to_thread(self._memory.write, place.memory)
+        except OSError as exc:
+            log.warning("a restart of this kernel will not find its room: %s", exc)
         return place.link()
 
     async def _find(self) -> Place:

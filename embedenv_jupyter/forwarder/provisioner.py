@@ -27,6 +27,7 @@ from embedenv_jupyter.client.address import ROOM_VARIABLE, URL_VARIABLE
 from embedenv_jupyter.errors import EmbedEnvError, RoomClosedError, UnknownRoomError
 from embedenv_jupyter.forwarder.connection import ConnectionInfo, Sockets
 from embedenv_jupyter.forwarder.link import Event, Gone
+from embedenv_jupyter.forwarder.publisher import SETTLE_S
 from embedenv_jupyter.forwarder.relay import Relay
 from embedenv_jupyter.gateway import Gateway
 from embedenv_jupyter.kernels.kernel import Kernel
@@ -56,6 +57,7 @@ class RoomKernel:
         self._kernel = kernel
         self._is_own_room = is_own_room
         self._relay: Relay | None = None
+        self._has_served = False
         self._serving: asyncio.Task[None] | None = None
 
     @classmethod
@@ -97,7 +99,8 @@ class RoomKernel:
         """
         link = _RoomLink(await KernelLink.join(self._kernel, USER, COLOUR))
         sockets = Sockets(ConnectionInfo.read(connection_file))
-        self._relay = Relay(sockets, link)
+        self._relay = Relay(sockets, link, settle_s=SETTLE_S if self._has_served else 0.0)
+        self._has_served = True
         self._serving = asyncio.create_task(
             self._serve(self._relay, sockets, link), name="relay in the server"
         )
@@ -107,7 +110,7 @@ class RoomKernel:
             await relay.run()
         finally:
             await link.aclose()
-            sockets.close()
+            await sockets.aclose()
 
     async def restart(self) -> None:
         """Put a fresh kernel in the place of this one, in the same room.

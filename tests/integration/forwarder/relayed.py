@@ -50,7 +50,7 @@ async def relayed(
         await running
         await link.aclose()
         await remote.end()
-        await asyncio.to_thread(sockets.close)
+        await sockets.aclose()
         context.destroy()
 
 

@@ -125,23 +125,6 @@ async def test_server_that_started_us_has_the_room(
     assert not found.exists()
 
 
-async def test_kernel_of_a_real_server_runs_in_its_room(serve_gateway: ServeGateway) -> None:
-    """Started by the server's own kernel manager, as JupyterLab does it."""
-    gateway = await asyncio.to_thread(serve_gateway)
-    kernel = await asyncio.to_thread(gateway.post, "api/kernels", {"name": "embedenv"}, "")
-    (process,) = [
-        child for child in psutil.Process(gateway.process.pid).children()
-        if "embedenv_jupyter.forwarder" in child.cmdline()
-    ]  # fmt: skip
-    async with asyncio.timeout(40):
-        while not (rooms := await rooms_of(gateway, "")):
-            await asyncio.sleep(0.05)
-    assert rooms[0]["space"] == "api"
-    await asyncio.to_thread(gateway.delete, f"api/kernels/{kernel['id']}", "")
-    await eventually(lambda: not process.is_running(), "the forwarder ends")
-    assert await rooms_of(gateway, "") == []
-
-
 async def test_room_of_its_own_where_no_server_has_one(tmp_path: Path) -> None:
     code = (
         "import sys; sys.path.insert(0, '.')\n"
