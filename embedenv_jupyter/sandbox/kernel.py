@@ -10,11 +10,15 @@ connection file and its five sockets (ipc, see :data:`CHANNELS`).
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import json
 import os
 import random
+import shutil
 import sys
+import tempfile
+from collections.abc import Iterator
 from typing import Any, NoReturn
 
 from embedenv_jupyter.sandbox import magic_stubs, pacing, syscalls
@@ -57,11 +61,32 @@ def warm() -> None:
     Raises:
         ImportError: there is no ipykernel.
     """
-    app = importlib.import_module("ipykernel.kernelapp").IPKernelApp
-    for name in (*_MODULES, *_DEBUGGER):
-        with contextlib.suppress(ImportError):
-            importlib.import_module(name)
+    with _passing_home():
+        app = importlib.import_module("ipykernel.kernelapp").IPKernelApp
+        for name in (*_MODULES, *_DEBUGGER):
+            with contextlib.suppress(ImportError):
+                importlib.import_module(name)
     app.instance()  # an empty one: what it takes from its environment it takes when it is initialized
+
+
+@contextlib.contextmanager
+def _passing_home() -> Iterator[None]:
+    """Let what is imported have a home folder, which is gone afterwards.
+
+    matplotlib would make the zygote's, which there is not to be, on the host.
+    """
+    try:
+        folder = tempfile.mkdtemp(prefix="warm-")
+    except OSError:  # no place for temporary files: then for no other ones either
+        yield
+        return
+    before = os.environ.get("HOME", "")
+    os.environ["HOME"] = folder
+    try:
+        yield
+    finally:
+        os.environ["HOME"] = before
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def socket_names() -> dict[str, str]:
@@ -143,6 +168,11 @@ def _settle_in() -> None:
         cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
         # Without a place for what it has parsed, jedi completes nothing.
         settings.cache_directory = f"{cache}/jedi"
+    matplotlib = sys.modules.get("matplotlib")
+    for name in ("get_configdir", "get_cachedir"):
+        asked = getattr(getattr(matplotlib, name, None), "__wrapped__", None)
+        if asked is not None:  # what is around it remembers the zygote's answer
+            setattr(matplotlib, name, functools.cache(asked))
 
 
 def _initialize(app: Any, connection_file: str, argv: list[str]) -> None:

@@ -170,6 +170,7 @@ class Zygote:
         self._filler.clear()
         gc.collect()
         if self._kernels:
+            rehearsal.gather_file_names()
             self._filler += rehearsal.fill_gaps()
         gc.freeze()  # else the collector would write to, and so copy, every page in every room
 
