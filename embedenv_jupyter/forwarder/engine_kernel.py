@@ -95,31 +95,33 @@ class EngineKernel(Kernel):
         cell_meta: Content | None = None,
         cell_id: str | None = None,
     ) -> Content:
-        self._allow_stdin = allow_stdin
+        self._allow_stdin = allow_stdin  # The base class leaves it to us.
         self._is_silent = silent
+        reply = await self._reply(code)
+        unknown = {"status": "error", "ename": "NotSupported", "evalue": "", "traceback": []}
+        answers = dict.fromkeys(user_expressions or {}, unknown) if reply["status"] == "ok" else {}
+        return {"execution_count": self.execution_count, "payload": [], "user_expressions": answers, **reply}
+
+    async def _reply(self, source: str) -> Content:
+        """Run a cell and reply, whatever happens: without a reply the front end would wait for ever."""
         try:
             # The scope has no deadline; an interrupt gives it one that has passed.
             async with asyncio.timeout(None) as self._running:
-                reply = await self._run(code)
+                return await self._run(source)
         except TimeoutError:
-            reply = self._error(
-                "KeyboardInterrupt", "Interrupted; the connection was closed. The next cell opens another."
-            )
+            text = "Interrupted; the connection was closed. The next cell opens another."
+            return self._error("KeyboardInterrupt", text)
         except EmbedEnvError as exc:
             if isinstance(exc, EngineError):
                 self._stream("stdout", exc.stdout)
                 self._stream("stderr", exc.stderr)
-            reply = self._error(type(exc).__name__, str(exc))
-        except Exception as exc:  # noqa: BLE001 - without a reply the front end would wait for ever
+            return self._error(type(exc).__name__, str(exc))
+        except Exception as exc:  # noqa: BLE001 - see above
             self.log.error("a cell failed: %s", self._clean("".join(traceback.format_exception(exc))))
-            reply = self._error(
-                type(exc).__name__, "The kernel itself failed; its log says where. Run the cell again."
-            )
+            text = "The kernel itself failed; its log says where. Run the cell again."
+            return self._error(type(exc).__name__, text)
         finally:
             self._running = None
-        unknown = {"status": "error", "ename": "NotSupported", "evalue": "", "traceback": []}
-        answers = dict.fromkeys(user_expressions or {}, unknown) if reply["status"] == "ok" else {}
-        return {"execution_count": self.execution_count, "payload": [], "user_expressions": answers, **reply}
 
     async def _run(self, source: str) -> Content:
         cell = split(source, language_id(self.language, self._languages), self._languages)
