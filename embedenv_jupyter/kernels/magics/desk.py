@@ -221,8 +221,11 @@ def _limit_rows(limits: Limits) -> list[tuple[str, str]]:
     pids = UNLIMITED if limits.pids is None else str(limits.pids)
     disk = f"{limits.workspace_bytes // MIB} MiB"
     return [
-        ("memory limit", memory), ("processor cores", cores), ("processes at most", pids), ("disk limit", disk)
-    ]  # fmt: skip
+        ("memory limit", memory),
+        ("processor cores", cores),
+        ("processes at most", pids),
+        ("disk limit", disk),
+    ]
 
 
 def _usage_rows(usage: Usage) -> list[tuple[str, str]]:

@@ -54,12 +54,10 @@ class Interpreter:
     def _shown(self, cell: Cell) -> str:
         """Return the cell as everybody may see it: a key is for who has it."""
         magic = lines.read(cell.request.code)
-        if magic is None or magic.name == lines.LANG:
+        if magic is None or not magic.may_hold_key:
             return cell.request.code
-        if magic.name == lines.EMBEDENV:
-            return magic.masked() if magic.rest.startswith("join") else cell.request.code
-        account = self._kernel.room.account
-        is_name = doors.is_named(self._surroundings.rooms, magic.rest.strip("'\" "), account)
+        rooms, account = self._surroundings.rooms, self._kernel.room.account
+        is_name = magic.name == lines.ROOM and doors.is_named(rooms, magic.rest.strip("'\" "), account)
         return cell.request.code if is_name else magic.masked()
 
     async def run(self, turn: Turn) -> bool:

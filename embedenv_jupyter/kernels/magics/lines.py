@@ -28,6 +28,7 @@ MIN_MEMORY_MIB: Final = 64
 
 _BLANK: Final = re.compile(r"(?:[^\S\n]*\n)*")
 _HEAD: Final = re.compile(r"(%embedenv|%%room|%%lang)(?=\s|\Z)([^\n]*)\n?")
+_KEYLESS: Final = ("new", "home", "keys")
 _DURATION: Final = re.compile(r"(\d{1,9})([smhd])")
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _HELP: Final = {EMBEDENV: EMBEDENV_HELP, ROOM: ROOM_HELP, LANG: LANG_HELP}
@@ -58,6 +59,13 @@ class Magic:
             return shlex.split(self.rest)
         except ValueError as exc:
             raise MagicError(f"This line cannot be read ({exc}). {usage(self.name)}") from exc
+
+    @property
+    def may_hold_key(self) -> bool:
+        """True where an argument is a join key, or what somebody took for one."""
+        if self.name == EMBEDENV:
+            return bool(self.rest) and self.rest.split()[0] not in _KEYLESS
+        return self.name == ROOM
 
     def masked(self) -> str:
         """Return the cell with its arguments hidden: one of them may be a key."""
@@ -143,7 +151,8 @@ def command(magic: Magic) -> Command:
         case ["keys", *rest]:
             options = _options(rest, ("--role", "--expires"))
             return Keys(_role(options.get("--role", "run")), _duration(options.get("--expires")))
-    raise MagicError(f"{EMBEDENV} does not know what to do with {magic.rest!r:.80}. {usage(EMBEDENV)}")
+    # What was written is not repeated: everybody reads this, and it may be a key behind a misspelt word.
+    raise MagicError(f"{EMBEDENV} does not know what to do with this. {usage(EMBEDENV)}")
 
 
 def _options(words: list[str], known: tuple[str, ...]) -> dict[str, str]:

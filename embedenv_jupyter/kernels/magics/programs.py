@@ -16,7 +16,7 @@ import signal
 import time
 from typing import TYPE_CHECKING, Final
 
-from embedenv_jupyter.errors import EmbedEnvError, SandboxRequestError, WorkspaceError
+from embedenv_jupyter.errors import EmbedEnvError, SandboxError, SandboxRequestError, WorkspaceError
 from embedenv_jupyter.kernels import messages
 from embedenv_jupyter.kernels.magics.lines import MagicError
 from embedenv_jupyter.kernels.magics.turn import Turn
@@ -65,6 +65,13 @@ class Programs:
         except SandboxRequestError as exc:
             await room.refund_cell(turn.execution.run)
             raise WorkspaceError(exc.path or folder, exc.detail or str(exc)) from exc
+        try:
+            return await self._stages(turn, language, folder, arguments)
+        except SandboxError:  # nothing of it could be started, or the room is gone
+            await room.refund_cell(turn.execution.run)
+            raise
+
+    async def _stages(self, turn: Turn, language: Language, folder: str, arguments: list[str]) -> bool:
         line = f"exec {shlex.join([*shlex.split(language.run), *arguments])}"
         for command, what in ((language.compile, "The compiler"), (line, "The program")):
             if command and not await self._stage(turn, language, folder, command, what):

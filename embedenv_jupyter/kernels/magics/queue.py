@@ -95,6 +95,7 @@ class CellQueue:
 
     async def _answer(self, cell: Cell) -> None:
         turn = self._turn = self._interpreter.turn_of(cell)
+        turn.on_failure = self.abort
         self._end = INTERRUPTED
         self._kernel.show_state("busy")
         self._doing = asyncio.create_task(self._do(turn), name=f"magic of {self._kernel.id}")
@@ -118,8 +119,8 @@ class CellQueue:
             log.exception("a magic of kernel %s failed", self._kernel.id)
             turn.fail("InternalError", FAILED)
             is_done = False
-        if not is_done and turn.cell.request.stop_on_error:
-            self.abort()
+        if not is_done:
+            turn.failed()
 
     def abort(self) -> None:
         """Answer that the cells that wait are not run: one before them failed."""
@@ -134,9 +135,8 @@ class CellQueue:
         if turn.on_interrupt is not None:
             await turn.on_interrupt()
         else:
+            turn.failed()
             doing.cancel()
-        if turn.cell.request.stop_on_error:
-            self.abort()
         return True
 
     async def give_input(self, message: Message) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from embedenv_jupyter.kernels.executions import Execution
@@ -40,8 +40,10 @@ class Turn:
     answer: Answer
     on_interrupt: Callable[[], Awaitable[None]] | None = None
     on_input: Callable[[Message], Awaitable[None]] | None = None
-    shown_code: str = field(default="")
+    shown_code: str = ""
     """What everybody may see of the cell."""
+    on_failure: Callable[[], None] | None = None
+    """What drops the cells behind this one."""
 
     @property
     def session(self) -> KernelSession:
@@ -56,6 +58,15 @@ class Turn:
         if not self.answer.is_over:
             self.begin()
             self.answer.error(name, text)
+
+    def failed(self) -> None:
+        """Drop the cells that wait behind this one, at the moment of its answer, and only once.
+
+        What a client sends after it has seen the answer is not behind it any more.
+        """
+        drop, self.on_failure = self.on_failure, None
+        if drop is not None and self.cell.request.stop_on_error:
+            drop()
 
     def ask(self, text: str, *, password: bool = False) -> None:
         """Ask for input: the client whose cell it is, and with it every member of the room who may run."""

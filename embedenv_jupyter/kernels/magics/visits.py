@@ -212,7 +212,7 @@ class Visit:
         raise MagicError(f"The kernel in the room {room} was shut down while the cell ran; run it again.")
 
     async def pass_on(self, message: Message, header: Header) -> bool:
-        """Ask the outpost something that runs no cell, and carry the answer back; false: it cannot be asked."""
+        """Ask the outpost what runs no cell, and carry the answer back; false: it cannot be asked."""
         if self._place is None:
             return False
         self._remember(header.msg_id, None)
@@ -282,6 +282,8 @@ class Visit:
         elif kind == "execute_reply":
             waited.turn.answer.is_over = True
             waited.status = messages.status_of(parts).status or "unknown"
+            if waited.status != "ok":
+                waited.turn.failed()
         elif kind == "status":
             waited.is_idle = messages.status_of(parts).execution_state == "idle"
         waited.note()

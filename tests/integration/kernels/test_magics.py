@@ -268,7 +268,8 @@ async def test_help_and_completion_are_the_kernels(enter: Enter, room: OpenRoom)
     assert "%embedenv join KEY" in reply["payload"][0]["data"]["text/plain"]
     for code, expected in (
         ("%emb", "%embedenv"), ("%%ro", "%%room"), ("%%la", "%%lang"), ("%%lang ja", "java"),
-        ("%%lang ", "rust"), ("%embedenv ", "join"), ("%embedenv ke", "keys"), ("%embedenv new --me", "--memory"),
+        ("%%lang ", "rust"), ("%embedenv ", "join"), ("%embedenv ke", "keys"),
+        ("%embedenv new --me", "--memory"),
     ):  # fmt: skip
         id = await peer.send("shell", "complete_request", {"code": code, "cursor_pos": len(code)})
         (*_, answer) = await peer.until("complete_reply", id)
@@ -319,7 +320,10 @@ async def test_cell_runs_in_another_room_and_all_of_it_comes_back(
     there = await open_another("there")
     peer = await enter(room)
     await peer.run("x = 'home'")
-    code = "import sys\nx = 'there'\nprint(x)\nprint('oops', file=sys.stderr)\nopen('made', 'w').write(x)\n{'a': 1}"
+    code = (
+        "import sys\nx = 'there'\nprint(x)\nprint('oops', file=sys.stderr)\n"
+        "open('made', 'w').write(x)\n{'a': 1}"
+    )
     id = await peer.execute(f"%%room {there.join}\n{code}")
     messages = await answers(peer, id)
     assert {m.content["text"] for m in messages if m.type == "stream"} == {"there\n", "oops\n"}
@@ -345,9 +349,26 @@ async def test_key_of_a_cell_is_masked_for_others(
     peer, watcher = await enter(room), await enter(room)
     id = await peer.execute(f"%%room {there.join}\nprint('x', flush=True)")
     assert all(there.join not in str(message) for message in await watcher.until("stream", id))
-    id = await peer.execute("%%room a-key-with-a-typing-error\nprint('x')")
-    (*_, shown) = await watcher.until("execute_input", id)
-    assert "typing" not in shown.content["code"]
+    for cell in ("%%room a-key-with-typing-errors\nprint('x')", "%embedenv jion a-key-with-typing-errors"):
+        id = await peer.execute(cell)
+        seen = await watcher.until("error", id)
+        assert "execute_input" in [message.type for message in seen]
+        assert not any("typing-errors" in str(message) for message in seen)
+
+
+async def test_revoked_key_ends_the_cell_that_it_brought(
+    enter: Enter, room: OpenRoom, open_another: OpenAnother, served: Served
+) -> None:
+    there = await open_another("there")
+    key = await key_of(there, "run")
+    peer = await enter(room)
+    id = await peer.execute(f"%%room {key}\nprint('on', flush=True)\nimport time\ntime.sleep(600)")
+    await peer.until("stream", id)
+    found(served, there).revoke(key)
+    (*_, reply) = await peer.until("execute_reply", id)
+    assert "revoked" in reply.content["evalue"]
+    _, content, _ = await peer.run(f"%%room {key}\nprint('no')")
+    assert content["status"] == "error"
 
 
 async def test_error_of_another_room_is_an_error_here(
@@ -478,9 +499,8 @@ async def test_restart_ends_a_cell_in_another_room(
     waiting = await peer.execute("print('no')")
     assert (await room.api("POST", f"{room.path}/kernels/{room.kernel}/restart", {})).status == 200
     for cell in (id, waiting):
-        messages = await answers(peer, cell)
-        (reply,) = (message for message in messages if message.type == "execute_reply")
-        assert reply.content["ename"] == "KernelRestarted"
+        (*_, last) = await peer.until("execute_reply", cell)
+        assert last.content["ename"] == "KernelRestarted"
     _, reply, _ = await peer.run("%%room there\nx")
     assert reply["ename"] == "NameError"
 
@@ -546,14 +566,11 @@ async def test_shell_streams_and_is_a_run_of_the_room(enter: Enter, room: OpenRo
 
 async def test_output_comes_while_the_program_runs(enter: Enter, room: OpenRoom) -> None:
     peer = await enter(room)
-    id = await peer.execute("%%lang bash\ncd\necho first\nuntil [ -e go ]; do sleep 0.01; done\necho last")
+    id = await peer.execute("%%lang bash\ncd\necho first\nwhile :; do sleep 0.01; done")
     (*_, first) = await peer.until("stream", id)
     assert first.content == {"name": "stdout", "text": "first\n"}
-    written = await room.api("GET", f"{room.path}/kernels/{room.kernel}")
-    assert written.body["execution_state"] == "busy"
-    other = await enter(room)
-    # A cell would wait for its turn; another program of the room need not.
-    del other
+    shown = await room.api("GET", f"{room.path}/kernels/{room.kernel}")
+    assert shown.body["execution_state"] == "busy"
     await peer.send("control", "interrupt_request", {})
     (*_, reply) = await peer.until("execute_reply", id)
     assert reply.content["ename"] == "KeyboardInterrupt"
@@ -575,12 +592,14 @@ async def test_c_is_compiled_and_reads_the_workspace(enter: Enter, room: OpenRoo
 async def test_python_asks_through_the_notebook(enter: Enter, room: OpenRoom) -> None:
     peer = await enter(room)
     id = await peer.execute("%%lang python\nprint('hello', input('name? '))\nprint(input('password: '))")
+    said = ""
     for prompt, is_secret, answer in (("name? ", False, "ann"), ("password: ", True, "x")):
-        (*_, question) = await peer.until("input_request", id)
+        (*before, question) = await peer.until("input_request", id)
+        said += text_of(before)
         assert question.content == {"prompt": prompt, "password": is_secret}
         await peer.send("stdin", "input_reply", {"value": answer, "status": "ok"}, question.header)
-    messages = await answers(peer, id)
-    assert "hello ann" in text_of(messages) or messages
+    said += text_of(await answers(peer, id))
+    assert said == "hello ann\nx\n"
 
 
 async def test_member_answers_the_question_of_a_program(enter: Enter, room: OpenRoom) -> None:
@@ -591,6 +610,15 @@ async def test_member_answers_the_question_of_a_program(enter: Enter, room: Open
     answer = await room.api("POST", f"{room.path}/prompts/{prompt['id']}", {"value": "bob"})
     assert answer.status == 204
     assert "hello bob" in text_of(await answers(peer, id))
+
+
+async def test_program_that_asks_without_a_word_gets_an_answer(enter: Enter, room: OpenRoom) -> None:
+    peer = await enter(room)
+    id = await peer.execute("%%lang bash\necho name:\nread name\necho hello $name")
+    (*_, question) = await peer.until("input_request", id)
+    assert question.content["prompt"] == ""
+    await peer.send("stdin", "input_reply", {"value": "ann", "status": "ok"})
+    assert text_of(await answers(peer, id)) == "hello ann\n"
 
 
 async def test_program_of_a_client_without_input_gets_its_end(enter: Enter, room: OpenRoom) -> None:
@@ -655,7 +683,8 @@ async def test_missing_toolchain_is_named_with_its_packages(
 async def test_program_that_takes_too_much_memory_is_told_of_it(enter: Enter, room: OpenRoom) -> None:
     peer = await enter(room)
     _, reply, _ = await peer.run("%%lang python\nx = []\nwhile True: x.append(b'1' * (16 << 20))")
-    assert reply["status"] == "error"
+    assert reply["ename"] in ("MemoryError", "ExitCode", "Signal")  # as the tier limits memory
+    assert "ended" in reply["evalue"]
 
 
 async def test_work_that_a_program_left_behind_ends_with_the_kernel(
