@@ -112,14 +112,15 @@ StartKernel = Callable[..., Awaitable[Front]]
 
 @pytest.fixture
 def kernel_dir(tmp_path: Path) -> Path:
-    """A folder of kernelspecs with the two ways in which a kernel may be interrupted."""
-    for mode in ("message", "signal"):
+    """A folder of kernelspecs: the two ways in which a kernel may be interrupted, and the usual forwarder."""
+    for mode in ("message", "signal", "usual"):
         folder = tmp_path / "kernels" / f"engine-{mode}"
         folder.mkdir(parents=True)
-        module = "embedenv_jupyter.forwarder.engine_kernel"
+        module = "embedenv_jupyter.forwarder" + ("" if mode == "usual" else ".engine_kernel")
         spec = {
             "argv": [sys.executable, "-m", module, "-f", "{connection_file}"],
-            "display_name": "Embedenv", "language": "python", "interrupt_mode": mode,
+            "display_name": "Embedenv", "language": "python",
+            "interrupt_mode": "message" if mode == "usual" else mode,
         }  # fmt: skip
         (folder / "kernel.json").write_text(json.dumps(spec))
     return tmp_path / "kernels"

@@ -110,8 +110,9 @@ async def test_an_interrupt_of_nothing_does_nothing(start_kernel: StartKernel) -
     await front.manager.interrupt_kernel()
     assert front.manager.provisioner is not None
     await front.manager.provisioner.send_signal(signal.SIGINT)
-    # Answered on the thread that takes the signal: afterwards it cannot hit the cell.
+    # Answered on the threads that take the signal and the message: afterwards neither can hit the cell.
     await front.reply(front.client.kernel_info())
+    await front.control("kernel_info_request")
     assert (await front.run("print(1)")).stdout == "1\n"
 
 
@@ -190,3 +191,11 @@ async def test_a_wrong_setting_is_said_in_the_notebook(
     front = await start_kernel(**{name: value})
     assert told in (await front.run("print(1)")).error
     assert peer.connections == 0
+
+
+async def test_the_usual_kernel_finds_out_that_a_gateway_has_no_rooms(
+    start_kernel: StartKernel, peer: EnginePeer
+) -> None:
+    front = await start_kernel(mode="usual")
+    assert (await front.run("print('published frames')")).stdout == "published frames\n"
+    assert [request["action"] for request in peer.requests] == ["execute"]
