@@ -18,6 +18,7 @@ from typing import Final, Protocol
 from embedenv_jupyter.client.refusal import RefusedError
 from embedenv_jupyter.errors import ConnectionLostError
 from embedenv_jupyter.forwarder.connection import ConnectionInfo, Sockets
+from embedenv_jupyter.forwarder.language_link import LANGUAGE_VARIABLE, in_language
 from embedenv_jupyter.forwarder.link import Link, OpeningLink
 from embedenv_jupyter.forwarder.memory import Memory, MemoryFile
 from embedenv_jupyter.forwarder.publisher import SETTLE_S
@@ -104,7 +105,7 @@ class ForwarderProcess:
             await asyncio.to_thread(self._memory.write, place.memory)
         except OSError as exc:
             log.warning("a restart of this kernel will not find its room: %s", exc)
-        return place.link()
+        return in_language(place.link(), self._environment.get(LANGUAGE_VARIABLE, ""))
 
     async def _find(self) -> Place:
         from embedenv_jupyter.forwarder import discovery
