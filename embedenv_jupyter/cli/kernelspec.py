@@ -21,6 +21,7 @@ from embedenv_jupyter.languages.registry import Language, Languages, UnknownLang
 MODULE = "embedenv_jupyter.forwarder"
 ENGINE_MODULE = f"{MODULE}.engine_kernel"
 LANGUAGE_VARIABLE = "EMBEDENV_LANGUAGE"
+PROVISIONER = "embedenv-forwarding"
 
 _NAME = re.compile(r"[a-z0-9._-]+", re.ASCII | re.IGNORECASE)
 
@@ -59,9 +60,9 @@ def install(
 ) -> None:
     """Add a kernel for a language.
 
-    When it starts, the kernel asks the gateway what it speaks. A gateway with rooms
-    starts Python kernels only, for now; one that speaks only the Engine protocol
-    runs any language that it has.
+    In a gateway with rooms the cells run in a room, where files and the other
+    languages are at hand. A gateway that speaks only the Engine protocol runs any
+    language that it has; the kernel finds out which it is when it starts.
     """
     if user and prefix is not None:
         raise click.UsageError("--user and --prefix exclude each other.")
@@ -126,6 +127,8 @@ def _spec(language: Language, url: str | None, engine: bool) -> dict[str, Any]:
         "language": language.id,
         "interrupt_mode": "message",
         "env": environment,
+        # Inside a server that has rooms, no process is needed.
+        "metadata": {} if engine else {"kernel_provisioner": {"provisioner_name": PROVISIONER}},
     }
 
 

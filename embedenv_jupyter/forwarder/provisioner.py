@@ -190,7 +190,8 @@ class ForwardingProvisioner(LocalProvisioner):
         return next((app.gateway for app in apps), None)
 
     async def pre_launch(self, **kwargs: Any) -> dict[str, Any]:
-        self._is_here = self._gateway() is not None and not os.environ.get(URL_VARIABLE)
+        named = os.environ.get(URL_VARIABLE) or self.kernel_spec.env.get(URL_VARIABLE)
+        self._is_here = self._gateway() is not None and not named
         if not self._is_here:
             return await super().pre_launch(**kwargs)
         kwargs = await KernelProvisionerBase.pre_launch(self, **kwargs)

@@ -45,6 +45,7 @@ def test_a_language_becomes_a_kernel(data: Path) -> None:
         "language": "go",
         "interrupt_mode": "message",
         "env": {"EMBEDENV_LANGUAGE": "go"},
+        "metadata": {"kernel_provisioner": {"provisioner_name": "embedenv-forwarding"}},
     }
     assert str(path) in result.output and "EMBEDENV_API_KEY" in result.output
     assert path.stat().st_mode & 0o777 == 0o755
