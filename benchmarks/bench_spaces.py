@@ -5,9 +5,13 @@ A gateway runs in a process of its own; the clients are in this one. Rows:
 * init → join key, warm (a sandbox waits in the pool) and cold (none does);
 * the first output of a shell line, against ``bash -c`` run here without room or socket;
 * a keystroke (a line to a waiting ``cat``) and its echo, against terminado's own terminal in the same server;
-* lines of output per second to one and to fifty watchers, against ``bash -c`` piped to a reader here.
+* lines of output per second to one and to fifty watchers, against ``bash -c`` piped to a reader here;
+* many rooms at once: the time until all have answered, and what each idle one (sandbox, room, log,
+  socket) adds to the proportional set size of the gateway with all of its processes.
 
-    python benchmarks/bench_spaces.py [--rounds 30] [--lines 200000]
+Goals stand beside what was measured (the median), with pass or miss.
+
+    python benchmarks/bench_spaces.py [--rounds 30] [--lines 200000] [--rooms 100]
 """
 
 from __future__ import annotations
@@ -29,9 +33,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import websockets
 from rich.console import Console
 from rich.table import Table
+
+WARM_GOAL_MS = 10.0
+COLD_GOAL_MS = 60.0
+IDLE_GOAL_MIB = 5.0
+SETTLE_S = 2.0
 
 EMBEDENV = str(Path(sys.executable).with_name("embedenv"))
 TOKEN = "bench"
@@ -232,10 +242,10 @@ class Watcher:
         rest = b""
         while True:
             data = rest + await self._reader.read(1 << 20)
-            count += data.count(b'"terminal-newline"')
+            count += data.count(b'"terminal-newline"') - rest.count(b'"terminal-newline"')
             if b'"terminal-data-end"' in data:
                 return count
-            rest = data[-18:]  # one byte short of the shorter pattern: nothing is counted twice or missed
+            rest = data[-18:]  # one byte short of the end's pattern, and as long as the line's
 
     def close(self) -> None:
         self._writer.close()
@@ -269,22 +279,55 @@ async def bare_lines_per_s(lines: int) -> float:
     return lines / (time.perf_counter() - began)
 
 
-async def measure(rounds: int, lines: int) -> None:
+def pss_mib(root: int) -> float:
+    """Proportional set size (proc(5), smaps_rollup) of a process and all that stem from it, in MiB."""
+    process = psutil.Process(root)
+    return sum(_pss_mib(found.pid) for found in (process, *process.children(recursive=True)))
+
+
+def _pss_mib(pid: int) -> float:
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                return int(line.split()[1]) / 1024
+    return 0.0
+
+
+async def crowd(found: Gateway, count: int) -> tuple[float, float]:
+    """Open rooms all at once; return the milliseconds until all have answered, and the MiB of each."""
+    before = pss_mib(found.pid)
+    async with contextlib.AsyncExitStack() as stack:
+        began = time.perf_counter()
+        opened = await asyncio.gather(*(stack.enter_async_context(room(found)) for _ in range(count)))
+        took = (time.perf_counter() - began) * 1e3
+        assert len({key for _, key, _ in opened}) == count
+        await asyncio.sleep(SETTLE_S)
+        return took, (pss_mib(found.pid) - before) / count
+
+
+def verdict(figure: float, goal: float, unit: str) -> str:
+    return f"≤ {goal:g} {unit}: {'pass' if figure <= goal else 'miss'} ({figure / goal:.2f}×)"
+
+
+async def measure(rounds: int, lines: int, rooms: int) -> None:
     table = Table(title=f"Spaces protocol, {rounds} rounds")
-    for heading in ("", "median", "min", "rival (median)", "× rival"):
+    for heading in ("", "median", "min", "goal", "rival (median)", "× rival"):
         table.add_column(heading, justify="left" if not heading else "right")
 
-    def row(name: str, figures: list[float], rival: tuple[str, list[float]] | None = None) -> None:
+    def row(
+        name: str, figures: list[float], rival: tuple[str, list[float]] | None = None, *, goal: float = 0
+    ) -> None:
         median = statistics.median(figures)
         named, ratio = "-", "-"
         if rival is not None:
             other = statistics.median(rival[1])
             named, ratio = f"{rival[0]} {other:.2f}", f"{median / other:.2f}"
-        table.add_row(name, f"{median:.2f}", f"{min(figures):.2f}", named, ratio)
+        aim = verdict(median, goal, "ms") if goal else "-"
+        table.add_row(name, f"{median:.2f}", f"{min(figures):.2f}", aim, named, ratio)
 
     async with gateway("--ServerApp.jpserver_extensions=jupyter_server_terminals=True") as found:
         await init_ms(found, 2, 0.1)
-        row("init → join key, warm, ms", await init_ms(found, rounds, 0.1))
+        row("init → join key, warm, ms", await init_ms(found, rounds, 0.1), goal=WARM_GOAL_MS)
         row("shell line to its end, ms", await shell_ms(found, rounds), ("bash -c", await bash_ms(rounds)))
         row(
             "keystroke echo, ms", await keystroke_ms(found, rounds),
@@ -295,13 +338,18 @@ async def measure(rounds: int, lines: int) -> None:
             count = lines if watchers == 1 else max(1000, lines // 10)
             rate = await lines_per_s(found, count, watchers)
             table.add_row(
-                f"lines/s to {watchers} watcher(s), each gets all", f"{rate:,.0f}", "-",
+                f"lines/s to {watchers} watcher(s), each gets all", f"{rate:,.0f}", "-", "-",
                 f"bash | reader {bare:,.0f}", f"{rate / bare:.2f}",
             )  # fmt: skip
     async with gateway("--EmbedenvApp.pool_size=0") as found:
         await init_ms(found, 2, 0)
-        row("init → join key, cold, ms", await init_ms(found, rounds, 0))
-    Console(width=110).print(table)
+        row("init → join key, cold, ms", await init_ms(found, rounds, 0), goal=COLD_GOAL_MS)
+    async with gateway("--EmbedenvApp.pool_size=0") as found:
+        await init_ms(found, 2, 0)
+        took, each = await crowd(found, rooms)
+        table.add_row(f"{rooms} rooms at once, all open, ms", f"{took:.0f}", "-", "-", "-", "-")
+        table.add_row("idle room, PSS MiB", f"{each:.2f}", "-", verdict(each, IDLE_GOAL_MIB, "MiB"), "-", "-")
+    Console(width=130).print(table)
 
 
 if __name__ == "__main__":
@@ -310,5 +358,6 @@ if __name__ == "__main__":
     )
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--lines", type=int, default=200_000)
+    parser.add_argument("--rooms", type=int, default=100)
     arguments = parser.parse_args()
-    asyncio.run(measure(arguments.rounds, arguments.lines))
+    asyncio.run(measure(arguments.rounds, arguments.lines, arguments.rooms))

@@ -156,10 +156,8 @@ class EmbedenvApp(ExtensionApp):
             self.handlers.extend(published)
 
     async def _start_jupyter_server_extension(self, serverapp: Any) -> None:
-        try:
-            await self.gateway.start()
-        finally:  # a gateway that cannot start has its reason to tell
-            self._announce(serverapp)
+        self._announce(serverapp)  # before the start: who comes meanwhile waits for its end
+        await self.gateway.start()
         self._picker = KernelPicker()
         serverapp.kernel_spec_manager.kernel_dirs.append(self._picker.folder)
         self.gateway.rooms.subscribe(self._show_in_picker)

@@ -10,24 +10,28 @@ Needs websockets and msgspec, and no Jupyter.
 
 from __future__ import annotations
 
-from embedenv_jupyter.client.backoff import Retry
-from embedenv_jupyter.client.dialling import Heartbeat
-from embedenv_jupyter.client.events import Event, Gap, Missed, Notice, RoomEvent, State, StateChange
-from embedenv_jupyter.client.files import Files
-from embedenv_jupyter.client.flow import Buffering
-from embedenv_jupyter.client.frames import Entry
-from embedenv_jupyter.client.opening import connect, open_room
-from embedenv_jupyter.client.refusal import (
-    AddressError,
-    OutputLostError,
-    PlainServerError,
-    RefusedError,
-    StalledError,
-    UnreachableError,
-)
-from embedenv_jupyter.client.room import Room, Watch
-from embedenv_jupyter.client.run import ExitStatus, Run
-from embedenv_jupyter.client.sync import connect_sync
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from embedenv_jupyter.client.backoff import Retry
+    from embedenv_jupyter.client.dialling import Heartbeat
+    from embedenv_jupyter.client.events import Event, Gap, Missed, Notice, RoomEvent, State, StateChange
+    from embedenv_jupyter.client.files import Files
+    from embedenv_jupyter.client.flow import Buffering
+    from embedenv_jupyter.client.frames import Entry
+    from embedenv_jupyter.client.opening import connect, open_room
+    from embedenv_jupyter.client.refusal import (
+        AddressError,
+        OutputLostError,
+        PlainServerError,
+        RefusedError,
+        StalledError,
+        UnreachableError,
+    )
+    from embedenv_jupyter.client.room import Room, Watch
+    from embedenv_jupyter.client.run import ExitStatus, Run
+    from embedenv_jupyter.client.sync import connect_sync
 
 __all__ = [
     "AddressError",
@@ -56,3 +60,39 @@ __all__ = [
     "connect_sync",
     "open_room",
 ]
+
+_MODULES: Final = {
+    "AddressError": "refusal",
+    "Buffering": "flow",
+    "Entry": "frames",
+    "Event": "events",
+    "ExitStatus": "run",
+    "Files": "files",
+    "Gap": "events",
+    "Heartbeat": "dialling",
+    "Missed": "events",
+    "Notice": "events",
+    "OutputLostError": "refusal",
+    "PlainServerError": "refusal",
+    "RefusedError": "refusal",
+    "Retry": "backoff",
+    "Room": "room",
+    "RoomEvent": "events",
+    "Run": "run",
+    "StalledError": "refusal",
+    "State": "events",
+    "StateChange": "events",
+    "UnreachableError": "refusal",
+    "Watch": "room",
+    "connect": "opening",
+    "connect_sync": "sync",
+    "open_room": "opening",
+}
+"""Where each name is. Imported when it is asked for: a program that wants one of them starts sooner."""
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for (PEP 562)."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

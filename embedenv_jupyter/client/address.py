@@ -67,10 +67,7 @@ def endpoint(address: str | None, environment: Mapping[str, str], space: str = D
     Raises:
         AddressError: there is no address, or it is none of the accepted forms.
     """
-    text = (address or environment.get(URL_VARIABLE, "")).strip()
-    if not text:
-        raise AddressError(f"no address was given and {URL_VARIABLE} is not set")
-    parts = _split(text)
+    parts = _split(_written(address, environment))
     if "/ws/spaces/" in parts.path:
         path = parts.path if parts.path.endswith("/") else parts.path + "/"
         return Endpoint(urlunsplit(parts._replace(path=path, fragment="")))
@@ -90,6 +87,31 @@ def base_url(address: str) -> str:
     path = parts.path.partition("/ws/spaces/")[0] + "/" if "/ws/spaces/" in parts.path else parts.path
     scheme = "https" if parts.scheme == "wss" else "http"
     return urlunsplit((scheme, parts.netloc, _base(path), "", ""))
+
+
+def engine_endpoint(address: str | None, environment: Mapping[str, str]) -> Endpoint:
+    """Turn what the user wrote into the address of the Engine protocol's WebSocket.
+
+    Raises:
+        AddressError: there is no address, or it is none of the accepted forms.
+    """
+    parts = _split(_written(address, environment))
+    if parts.path.endswith("/ws"):
+        return Endpoint(urlunsplit(parts._replace(fragment="")))
+    path = f"{_gateway_base(parts.path)}ws"
+    return Endpoint(urlunsplit(parts._replace(path=path, query="", fragment="")))
+
+
+def health_url(address: str) -> str:
+    """Return where a gateway of ours says that it is one; the query, which may hold a token, is left out.
+
+    Raises:
+        AddressError: the address is none of the accepted forms.
+    """
+    parts = _split(_written(address, {}))
+    scheme = "https" if parts.scheme == "wss" else "http"
+    path = f"{_gateway_base(parts.path)}embedenv/health"
+    return urlunsplit((scheme, parts.netloc, path, "", ""))
 
 
 def keys(
@@ -114,6 +136,13 @@ def keys(
             f" or set {PUBLIC_KEY_VARIABLE} and {SECRET_KEY_VARIABLE}, or {JOIN_KEY_VARIABLE}"
         )
     return Keys(public_key=public, secret_key=secret)
+
+
+def _written(address: str | None, environment: Mapping[str, str]) -> str:
+    text = (address or environment.get(URL_VARIABLE, "")).strip()
+    if not text:
+        raise AddressError(f"no address was given and {URL_VARIABLE} is not set")
+    return text
 
 
 def _split(text: str) -> SplitResult:
@@ -147,6 +176,16 @@ def _base(path: str) -> str:
             segments = segments[:index]
             break
     return "/" + "".join(f"{segment}/" for segment in segments)
+
+
+def _gateway_base(path: str) -> str:
+    """The same, where the path may also be that of a protocol's WebSocket."""
+    base, is_spaces, _ = path.partition("/ws/spaces/")
+    if not is_spaces:
+        base = path.rstrip("/")
+        if not base.endswith("/ws"):
+            return _base(path)
+    return _base(base.removesuffix("/ws").removesuffix("/embedenv"))
 
 
 def _is_loopback(host: str) -> bool:

@@ -5,6 +5,7 @@ https://jupyter-client.readthedocs.io/en/stable/kernels.html#connection-files
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any, Final
 
@@ -123,7 +124,15 @@ class Sockets:
         return frames[:at], parts
 
     def close(self) -> None:
-        """Close all sockets; what clients have not taken after ``LINGER_MS`` is dropped. Idempotent."""
+        """Close all sockets, and wait up to ``LINGER_MS`` for clients to take what is left. Idempotent."""
+        self._let_go()
+        self._context.term()
+
+    async def aclose(self) -> None:
+        """Do the same beside a loop that has others to serve; idempotent."""
+        self._let_go()
+        await asyncio.to_thread(self._context.term)
+
+    def _let_go(self) -> None:
         for socket in self._opened:
             socket.close()
-        self._context.term()

@@ -18,8 +18,10 @@ from typing import Final, Protocol
 from embedenv_jupyter.client.refusal import RefusedError
 from embedenv_jupyter.errors import ConnectionLostError
 from embedenv_jupyter.forwarder.connection import ConnectionInfo, Sockets
+from embedenv_jupyter.forwarder.language_link import LANGUAGE_VARIABLE, in_language
 from embedenv_jupyter.forwarder.link import Link, OpeningLink
 from embedenv_jupyter.forwarder.memory import Memory, MemoryFile
+from embedenv_jupyter.forwarder.publisher import SETTLE_S
 from embedenv_jupyter.forwarder.relay import Relay
 
 log = logging.getLogger(__name__)
@@ -72,7 +74,8 @@ class ForwarderProcess:
         """
         sockets = Sockets(ConnectionInfo.read(self._connection_file))
         link = OpeningLink(self._open())
-        relay = Relay(sockets, link)
+        is_restart = self._memory.read() is not None
+        relay = Relay(sockets, link, settle_s=SETTLE_S if is_restart else 0.0)
         self._obey(relay)
         try:
             shutdown = await relay.run()
@@ -82,7 +85,7 @@ class ForwarderProcess:
             await asyncio.gather(*self._interrupts, return_exceptions=True)
             await link.aclose()
         await self._end(restart=shutdown.restart)
-        sockets.close()
+        await sockets.aclose()
 
     def _obey(self, relay: Relay) -> None:
         """Interrupt at SIGINT, and end at SIGTERM, as a local kernel does."""
@@ -98,8 +101,11 @@ class ForwarderProcess:
 
     async def _open(self) -> Link:
         self._place = place = await self._find()
-        await asyncio.to_thread(self._memory.write, place.memory)
-        return place.link()
+        try:
+            await asyncio.to_thread(self._memory.write, place.memory)
+        except OSError as exc:
+            log.warning("a restart of this kernel will not find its room: %s", exc)
+        return in_language(place.link(), self._environment.get(LANGUAGE_VARIABLE, ""))
 
     async def _find(self) -> Place:
         from embedenv_jupyter.forwarder import discovery

@@ -26,7 +26,9 @@ from embedenv_jupyter.accounts import LOCAL_ACCOUNT
 from embedenv_jupyter.client.address import ROOM_VARIABLE, URL_VARIABLE
 from embedenv_jupyter.errors import EmbedEnvError, RoomClosedError, UnknownRoomError
 from embedenv_jupyter.forwarder.connection import ConnectionInfo, Sockets
-from embedenv_jupyter.forwarder.link import Event, Gone
+from embedenv_jupyter.forwarder.language_link import LANGUAGE_VARIABLE, in_language
+from embedenv_jupyter.forwarder.link import Event, Gone, Link
+from embedenv_jupyter.forwarder.publisher import SETTLE_S
 from embedenv_jupyter.forwarder.relay import Relay
 from embedenv_jupyter.gateway import Gateway
 from embedenv_jupyter.kernels.kernel import Kernel
@@ -50,12 +52,16 @@ class _HasGateway(Protocol):
 class RoomKernel:
     """A kernel in a room of this process, and the relay that carries it to Jupyter's sockets."""
 
-    def __init__(self, gateway: Gateway, room: Room, kernel: Kernel, *, is_own_room: bool) -> None:
+    def __init__(
+        self, gateway: Gateway, room: Room, kernel: Kernel, *, is_own_room: bool, language: str
+    ) -> None:
         self._gateway = gateway
         self._room = room
         self._kernel = kernel
         self._is_own_room = is_own_room
+        self._language = language
         self._relay: Relay | None = None
+        self._has_served = False
         self._serving: asyncio.Task[None] | None = None
 
     @classmethod
@@ -66,16 +72,19 @@ class RoomKernel:
             EmbedEnvError: there is none to be had; the text says why.
         """
         await gateway.ready()
+        language = environment.get(LANGUAGE_VARIABLE, "")
         if room_id := environment.get(ROOM_VARIABLE):
             found = gateway.rooms.find(room_id)
             if found is None or found.account != LOCAL_ACCOUNT.id:
                 raise UnknownRoomError(room_id)
-            return cls(gateway, found, await gateway.kernels.of(found).start(), is_own_room=False)
+            kernel = await gateway.kernels.of(found).start()
+            return cls(gateway, found, kernel, is_own_room=False, language=language)
         room = (await gateway.rooms.open(LOCAL_ACCOUNT, space="notebook", warm=True)).room
         if name := PurePosixPath(environment.get(SESSION_NAME, "")).name[:_MAX_NAME_CHARS]:
             gateway.rooms.rename(room, name)
         try:
-            return cls(gateway, room, await gateway.kernels.of(room).start(), is_own_room=True)
+            kernel = await gateway.kernels.of(room).start()
+            return cls(gateway, room, kernel, is_own_room=True, language=language)
         except BaseException:
             await room.aclose("kernel did not start")
             raise
@@ -95,19 +104,20 @@ class RoomKernel:
         Raises:
             EmbedEnvError: the kernel takes no more clients.
         """
-        link = _RoomLink(await KernelLink.join(self._kernel, USER, COLOUR))
+        link = in_language(_RoomLink(await KernelLink.join(self._kernel, USER, COLOUR)), self._language)
         sockets = Sockets(ConnectionInfo.read(connection_file))
-        self._relay = Relay(sockets, link)
+        self._relay = Relay(sockets, link, settle_s=SETTLE_S if self._has_served else 0.0)
+        self._has_served = True
         self._serving = asyncio.create_task(
             self._serve(self._relay, sockets, link), name="relay in the server"
         )
 
-    async def _serve(self, relay: Relay, sockets: Sockets, link: _RoomLink) -> None:
+    async def _serve(self, relay: Relay, sockets: Sockets, link: Link) -> None:
         try:
             await relay.run()
         finally:
             await link.aclose()
-            sockets.close()
+            await sockets.aclose()
 
     async def restart(self) -> None:
         """Put a fresh kernel in the place of this one, in the same room.
@@ -180,7 +190,8 @@ class ForwardingProvisioner(LocalProvisioner):
         return next((app.gateway for app in apps), None)
 
     async def pre_launch(self, **kwargs: Any) -> dict[str, Any]:
-        self._is_here = self._gateway() is not None and not os.environ.get(URL_VARIABLE)
+        named = os.environ.get(URL_VARIABLE) or self.kernel_spec.env.get(URL_VARIABLE)
+        self._is_here = self._gateway() is not None and not named
         if not self._is_here:
             return await super().pre_launch(**kwargs)
         kwargs = await KernelProvisionerBase.pre_launch(self, **kwargs)

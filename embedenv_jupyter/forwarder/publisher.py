@@ -3,20 +3,30 @@
 ZeroMQ drops what a slow subscriber has not read, or, when told not to, refuses to
 take more. Here what it refuses waits in a bounded queue, and whoever publishes waits
 for the queue. A subscriber that takes nothing at all for ``PATIENCE_S`` holds nobody
-up any longer: what it does not take is left out and counted, until it reads again.
+up any longer: ZeroMQ leaves it out, as it always does with a local kernel, until it
+reads again, and our log says so.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable
 from typing import Final
 
 import zmq
 
+log = logging.getLogger(__name__)
+
 QUEUE_BYTES: Final = 16 << 20
 PATIENCE_S: Final = 60.0
+HEARD_WITHIN_S: Final = 1.0
+"""So long the first messages are held for the first subscriber: what nobody hears, ZeroMQ drops."""
+
+SETTLE_S: Final = 0.25
+"""So long they are held after a restart: each client is back within 0.2 s, twice the interval of ZeroMQ."""
+
 _LOOK_AGAIN_S: Final = 0.05
 
 Frames = list[bytes]
@@ -30,12 +40,11 @@ class Publisher:
         socket: zmq.Socket[bytes],
         *,
         welcome: Callable[[bytes], Frames],
-        left_out: Callable[[int, int], Frames],
         patience_s: float = PATIENCE_S,
+        settle_s: float = 0.0,
     ) -> None:
         self._socket = socket
         self._welcome = welcome
-        self._left_out = left_out
         self._patience_s = patience_s
         self._queue: deque[Frames] = deque()
         self._queued_bytes = 0
@@ -43,11 +52,13 @@ class Publisher:
         self._has_space = asyncio.Event()
         self._has_space.set()
         self._stalled_at_s: float | None = None
-        self._lost = self._lost_bytes = 0
+        self._settle_s = settle_s
+        self._is_heard = False
+        self._began_s: float | None = None
 
     def put(self, frames: Frames) -> None:
         """Send now, or when it is possible."""
-        if not self._queue and self._sent(frames):
+        if self._is_heard and not self._queue and self._sent(frames):
             return
         self._append(frames)
         self._is_moving.set()
@@ -74,7 +85,7 @@ class Publisher:
                 self._greet()
                 self._send_queued(loop.time())
                 try:
-                    async with asyncio.timeout(_LOOK_AGAIN_S if self._queue else None):
+                    async with asyncio.timeout(_LOOK_AGAIN_S if self._queue or not self._is_heard else None):
                         await self._is_moving.wait()
                 except TimeoutError:
                     continue
@@ -86,9 +97,26 @@ class Publisher:
         while self._has_news():
             event = self._socket.recv(zmq.NOBLOCK)
             if event[:1] == b"\x01":
-                self._append(self._welcome(event[1:]))
+                self._greeted(self._welcome(event[1:]))
+
+    def _greeted(self, welcome: Frames) -> None:
+        """Welcome a subscriber, before anything that is held for it."""
+        self._append(welcome)
+        if not self._is_heard:
+            self._queue.rotate(1)
+            self._is_heard = not self._settle_s
+
+    def _is_early(self, now_s: float) -> bool:
+        """Tell whether what is to be said waits for those who are to hear it."""
+        if self._began_s is None:
+            self._began_s = now_s
+        if not self._is_heard and now_s - self._began_s >= (self._settle_s or HEARD_WITHIN_S):
+            self._is_heard = True
+        return not self._is_heard
 
     def _send_queued(self, now_s: float) -> None:
+        if self._is_early(now_s):
+            return
         while self._queue:
             frames = self._queue[0]
             if not self._sent(frames) and not self._given_up(frames, now_s):
@@ -100,9 +128,6 @@ class Publisher:
 
     def _sent(self, frames: Frames) -> bool:
         try:
-            if self._lost:
-                self._socket.send_multipart(self._left_out(self._lost, self._lost_bytes), zmq.NOBLOCK)
-                self._lost = self._lost_bytes = 0
             self._socket.send_multipart(frames, zmq.NOBLOCK)
         except zmq.Again:
             return False
@@ -116,14 +141,14 @@ class Publisher:
         return bool(int(self._socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN)
 
     def _given_up(self, frames: Frames, now_s: float) -> bool:
-        """Send to those who take it, and count it as lost, once the others have had their time."""
+        """Send to those who take it, once the others have had their time."""
         if self._stalled_at_s is None:
             self._stalled_at_s = now_s
         if now_s - self._stalled_at_s < self._patience_s:
             return False
+        log.warning("a client took no output for %g s and is left out until it reads again", self._patience_s)
+        self._stalled_at_s = None
         self._socket.setsockopt(zmq.XPUB_NODROP, 0)
         self._socket.send_multipart(frames, zmq.NOBLOCK)
         self._socket.setsockopt(zmq.XPUB_NODROP, 1)
-        self._lost += 1
-        self._lost_bytes += sum(map(len, frames))
         return True

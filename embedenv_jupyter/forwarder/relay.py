@@ -33,7 +33,6 @@ TELL_AFTER_S: Final = 1.0
 LOST: Final = "[connection to the room lost, trying again… ({reason})]\n"
 BACK: Final = "[connection to the room is back]\n"
 MISSED: Final = "[{count} messages are no longer kept by the room and were left out]\n"
-LEFT_OUT: Final = "[{count} messages ({size} bytes) were left out: this client took none for too long]\n"
 ANSWER_LOST: Final = "The answer to this request was lost while the connection to the room was away."
 CONNECTION_ERROR: Final = "RoomConnectionError"
 
@@ -55,12 +54,14 @@ _shutdown_request = msgspec.json.Decoder(_ShutdownRequest)
 class Relay:
     """Serves clients on bound sockets until one of them asks for the end."""
 
-    def __init__(self, sockets: Sockets, link: Link, *, tell_after_s: float = TELL_AFTER_S) -> None:
+    def __init__(
+        self, sockets: Sockets, link: Link, *, tell_after_s: float = TELL_AFTER_S, settle_s: float = 0.0
+    ) -> None:
         self._sockets = sockets
         self._link = link
         self._tell_after_s = tell_after_s
         self._pending = Pending()
-        self._publisher = Publisher(sockets.iopub, welcome=self._welcome, left_out=self._left_out)
+        self._publisher = Publisher(sockets.iopub, welcome=self._welcome, settle_s=settle_s)
         self._end: asyncio.Future[Shutdown] = asyncio.get_running_loop().create_future()
         self._away: Away | None = None
         self._gone: Gone | None = None
@@ -178,7 +179,7 @@ class Relay:
     async def _news(self, event: Event) -> None:
         match event:
             case Away():
-                log.warning("the connection to the room is lost: %s", event.reason)
+                log.info("the connection to the room is lost: %s", event.reason)
                 self._away = event
                 loop = asyncio.get_running_loop()
                 self._telling = loop.call_later(self._tell_after_s, self._tell_lost)
@@ -199,6 +200,7 @@ class Relay:
 
     def _tell_lost(self) -> None:
         if self._away is not None:
+            log.warning("the connection to the room is lost: %s", self._away.reason)
             self._has_told = True
             self._tell(LOST.format(reason=self._away.reason))
 
@@ -223,12 +225,6 @@ class Relay:
         """Tell a subscriber that it hears us from now on (JEP 65)."""
         made = messages.make("iopub", "iopub_welcome", {"subscription": topic.decode(errors="replace")})
         return [topic, *self._sockets.wrapped(made.parts)]
-
-    def _left_out(self, count: int, size: int) -> list[bytes]:
-        content = {"name": "stderr", "text": LEFT_OUT.format(count=count, size=size)}
-        cell = self._pending.cell
-        made = messages.make("iopub", "stream", content, parent=cell.header if cell is not None else b"{}")
-        return [b"stream", *self._sockets.wrapped(made.parts)]
 
     async def _probe(self) -> None:
         """Ask something, to learn which answers were lost: a kernel answers in order."""

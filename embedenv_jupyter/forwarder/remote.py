@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import os
 import uuid
+from collections.abc import Coroutine
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import PurePosixPath
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from embedenv_jupyter.client.dialling import Heartbeat, Transport
 from embedenv_jupyter.client.refusal import RefusedError
 from embedenv_jupyter.errors import EmbedEnvError
 from embedenv_jupyter.forwarder.discovery import Found
 from embedenv_jupyter.forwarder.memory import Memory
 from embedenv_jupyter.forwarder.rest import GatewayAddress, call
-from embedenv_jupyter.forwarder.websocket_link import WebSocketLink
+
+if TYPE_CHECKING:
+    from embedenv_jupyter.client.backoff import Retry
+    from embedenv_jupyter.forwarder.websocket_link import WebSocketLink
 
 log = logging.getLogger(__name__)
 
@@ -45,18 +50,21 @@ class RemoteKernel:
     def _path(self) -> str:
         return f"rooms/{self.room}/api/kernels/{self.kernel}"
 
-    def link(self) -> WebSocketLink:
-        """Return a link as a new client of the kernel.
+    def link(self, *, retry: Retry | None = None, through: GatewayAddress | None = None) -> WebSocketLink:
+        """Return a link as a new client of the kernel; ``through`` is another way to its gateway.
 
         Raises:
-            OSError: the gateway's certificate cannot be read.
+            RefusedError: the gateway's certificate cannot be read.
         """
-        gateway = self.gateway
+        from embedenv_jupyter.client.dialling import Heartbeat, Transport
+        from embedenv_jupyter.forwarder.websocket_link import PATIENT, WebSocketLink
+
+        gateway = through or self.gateway
         transport = Transport(
             gateway.endpoint(f"{self._path}/channels"), gateway.headers, gateway.tls(),
             heartbeat=Heartbeat(), greeting_s=GREETING_S,
         )  # fmt: skip
-        return WebSocketLink(transport, uuid.uuid4().hex)
+        return WebSocketLink(transport, uuid.uuid4().hex, retry=retry or PATIENT)
 
     async def restart(self) -> None:
         """Put a fresh kernel in the place of this one.
@@ -95,7 +103,7 @@ async def open_kernel(found: Found, before: Memory | None) -> RemoteKernel:
     if before is not None and before.url == gateway.url:
         known = RemoteKernel(gateway, before.room, before.kernel, before.is_own_room)
         try:
-            await known.restart()
+            await _meanwhile_importing(known.restart())
         except RefusedError as exc:
             if exc.code not in _GONE:
                 raise
@@ -106,10 +114,20 @@ async def open_kernel(found: Found, before: Memory | None) -> RemoteKernel:
     if found.join:
         room = (await call(gateway, "POST", "api/join", {"join": gateway.key}))["id"]
     if room:
-        kernel = await call(gateway, "POST", f"rooms/{room}/api/kernels", {"env": _environment()})
+        starting = call(gateway, "POST", f"rooms/{room}/api/kernels", {"env": _environment()})
+        kernel = await _meanwhile_importing(starting)
         return RemoteKernel(gateway, room, kernel["id"], is_own_room=False)
-    opened: dict[str, Any] = await call(gateway, "POST", "api/rooms", {"name": _name(), "kernel": True})
+    opening = call(gateway, "POST", "api/rooms", {"name": _name(), "kernel": True})
+    opened = await _meanwhile_importing(opening)
     return RemoteKernel(gateway, opened["id"], opened["kernel"]["id"], is_own_room=True)
+
+
+async def _meanwhile_importing(request: Coroutine[Any, Any, Any]) -> Any:
+    """Use the time that the gateway needs to import what the link will."""
+    asking = asyncio.create_task(request, name="asking the gateway")
+    await asyncio.sleep(0)
+    import_module("embedenv_jupyter.forwarder.websocket_link")
+    return await asking
 
 
 def _environment() -> dict[str, str]:

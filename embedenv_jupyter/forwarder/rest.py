@@ -47,11 +47,14 @@ class GatewayAddress:
         """Return how the server proves who it is, where that is not as usual.
 
         Raises:
-            OSError: the certificate cannot be read.
+            RefusedError: the certificate cannot be read.
         """
         if not self.certificate:
             return None
-        context = ssl.create_default_context(cafile=self.certificate)
+        try:
+            context = ssl.create_default_context(cafile=self.certificate)
+        except OSError as exc:
+            raise RefusedError(f"The certificate {self.certificate} cannot be used: {exc}") from exc
         context.check_hostname = False  # it is this very certificate, whatever name is in it
         context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
         return context

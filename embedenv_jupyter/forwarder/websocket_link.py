@@ -22,6 +22,7 @@ from embedenv_jupyter.client.backoff import Backoff, Retry
 from embedenv_jupyter.client.dialling import Transport, ending_of, open_socket, raise_if_final
 from embedenv_jupyter.client.refusal import RefusedError
 from embedenv_jupyter.errors import (
+    CloseCode,
     ConnectionLostError,
     EmbedEnvError,
     LocalProtocolError,
@@ -204,7 +205,7 @@ class WebSocketLink:
                 raise RefusedError("This server cannot resume a kernel's connection.")
             hello = await self._greeting(socket)
         except BaseException:
-            await socket.close()
+            await socket.close(CloseCode.GOING_AWAY)
             raise
         if self._first_n is None:
             self._first_n = hello.n
@@ -228,7 +229,7 @@ class WebSocketLink:
             raise RemoteProtocolError("the server did not say hello first")
         return notice
 
-    async def _let_go(self, code: int = 1000) -> None:
+    async def _let_go(self, code: CloseCode = CloseCode.GOING_AWAY) -> None:
         """Close the connection and stop what writes to it."""
         socket, self._reading, self._writing = self._reading, None, None
         resending, self._resending = self._resending, None
@@ -242,7 +243,7 @@ class WebSocketLink:
         """Say that we will not come back, and close; idempotent."""
         self._gone = self._gone or Gone("The kernel was shut down.")
         self._has_space.set()
-        await self._let_go()
+        await self._let_go(CloseCode.NORMAL)
 
 
 def _explained(exc: EmbedEnvError) -> str:

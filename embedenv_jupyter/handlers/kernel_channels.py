@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 import uuid
 from collections.abc import Iterator
@@ -172,5 +173,7 @@ class KernelChannelsHandler(InBandHandler):
         if session is None or kernel is None:
             return
         if session.connection is self:
-            session.connection, session.left_at_s = None, time.monotonic()
+            says_goodbye = self._is_resumable and self.close_code == CloseCode.NORMAL
+            session.connection = None
+            session.left_at_s = -math.inf if says_goodbye else time.monotonic()
         kernel.room.leave(session.member)

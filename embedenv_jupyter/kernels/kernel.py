@@ -308,7 +308,7 @@ class Kernel:
         """Do what one message of a client asks; waits while the kernel takes none.
 
         Raises:
-            RemoteProtocolError: it is no Jupyter message, or there is no kernel now.
+            RemoteProtocolError: it is no Jupyter message.
         """
         header = messages.header_of(message)
         self.room.touch()
@@ -327,7 +327,15 @@ class Kernel:
             case _ if await self._cells.pass_on(session, message, header):
                 return
             case _:
-                await session.send(message.channel, message.parts)
+                await self._pass_on(session, message, header)
+
+    async def _pass_on(self, session: KernelSession, message: Message, header: messages.Header) -> None:
+        """Give the kernel a message; where none runs any more, say so to who asked something."""
+        try:
+            await session.send(message.channel, message.parts)
+        except RemoteProtocolError as exc:
+            if header.msg_type.endswith("_request"):
+                self._refuse(session, message, header, exc)
 
     async def settled(self) -> None:
         """Wait while the process is being started again: what is sent meanwhile waits."""

@@ -12,7 +12,8 @@ they have, and adds text messages for that:
 
 A client numbers what it sends from 1, keeps it until it is acknowledged, and after
 a cut sends the rest again; the server drops what it has. The other way round the
-client says ``resume=n`` in the URL when it comes back.
+client says ``resume=n`` in the URL when it comes back. One that closes with the code
+1000 will not come back, and need not be remembered.
 
 Frames and sessions only: no input, no output, no clock.
 """

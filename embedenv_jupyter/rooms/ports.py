@@ -16,8 +16,9 @@ from embedenv_jupyter.errors import SandboxError
 
 log = logging.getLogger(__name__)
 
-LOOK_AFTER_S = (0.05, 0.1, 0.25, 0.5, 1.0)
-"""The pauses between looks after a change of the runs; the last one goes on."""
+LOOK_AFTER_S = (0.1, 0.25, 0.5, 1.0)
+"""The pauses before the looks after a change of the runs; the last one goes on. A look takes milliseconds,
+in which the supervisor does nothing else, so a short run should begin and end before the first."""
 MAX_REPORTED = 20
 """How many ports one look reports. The rest waits for the next: no program floods the log with these."""
 
@@ -30,30 +31,24 @@ class PortWatch:
         self._opened = opened
         self._known: set[int] = set()
         self._running = 0
-        self._changed = asyncio.Event()
+        self._step = 0
         self._task: asyncio.Task[None] | None = None
         self._is_closed = False
 
     def runs_changed(self, running: int) -> None:
         """Note that a run began or ended, and how many go on now."""
         self._running = running
-        self._changed.set()
+        self._step = 0
         if self._task is None and running and not self._is_closed:
             self._task = asyncio.create_task(self._watch(), name="ports")
 
     async def _watch(self) -> None:
-        step = 0
+        last = len(LOOK_AFTER_S) - 1
         try:
-            while self._running or step < len(LOOK_AFTER_S):
-                if self._changed.is_set():
-                    self._changed.clear()
-                    step = 0
+            while self._running or self._step <= last:
+                await asyncio.sleep(LOOK_AFTER_S[min(self._step, last)])
+                self._step += 1
                 await self._report()
-                try:
-                    async with asyncio.timeout(LOOK_AFTER_S[min(step, len(LOOK_AFTER_S) - 1)]):
-                        await self._changed.wait()
-                except TimeoutError:
-                    step += 1
         except SandboxError as exc:  # it is dying, or frozen; the next run begins anew
             log.info("the ports of a room could not be looked at: %s", exc)
         finally:

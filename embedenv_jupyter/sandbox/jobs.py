@@ -158,6 +158,8 @@ class Jobs:
                 os.environ.update({**self._environment, **env})
                 body()
                 status = 0
+            except SystemExit as exc:  # whoever ends itself so has said why
+                status = exc.code if isinstance(exc.code, int) else 1
             except BaseException:  # noqa: BLE001 (a forked child must not return into the supervisor's loop)
                 traceback.print_exc()
                 sys.stderr.flush()

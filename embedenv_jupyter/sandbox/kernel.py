@@ -10,26 +10,24 @@ connection file and its five sockets (ipc, see :data:`CHANNELS`).
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import json
 import os
 import random
+import shutil
 import sys
+import tempfile
+from collections.abc import Iterator
 from typing import Any, NoReturn
 
-from embedenv_jupyter.sandbox import magic_stubs, syscalls
+from embedenv_jupyter.sandbox import magic_stubs, pacing, syscalls
 
 CHANNELS = ("shell", "iopub", "stdin", "control", "hb")
 """The channels of a kernel in the order of their sockets: ``s-1`` is shell, ``s-5`` the heartbeat."""
 
 _SOCKET_PREFIX = "s"
 _CONNECTION_FILE = "kernel.json"
-
-_FLUSH_CHARS = 1 << 20
-"""What a kernel may print before it waits until that has been sent."""
-
-_FLUSH_TIMEOUT_S = 3600.0
-"""How long it waits for that: as long as those who read take, if somebody reads at all."""
 
 _MODULES = (
     "ipykernel.kernelapp", "ipykernel.ipkernel", "ipykernel.zmqshell", "ipykernel.iostream",
@@ -56,15 +54,39 @@ _DEBUGGER = ("debugpy", "ipykernel.debugger")
 
 
 def warm() -> None:
-    """Import what kernels need; a module that this version of ipykernel lacks is left out.
+    """Import what kernels need, and make the application that each of them will be.
+
+    A module that this version of ipykernel lacks is left out.
 
     Raises:
         ImportError: there is no ipykernel.
     """
-    importlib.import_module("ipykernel.kernelapp")
-    for name in (*_MODULES, *_DEBUGGER):
-        with contextlib.suppress(ImportError):
-            importlib.import_module(name)
+    with _passing_home():
+        app = importlib.import_module("ipykernel.kernelapp").IPKernelApp
+        for name in (*_MODULES, *_DEBUGGER):
+            with contextlib.suppress(ImportError):
+                importlib.import_module(name)
+    app.instance()  # an empty one: what it takes from its environment it takes when it is initialized
+
+
+@contextlib.contextmanager
+def _passing_home() -> Iterator[None]:
+    """Let what is imported have a home folder, which is gone afterwards.
+
+    matplotlib would make the zygote's, which there is not to be, on the host.
+    """
+    try:
+        folder = tempfile.mkdtemp(prefix="warm-")
+    except OSError:  # no place for temporary files: then for no other ones either
+        yield
+        return
+    before = os.environ.get("HOME", "")
+    os.environ["HOME"] = folder
+    try:
+        yield
+    finally:
+        os.environ["HOME"] = before
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def socket_names() -> dict[str, str]:
@@ -117,11 +139,11 @@ def run_kernel(connection_file: str, argv: list[str], ready: int) -> NoReturn:
 
     sys.argv = ["ipykernel_launcher.py", "-f", connection_file, *argv]
     _extend_path()
+    _settle_in()
     app: Any = IPKernelApp.instance()
-    # No history on disk: rooms are short-lived and SQLite would cost a thread and some milliseconds.
-    app.initialize(["-f", connection_file, "--HistoryManager.hist_file=:memory:", *argv])
+    _initialize(app, connection_file, argv)
     magic_stubs.register(app.shell)
-    _pace(app)
+    pacing.pace(app)
     os.write(ready, b"R")
     os.close(ready)
     app.start()
@@ -139,30 +161,36 @@ def _extend_path() -> None:
     sys.path[:0] = [name for name in ("", *folders) if name not in sys.path]
 
 
-def _pace(app: Any) -> None:
-    """Make the kernel wait for those who read its output, where ipykernel drops what they have not read.
+def _settle_in() -> None:
+    """Point what was imported with the zygote's home folder, which there is not, to the room's."""
+    with contextlib.suppress(ImportError):
+        settings: Any = importlib.import_module("jedi.settings")
+        cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+        # Without a place for what it has parsed, jedi completes nothing.
+        settings.cache_directory = f"{cache}/jedi"
+    matplotlib = sys.modules.get("matplotlib")
+    for name in ("get_configdir", "get_cachedir"):
+        asked = getattr(getattr(matplotlib, name, None), "__wrapped__", None)
+        if asked is not None:  # what is around it remembers the zygote's answer
+            setattr(matplotlib, name, functools.cache(asked))
 
-    Its socket would throw messages away beyond a thousand, and its streams would keep any
-    amount of text in memory; now the cell that writes is held instead.
-    """
-    thread = app.iopub_thread
-    thread.schedule(lambda: setattr(thread.socket, "xpub_nodrop", True))
-    for stream in (sys.stdout, sys.stderr):
-        _hold_back(stream)
 
+def _initialize(app: Any, connection_file: str, argv: list[str]) -> None:
+    """Set up the kernel as its command line would."""
+    # No history on disk: rooms are short-lived and SQLite would cost a thread and some milliseconds.
+    settings = {
+        "IPKernelApp": {"connection_file": connection_file},
+        "HistoryManager": {"hist_file": ":memory:"},
+    }
+    if argv:
+        words = [f"--{name}.{key}={value}" for name, of in settings.items() for key, value in of.items()]
+        app.initialize([*words, *argv])
+        return
 
-def _hold_back(stream: Any) -> None:
-    """Flush a stream of ipykernel, and wait for that, after each ``_FLUSH_CHARS``."""
-    write, waiting = stream.write, 0
-    stream.flush_timeout = _FLUSH_TIMEOUT_S
+    def take_settings(_: object = None) -> None:
+        app.cli_config = type(app.config)(settings)
+        app.update_config(app.cli_config)
 
-    def held(text: str) -> Any:
-        nonlocal waiting
-        written = write(text)
-        waiting += len(text)
-        if waiting >= _FLUSH_CHARS:
-            waiting = 0
-            stream.flush()
-        return written
-
-    stream.write = held
+    # A parser for all options of all classes would cost a third of the start, and 5 MiB in each kernel.
+    app.parse_command_line = take_settings
+    app.initialize([])

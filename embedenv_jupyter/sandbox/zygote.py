@@ -22,7 +22,8 @@ every later room can find in its own.
 
 A child that cannot become a room writes why to ``report``; one that could closes it.
 
-Standard library only, but for ipykernel (:mod:`embedenv_jupyter.sandbox.kernel`).
+Standard library only, but for ipykernel (:mod:`embedenv_jupyter.sandbox.kernel`) and
+what it stands on (:mod:`embedenv_jupyter.sandbox.rehearsal`).
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ import signal
 import socket
 import sys
 import traceback
+from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
 from embedenv_jupyter.sandbox import (
@@ -44,6 +46,7 @@ from embedenv_jupyter.sandbox import (
     confine,
     kernel,
     namespaces,
+    rehearsal,
     rootfs,
     supervisor,
     syscalls,
@@ -53,6 +56,9 @@ from embedenv_jupyter.sandbox.spec import SandboxSpec
 _SHIELDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGPIPE, signal.SIGUSR1,
              signal.SIGUSR2)  # fmt: skip
 """What a terminal or an operator sends to the gateway's group is the gateway's to act upon."""
+
+_IDLE_S = 2.0
+"""How long nobody must have asked for anything before the zygote does what can wait."""
 
 _GATEWAY_IS_GONE = 72
 """The zygote's exit code when its channel ended without a ``stop``."""
@@ -112,6 +118,8 @@ class Zygote:
         self._selector = selectors.DefaultSelector()
         self._pid_namespace = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
         self._host: rootfs.Host | None = None
+        self._filler: list[Any] = []
+        self._rehearsal: Iterator[Callable[[], None]] | None = None
 
     def run(self) -> NoReturn:
         """Warm up, then serve; when the gateway is gone, end, and with it every room."""
@@ -122,8 +130,11 @@ class Zygote:
             self._selector.register(wake, selectors.EVENT_READ, lambda: self._reap(wake))
             channel.send(self._control, {"event": "ready"})
             while True:
-                for key, _ in self._selector.select():
+                asked = self._selector.select(_IDLE_S if self._rehearsal is not None else None)
+                for key, _ in asked:
                     key.data()
+                if not asked:
+                    self._rehearse()
         except BrokenPipeError:  # the gateway went while we warmed up
             os._exit(0)
         except BaseException:  # noqa: BLE001 - nothing may leave this process but by its exit
@@ -134,14 +145,33 @@ class Zygote:
         """Do now what every room would otherwise do; then hide it from the garbage collector."""
         if self._kernels:
             kernel.warm()
+            self._rehearsal = rehearsal.steps()
+            next(self._rehearsal)()
         confine.compiled_filter(self._layers)
         modules = [path for path in sys.path if path.rstrip("/").endswith(("site-packages", "dist-packages"))]
         self._host = rootfs.look_at_host(modules)
+        self._settle()
+
+    def _rehearse(self) -> None:
+        """Use the time in which nobody asks for a room."""
+        step = next(self._rehearsal, None) if self._rehearsal is not None else None
+        if step is None:
+            self._rehearsal = None
+            return
+        step()
+        self._settle()
+
+    def _settle(self) -> None:
+        """See to it that what is in memory now can be shared with rooms."""
         threads = os.listdir("/proc/self/task")
         if len(threads) != 1:
             # A lock that another thread holds at the fork would stay locked in the room for ever.
             raise RuntimeError(f"an import has started threads: {len(threads)} run")
+        self._filler.clear()
         gc.collect()
+        if self._kernels:
+            rehearsal.gather_file_names()
+            self._filler += rehearsal.fill_gaps()
         gc.freeze()  # else the collector would write to, and so copy, every page in every room
 
     def _watch_children(self) -> int:

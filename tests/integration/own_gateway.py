@@ -41,6 +41,19 @@ class OwnGateway:
     def spaces_url(self) -> str:
         return f"ws://127.0.0.1:{self.port}/ws/spaces/defoult/"
 
+    def post(self, path: str, body: Any, key: str) -> Any:
+        request = urllib.request.Request(
+            f"{self.http_url}{path}", json.dumps(body).encode(), {"Authorization": f"Bearer {key or 'test'}"}
+        )
+        with urllib.request.urlopen(request, timeout=20) as response:
+            return json.load(response)
+
+    def delete(self, path: str, key: str) -> None:
+        request = urllib.request.Request(
+            f"{self.http_url}{path}", headers={"Authorization": f"Bearer {key or 'test'}"}, method="DELETE"
+        )
+        urllib.request.urlopen(request, timeout=20).close()
+
     def get(self, path: str, key: str = "") -> Any:
         request = urllib.request.Request(
             f"http://127.0.0.1:{self.port}/{path}", headers={"Authorization": f"Bearer {key or 'test'}"}

@@ -17,6 +17,7 @@ from embedenv_jupyter import __version__
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "embedenv_jupyter"
 SHARED_DATA = f"embedenv_jupyter-{__version__}.data/data/"
+KERNEL_FILE = "share/jupyter/kernels/embedenv/kernel.json"
 ENABLING_FILE = "etc/jupyter/jupyter_server_config.d/embedenv_jupyter.json"
 
 
@@ -93,9 +94,9 @@ def test_wheel_holds_what_is_read_at_run_time(wheel: Path, pattern: str) -> None
     assert set(held) <= set(zipfile.ZipFile(wheel).namelist())
 
 
-def test_wheel_enables_the_extension_and_nothing_else(wheel: Path) -> None:
-    shared = [name for name in zipfile.ZipFile(wheel).namelist() if name.startswith(SHARED_DATA)]
-    assert shared == [SHARED_DATA + ENABLING_FILE]
+def test_wheel_enables_the_extension_and_brings_the_kernel_and_nothing_else(wheel: Path) -> None:
+    shared = {name for name in zipfile.ZipFile(wheel).namelist() if name.startswith(SHARED_DATA)}
+    assert shared == {SHARED_DATA + ENABLING_FILE, SHARED_DATA + KERNEL_FILE}
 
 
 def test_wheel_carries_the_licence(wheel: Path) -> None:
@@ -110,6 +111,13 @@ def test_installing_enables_the_extension(environment: Path, elsewhere: Elsewher
     lines = [line.strip() for line in listed.splitlines()]
     assert any("embedenv_jupyter" in line and "enabled" in line for line in lines), listed
     assert any(line.startswith(f"embedenv_jupyter {__version__}") and "OK" in line for line in lines), listed
+
+
+def test_installing_brings_the_kernel(environment: Path, elsewhere: Elsewhere) -> None:
+    question = (
+        "from jupyter_client.kernelspec import get_kernel_spec as get; print(get('embedenv').display_name)"
+    )
+    assert run(environment / "bin" / "python", "-c", question, **elsewhere).strip() == "Embedenv"
 
 
 def test_installing_brings_the_command(environment: Path, elsewhere: Elsewhere) -> None:

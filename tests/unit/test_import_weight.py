@@ -52,8 +52,26 @@ def test_protocols_need_msgspec_only() -> None:
     assert brings("embedenv_jupyter.protocols.spaces") <= MSGSPEC
 
 
-def test_the_client_needs_no_server() -> None:
-    assert brings("embedenv_jupyter.client") <= MSGSPEC | {"websockets"}
+@pytest.mark.parametrize("module", ["client", "client.opening", "client.sync"])
+def test_the_client_needs_no_server(module: str) -> None:
+    assert brings(f"embedenv_jupyter.{module}") <= MSGSPEC | {"websockets"}
+
+
+# Cython's are pyzmq's.
+ZMQ = {"zmq", "cython_runtime"}
+
+
+@pytest.mark.parametrize("module", ["__main__", "remote", "websocket_link"])
+def test_the_forwarder_starts_light(module: str) -> None:
+    brought = {name for name in brings(f"embedenv_jupyter.forwarder.{module}") if "cython_" not in name}
+    allowed = MSGSPEC | ZMQ | ({"websockets"} if module == "websocket_link" else set())
+    assert brought <= allowed
+
+
+@pytest.mark.parametrize("module", ["dialects", "engine_kernel"])
+def test_the_forwarder_needs_no_server(module: str) -> None:
+    brought = brings(f"embedenv_jupyter.forwarder.{module}")
+    assert "websockets" in brought and not brought & {"jupyter_server", "jupyterlab", "sqlalchemy"}
 
 
 def test_the_command_line_starts_light() -> None:

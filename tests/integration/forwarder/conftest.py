@@ -37,9 +37,15 @@ def by_api_key(gateway: OwnGateway) -> dict[str, str]:
 class Notebook:
     """A kernel and a client of it."""
 
-    def __init__(self, manager: AsyncKernelManager, client: AsyncKernelClient) -> None:
-        self.manager = manager
+    def __init__(self, manager: AsyncKernelManager | None, client: AsyncKernelClient, room: str = "") -> None:
+        self._manager = manager
+        self.room = room
         self.client = client
+
+    @property
+    def manager(self) -> AsyncKernelManager:
+        assert self._manager is not None, "this kernel has no process"
+        return self._manager
 
     @property
     def process(self) -> psutil.Process:

@@ -17,6 +17,8 @@ from tests.integration.conftest import Served
 from tests.integration.kernels.conftest import KernelPeer
 
 Fetch = Callable[..., Awaitable[Any]]
+Stock = Callable[[str], Awaitable[KernelPeer]]
+SPECS = Path(__file__).parents[3] / "jupyter-config" / "kernels"
 
 
 @pytest.fixture
@@ -27,12 +29,11 @@ def embedenv_config() -> dict[str, object]:
 @pytest.fixture(autouse=True)
 def _installed_kernelspec(jp_serverapp: Any) -> None:
     """pytest-jupyter hides what is installed; the spec is the one that is installed."""
-    specs = Path(__file__).parents[3] / "jupyter-config" / "kernels"
-    jp_serverapp.kernel_spec_manager.kernel_dirs.append(str(specs))
+    jp_serverapp.kernel_spec_manager.kernel_dirs.append(str(SPECS))
 
 
 @pytest.fixture
-async def stock(served: Served, jp_serverapp: Any) -> AsyncIterator[Callable[[str], Awaitable[KernelPeer]]]:
+async def stock(served: Served, jp_serverapp: Any) -> AsyncIterator[Stock]:
     """Open clients of kernels of the server itself, through its own WebSocket."""
     async with AsyncExitStack() as stack:
 
@@ -53,9 +54,7 @@ async def start(jp_fetch: Fetch, name: str = "embedenv") -> str:
     return str(json.loads(response.body)["id"])
 
 
-async def test_kernel_runs_in_a_room_without_a_process(
-    served: Served, jp_fetch: Fetch, stock: Callable[[str], Awaitable[KernelPeer]]
-) -> None:
+async def test_kernel_runs_in_a_room_without_a_process(served: Served, jp_fetch: Fetch, stock: Stock) -> None:
     before = {child.pid for child in psutil.Process().children()}
     kernel = await start(jp_fetch)
     (room,) = served.gateway.rooms
@@ -71,9 +70,7 @@ async def test_kernel_runs_in_a_room_without_a_process(
     assert room.end_reason == "notebook closed"
 
 
-async def test_restart_stays_in_the_room(
-    served: Served, jp_fetch: Fetch, stock: Callable[[str], Awaitable[KernelPeer]]
-) -> None:
+async def test_restart_stays_in_the_room(served: Served, jp_fetch: Fetch, stock: Stock) -> None:
     kernel = await start(jp_fetch)
     peer = await stock(kernel)
     await peer.run("x = 1; open('kept', 'w').write('here')")
@@ -86,9 +83,7 @@ async def test_restart_stays_in_the_room(
     await jp_fetch("api", "kernels", kernel, method="DELETE")
 
 
-async def test_interrupt_by_the_server(
-    jp_fetch: Fetch, stock: Callable[[str], Awaitable[KernelPeer]], served: Served
-) -> None:
+async def test_interrupt_by_the_server(jp_fetch: Fetch, stock: Stock, served: Served) -> None:
     kernel = await start(jp_fetch)
     peer = await stock(kernel)
     id = await peer.execute("print('on', flush=True)\nimport time\nwhile True: time.sleep(0.01)")
@@ -100,7 +95,7 @@ async def test_interrupt_by_the_server(
 
 
 async def test_open_room_is_in_the_picker_by_name_and_can_be_chosen(
-    served: Served, jp_fetch: Fetch, stock: Callable[[str], Awaitable[KernelPeer]]
+    served: Served, jp_fetch: Fetch, stock: Stock
 ) -> None:
     body = json.dumps({"name": "Lesson 1"})
     made = await jp_fetch("embedenv", "api", "rooms", method="POST", body=body)
@@ -118,3 +113,19 @@ async def test_open_room_is_in_the_picker_by_name_and_can_be_chosen(
     specs = json.loads((await jp_fetch("api", "kernelspecs")).body)["kernelspecs"]
     assert "Embedenv" in {spec["spec"]["display_name"] for spec in specs.values()}
     assert not [name for name in specs if room_id in name]
+
+
+async def test_kernel_of_another_language(
+    served: Served, jp_fetch: Fetch, jp_serverapp: Any, stock: Stock, tmp_path: Path
+) -> None:
+    """As `embedenv kernelspec install --lang bash` makes it."""
+    folder = tmp_path / "kernels" / "embedenv-bash"
+    folder.mkdir(parents=True)
+    spec = json.loads((SPECS / "embedenv" / "kernel.json").read_text())
+    (folder / "kernel.json").write_text(json.dumps({**spec, "env": {"EMBEDENV_LANGUAGE": "bash"}}))
+    jp_serverapp.kernel_spec_manager.kernel_dirs.append(str(folder.parent))
+    kernel = await start(jp_fetch, "embedenv-bash")
+    peer = await stock(kernel)
+    text, reply, _ = await peer.run('greeting=hello; echo "$greeting from $BASH_VERSINFO" | cut -c1-10')
+    assert (text.strip(), reply["status"]) == ("hello from", "ok")
+    await jp_fetch("api", "kernels", kernel, method="DELETE")

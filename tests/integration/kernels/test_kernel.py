@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.integration.kernels.conftest import Api, DialKernel, OpenRoom
+from tests.integration.kernels.conftest import Api, DialKernel, OpenRoom, Received
 
 
 @pytest.fixture
@@ -99,3 +99,32 @@ async def test_flood_is_paced_and_nothing_is_dropped(dial_kernel: DialKernel) ->
     code = "for i in range(20): print(f'{i:02}' * 500_000)"
     text, _, _ = await peer.run(code)
     assert text == "".join(f"{i:02}" * 500_000 + "\n" for i in range(20))
+
+
+async def test_completion_knows_types_and_modules(dial_kernel: DialKernel) -> None:
+    peer = await dial_kernel()
+    code = "import json\njson.du"
+    await peer.send("shell", "complete_request", {"code": code, "cursor_pos": len(code)})
+    (*_, reply) = await peer.until("complete_reply")
+    assert reply.content["matches"] == ["dump", "dumps"]
+
+
+async def test_kernel_that_stays_dead_refuses_and_keeps_its_clients(dial_kernel: DialKernel) -> None:
+    peer = await dial_kernel()
+    states: list[str] = []
+    while "dead" not in states:
+        id = await peer.execute("import os; os._exit(1)")
+        seen = await peer.until("execute_reply", id)
+        while not {"dead", "restarting"} & set(states_in(seen)):
+            seen += await peer.until("status")
+        states += states_in(seen)
+    id = await peer.send("shell", "kernel_info_request", {})
+    (*_, reply) = await peer.until("kernel_info_reply", id)
+    assert reply.content["status"] == "error"
+    assert "not running" in reply.content["evalue"]
+    await peer.send("shell", "comm_info_request", {})
+    await peer.until("comm_info_reply")
+
+
+def states_in(seen: list[Received]) -> list[str]:
+    return [message.content["execution_state"] for message in seen if message.type == "status"]

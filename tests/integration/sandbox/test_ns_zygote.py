@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import tempfile
 import time
 from pathlib import Path
 
@@ -98,3 +99,22 @@ async def test_room_is_ready_in_milliseconds() -> None:
                 took_s.append(time.perf_counter() - began_s)
                 await room.aclose()
         assert min(took_s) < 0.05, took_s
+
+
+async def test_zygote_that_nobody_asks_rehearses_and_leaves_nothing() -> None:
+    """It grows by what all rooms then share, and is still what a room can be forked from."""
+    async with ns_tier(kernels=True) as tier:
+        await (await tier.start(SandboxSpec(id="before"))).aclose()
+        before, files = resident_kib(zygote_of(tier)), set(Path(tempfile.gettempdir()).glob("rehearsal-*"))
+        async with asyncio.timeout(DEADLINE_S):
+            while resident_kib(zygote_of(tier)) < before + 20_000:
+                await asyncio.sleep(0.1)
+        room = await tier.start(SandboxSpec(id="after"))
+        (await room.fork_kernel("k1", "secret")).close()
+        assert len(os.listdir(f"/proc/{zygote_of(tier)}/task")) == 1
+        assert set(Path(tempfile.gettempdir()).glob("rehearsal-*")) <= files
+
+
+def resident_kib(pid: int) -> int:
+    (line,) = (line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if "VmRSS" in line)
+    return int(line.split()[1])

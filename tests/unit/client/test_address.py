@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from embedenv_jupyter.client.address import Endpoint, Keys, endpoint, keys
+from embedenv_jupyter.client.address import Endpoint, Keys, endpoint, engine_endpoint, health_url, keys
 from embedenv_jupyter.client.refusal import AddressError
 
 
@@ -27,6 +27,29 @@ from embedenv_jupyter.client.refusal import AddressError
 )
 def test_every_accepted_form_leads_to_the_space(given: str, expected: str) -> None:
     assert endpoint(given, {}).url == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "socket", "health"),
+    [
+        ("wss://embedenv.com/ws", "wss://embedenv.com/ws", "https://embedenv.com/embedenv/health"),
+        ("embedenv.com", "wss://embedenv.com/ws", "https://embedenv.com/embedenv/health"),
+        ("ws://h/ws?k=1#x", "ws://h/ws?k=1", "http://h/embedenv/health"),
+        ("https://h/b/embedenv/ws", "wss://h/b/embedenv/ws", "https://h/b/embedenv/health"),
+        ("https://h/b/ws/", "wss://h/b/ws", "https://h/b/embedenv/health"),
+        ("https://h/b/lab/tree/a.ipynb?token=1", "wss://h/b/ws", "https://h/b/embedenv/health"),
+        ("wss://h/b/ws/spaces/defoult/", "wss://h/b/ws", "https://h/b/embedenv/health"),
+        ("http://localhost:1/ws-team/ws", "ws://localhost:1/ws-team/ws",
+         "http://localhost:1/ws-team/embedenv/health"),
+        ("http://localhost:1/ws-team", "ws://localhost:1/ws-team/ws",
+         "http://localhost:1/ws-team/embedenv/health"),
+    ],
+)  # fmt: skip
+def test_the_same_forms_lead_to_the_engine_and_to_the_health_page(
+    given: str, socket: str, health: str
+) -> None:
+    assert engine_endpoint(given, {}).url == socket
+    assert health_url(given) == health
 
 
 def test_the_environment_gives_the_address_and_an_argument_beats_it() -> None:
