@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 FAILED = "The gateway failed; its log says why."
 INTERRUPTED = ("KeyboardInterrupt", "The cell was interrupted.")
 NEXT_STEPS: tuple[tuple[type[EmbedEnvError], str], ...] = (
-    (InsufficientCreditsError, "Ask who runs this gateway for more (`embedenv credits add`)."),
+    (InsufficientCreditsError, "Ask who runs this gateway for more (`embedenv credits grant`)."),
     (RoleError, "Ask the owner of the room for a join key with that role (`%embedenv keys --role …`)."),
     (UnknownKeyError, "Ask the owner of the room for a new one (`%embedenv keys`)."),
 )

@@ -169,6 +169,22 @@ async def test_new_room_takes_the_cells_until_home(enter: Enter, room: OpenRoom,
     assert (await peer.run("%%room other\nprint(where)"))[0] == "away\n"
 
 
+async def test_owner_who_comes_back_is_where_the_cells_went(enter: Enter, api: Api, served: Served) -> None:
+    """A page that is loaded again is another client; a guest's is on its own, whatever its name."""
+    keys = await served.gateway.accounts.create_key("carol", credits=50)
+    theirs = api.with_key(keys.api_key)
+    answer = await theirs("POST", "api/rooms", {"name": "first", "kernel": True})
+    room = OpenRoom(answer.body["id"], answer.body["join"], answer.body["kernel"]["id"], theirs)
+    guest = await enter(room, await key_of(room, "run"))
+    await (await enter(room)).run("%embedenv new --name second")
+    _, _, messages = await (await enter(room)).run("print(1)")
+    (receipt,) = (m.metadata["embedenv"] for m in messages if m.type == "execute_reply")
+    assert receipt["room"] != room.id
+    _, _, messages = await guest.run("print(1)")
+    (receipt,) = (m.metadata["embedenv"] for m in messages if m.type == "execute_reply")
+    assert receipt["room"] == room.id
+
+
 async def test_completion_asks_where_the_cells_go(enter: Enter, room: OpenRoom) -> None:
     peer = await enter(room)
     await peer.run("%embedenv new")
@@ -685,6 +701,16 @@ async def test_program_that_takes_too_much_memory_is_told_of_it(enter: Enter, ro
     _, reply, _ = await peer.run("%%lang python\nx = []\nwhile True: x.append(b'1' * (16 << 20))")
     assert reply["ename"] in ("MemoryError", "ExitCode", "Signal")  # as the tier limits memory
     assert "ended" in reply["evalue"]
+
+
+async def test_background_work_still_prints_under_its_cell(enter: Enter, room: OpenRoom) -> None:
+    peer = await enter(room)
+    code = "(cd; until [ -e go ]; do sleep 0.01; done; echo late) &\necho now"
+    text, _, messages = await peer.run(f"%%lang bash\n{code}")
+    assert text == "now\n"
+    await peer.execute("open('go', 'w').close()")
+    (*_, late) = await peer.until("stream", messages[0].parent)
+    assert late.content["text"] == "late\n"
 
 
 async def test_work_that_a_program_left_behind_ends_with_the_kernel(
