@@ -8,6 +8,7 @@ go on into the kernel's log, and it reads on from the number that it has.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Final
 
@@ -54,9 +55,17 @@ class KernelSession:
             OSError: nobody listens there.
         """
         await self.disconnect()
+        try:
+            await self._connect(process, on_reply)
+        except BaseException:
+            await self.disconnect()
+            raise
+
+    async def _connect(self, process: KernelProcess, on_reply: OnReply) -> None:
         self._process = process
         # ZMQ's ROUTER tells its peers apart by this, and the kernel answers stdin by that of shell.
-        identity = f"client-{self.id}".encode()[:255]
+        # At most 255 bytes go, and an id may be longer.
+        identity = f"client-{hashlib.sha256(self.id.encode()).hexdigest()}".encode()
         for name, socket_type in SOCKET_TYPES.items():
             channel = await process.connect(name, socket_type, identity)
             self._channels[name] = channel
