@@ -30,6 +30,7 @@ from embedenv_jupyter.errors import (
     RemoteProtocolError,
     RoleError,
     SandboxError,
+    UnknownKernelError,
 )
 from embedenv_jupyter.kernels import messages
 from embedenv_jupyter.kernels.channels import Channel, unwrapped
@@ -52,6 +53,9 @@ MAX_DEATHS: Final = 5
 """A kernel that dies so often before it has run one cell to its end stays dead."""
 
 MAX_SESSIONS: Final = 256
+MAX_AWAY: Final = 32
+"""How many clients that lost their connection have their place kept."""
+
 LINGER_S: Final = 3600.0
 """How long the place of a client that lost its connection is kept."""
 
@@ -268,34 +272,51 @@ class Kernel:
 
     # Clients.
 
-    async def join(self, id: str, member: Member) -> KernelSession:
+    async def join(self, id: str, member: Member, owner: str = "") -> KernelSession:
         """Return the place of the client with this id, a new one if it is new.
 
         Raises:
-            BusyError: too many clients.
+            BusyError: too many clients, or the place is somebody else's.
+            UnknownKernelError: the kernel has ended.
         """
         session = self.sessions.get(id)
-        if session is not None:
-            session.member = member
-            return session
-        async with self._changing:
-            await self._forget_old()
-            if len(self.sessions) >= MAX_SESSIONS:
-                raise BusyError(f"This kernel has {MAX_SESSIONS} clients already; close one of them first.")
-            session = KernelSession(id, member)
-            session.position = self.log.last
-            if self._process is not None:
+        if session is None:
+            async with self._changing:
+                session = self.sessions.get(id) or await self._seat(id, member, owner)
+        if session.owner != owner:
+            raise BusyError("This session id is in use by somebody else; choose another one.")
+        session.member = member
+        return session
+
+    async def _seat(self, id: str, member: Member, owner: str) -> KernelSession:
+        """Make a place for a new client."""
+        if self._is_closed:
+            raise UnknownKernelError(self.id, ())
+        await self._forget_old()
+        if len(self.sessions) >= MAX_SESSIONS:
+            raise BusyError(f"This kernel has {MAX_SESSIONS} clients already; close one of them first.")
+        session = KernelSession(id, member, owner)
+        session.position = self.log.last
+        if self._process is not None and not self._process.is_silent:
+            try:
                 await session.connect(self._process, self.read_replies)
-            self.sessions[id] = session
+            except (OSError, SandboxError, RemoteProtocolError) as exc:
+                # It hangs, or is being broken from inside. The client can look on, and restart it.
+                log.warning("kernel %s of room %s took no client: %r", self.id, self.room.id, exc)
+                self._process.is_silent = True
+        self.sessions[id] = session
         for parts in self.prompts.questions():
             self.append("stdin", parts, to=id)
         return session
 
     async def _forget_old(self) -> None:
+        """Give up the places of those who left long ago, or of too many: each holds three sockets."""
         now_s = time.monotonic()
-        for session in list(self.sessions.values()):
-            if session.left_at_s is not None and now_s - session.left_at_s > LINGER_S:
-                await self.forget(session)
+        away = [place for place in self.sessions.values() if not place.is_connected and not place.is_visiting]
+        away.sort(key=lambda place: place.left_at_s, reverse=True)
+        for number, place in enumerate(away, 1):
+            if number > MAX_AWAY or now_s - place.left_at_s > LINGER_S:
+                await self.forget(place)
 
     async def forget(self, session: KernelSession) -> None:
         """Give up the place of a client; idempotent."""

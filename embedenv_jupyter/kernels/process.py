@@ -43,6 +43,8 @@ class KernelProcess:
         self._forked = forked
         self._oom_kills_before = sandbox.keeper.counters().oom_kills
         self.signer = Signer(key)
+        self.is_silent = False
+        """True once it did not answer who wanted to connect."""
 
     @classmethod
     async def start(cls, sandbox: Sandbox, *, cwd: str | None, env: Mapping[str, str]) -> KernelProcess:

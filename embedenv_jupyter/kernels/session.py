@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Final
 
@@ -28,15 +29,20 @@ SOCKET_TYPES: Final = {"shell": "DEALER", "control": "DEALER", "stdin": "DEALER"
 class KernelSession:
     """What the gateway holds for one client of one kernel."""
 
-    def __init__(self, id: str, member: Member) -> None:
+    def __init__(self, id: str, member: Member, owner: str = "") -> None:
         self.id = id
         self.member = member
+        self.owner = owner
+        """Who may come back to this place: ids are in every message, so others know them."""
         self.receiver = ServerReceiver()
+        self.taking = asyncio.Lock()
+        """Held while a message is handed on: after a cut the next one may come by another socket."""
         self.position = 0
         """The number up to which a client of Jupyter's own protocol was sent everything."""
         self.connection: object | None = None
         """Whoever serves the client's WebSocket now; the newest one wins."""
-        self.left_at_s: float | None = None
+        self.left_at_s = time.monotonic()
+        """Since when no connection serves it, where none does."""
         self.is_visiting = False
         """Whether this is the place of a notebook of another room, which sends single cells here."""
         self._channels: dict[str, Channel] = {}
