@@ -284,7 +284,10 @@ class Room:
     async def _close(self, reason: str) -> None:
         try:
             for close in self._before_close:
-                await close()
+                try:
+                    await close()
+                except Exception:
+                    log.exception("room %s ends with something in it that did not close", self.id)
             await self._close_sandbox(reason)
         finally:  # whatever failed: nobody may wait forever for this end
             self.log.finish()
