@@ -95,6 +95,14 @@ def header_of(message: Message) -> Header:
         raise RemoteProtocolError(f"the header of a Jupyter message is not right: {exc}") from exc
 
 
+def id_of(parts: tuple[bytes, ...]) -> str:
+    """Return the id of a message; "" where it cannot be read."""
+    try:
+        return _header.decode(parts[_HEADER]).msg_id
+    except _UNREADABLE:
+        return ""
+
+
 def kind_of(parts: tuple[bytes, ...]) -> str:
     """Return the type of a message; "" where it cannot be read."""
     try:

@@ -20,7 +20,7 @@ from embedenv_jupyter.protocols.kernels import ServerReceiver
 from embedenv_jupyter.rooms.members import Member
 
 Batches = AsyncIterator[list[tuple[bytes, ...]]]
-OnReply = Callable[["KernelSession", str, Batches], Coroutine[None, None, None]]
+OnReply = Callable[["KernelSession", KernelProcess, str, Batches], Coroutine[None, None, None]]
 """What reads the replies of one channel of a session (see :meth:`Kernel.read_replies`)."""
 
 SOCKET_TYPES: Final = {"shell": "DEALER", "control": "DEALER", "stdin": "DEALER"}
@@ -76,7 +76,9 @@ class KernelSession:
             channel = await process.connect(name, socket_type, identity)
             self._channels[name] = channel
             self._readers.append(
-                asyncio.create_task(on_reply(self, name, channel.messages()), name=f"{name} of {self.id}")
+                asyncio.create_task(
+                    on_reply(self, process, name, channel.messages()), name=f"{name} of {self.id}"
+                )
             )
 
     async def send(self, channel: str, parts: tuple[bytes, ...]) -> None:
@@ -86,7 +88,7 @@ class KernelSession:
             RemoteProtocolError: there is no kernel now.
         """
         if self._process is None or channel not in self._channels:
-            raise RemoteProtocolError("the kernel is not running")
+            raise RemoteProtocolError("the kernel is not running, or does not answer; restart it")
         await self._channels[channel].send(self._process.signer.wrapped(parts))
 
     async def disconnect(self) -> None:

@@ -49,7 +49,7 @@ _NUMBER: Final = struct.Struct("<Q")
 _CHANNEL_BYTES: Final = 20
 """How much of a channel's name is looked at: no channel has a longer one."""
 
-Number = Annotated[int, msgspec.Meta(ge=0, lt=1 << 63)]
+Number = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
 
 
 @dataclass(frozen=True)
