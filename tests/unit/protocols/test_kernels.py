@@ -24,7 +24,7 @@ channels = st.sampled_from(sorted(protocol.CHANNELS))
 messages = st.builds(Message, channels, st.lists(st.binary(max_size=40), min_size=4, max_size=9).map(tuple))
 
 
-def named(entries: list[dict[str, Any]]) -> Any:
+def named(entries: list[dict[str, Any]]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("entry", entries, ids=[entry["name"] for entry in entries])
 
 
@@ -61,10 +61,11 @@ def test_a_message_is_read_as_it_was_written(message: Message) -> None:
 
 @given(messages)
 def test_jupyter_itself_reads_and_writes_the_same_frames(message: Message) -> None:
-    channel, parts = deserialize_msg_from_ws_v1(protocol.encode(message))
+    channel, parts = deserialize_msg_from_ws_v1(protocol.encode(message))  # type: ignore[no-untyped-call]
     assert (channel, tuple(bytes(part) for part in parts)) == (message.channel, message.parts)
     # Jupyter's function takes the four parts and buffers as they lie behind a signature.
-    assert serialize_msg_to_ws_v1(list(message.parts), message.channel) == protocol.encode(message)
+    written = serialize_msg_to_ws_v1(list(message.parts), message.channel)  # type: ignore[no-untyped-call]
+    assert written == protocol.encode(message)
 
 
 @given(st.binary(max_size=300))
