@@ -93,6 +93,7 @@ class ZygoteClient:
         self._ended = asyncio.Event()
         self._next_id = 1
         self._births: dict[int, Birth] = {}
+        self._heard_s = self._loop.time()
         self.cause: str | None = None
         """Why it serves no more; ``None`` while it does."""
         control.setblocking(False)
@@ -184,6 +185,7 @@ class ZygoteClient:
             if received is None:
                 self._lost("its channel has ended")
                 return
+            self._heard_s = self._loop.time()
             self._dispatch(*received)
 
     def _dispatch(self, message: dict[str, Any], fds: list[int]) -> None:
@@ -232,6 +234,16 @@ class ZygoteClient:
         if not expected:
             log.error("the zygote %d has ended: %s; its rooms end with it", self.pid, cause)
             self._on_death(cause)
+
+    def end_if_silent(self, limit_s: float) -> None:
+        """Kill a zygote that has said nothing for ``limit_s`` though it was asked: stopped, or hung.
+
+        Its rooms end with it, and whoever needs another room gets one of another
+        zygote. One that is only slow, on a busy machine, still says something.
+        """
+        if self.cause is None and self._loop.time() - self._heard_s >= limit_s:
+            self._process.kill()  # the guard, and by its death signal the zygote, also one that is stopped
+            self._lost(f"it said nothing for {limit_s:g} s")
 
     async def aclose(self) -> None:
         """End the zygote, and with it all its rooms; idempotent."""

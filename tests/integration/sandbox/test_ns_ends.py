@@ -17,6 +17,7 @@ import pytest
 
 from embedenv_jupyter.errors import SandboxGoneError, SandboxUnavailableError
 from embedenv_jupyter.sandbox.spec import ExitStatus, Limits, SandboxSpec
+from embedenv_jupyter.sandbox.tiers import ns
 from embedenv_jupyter.sandbox.tiers.ns import NsTier
 from embedenv_jupyter.sandbox.tree import children, descendants
 from tests.conftest import StartProcess
@@ -140,6 +141,34 @@ async def test_killed_guard_takes_everything_along() -> None:
             assert await room.wait_gone() == "zygote died"
         await until(lambda: all(map(is_gone, everything)))
         assert await shell(await tier.start(SandboxSpec(id="fresh")), "echo alive") == "alive\n"
+
+
+@pytest.mark.parametrize("stopped", ["zygote", "zygote and guard"])
+async def test_stopped_zygote_is_replaced_and_its_rooms_end(
+    stopped: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(ns, "FORK_TIMEOUT_S", 0.5)
+    async with ns_tier() as tier:
+        room = await tier.start(SandboxSpec(id="room"))
+        everything = [tier_guard(tier), *descendants(tier_guard(tier))]
+        for pid in (zygote_of(tier), tier_guard(tier))[: len(stopped.split(" and "))]:
+            os.kill(pid, signal.SIGSTOP)
+        starts = [tier.start(SandboxSpec(id=name)) for name in "ab"]
+        for outcome in await asyncio.gather(*starts, return_exceptions=True):
+            assert isinstance(outcome, SandboxUnavailableError), outcome
+        async with asyncio.timeout(2):
+            assert await room.wait_gone() == "zygote died"
+        await until(lambda: all(map(is_gone, everything)))
+        assert await shell(await tier.start(SandboxSpec(id="fresh")), "echo alive") == "alive\n"
+    assert "said nothing for 0.5 s" in caplog.text
+
+
+async def test_zygote_that_answered_lately_is_left_alone() -> None:
+    async with ns_tier() as tier:
+        room = await tier.start(SandboxSpec(id="room"))
+        assert tier.zygote is not None
+        tier.zygote.end_if_silent(DEADLINE_S)
+        assert await shell(room, "echo alive") == "alive\n"
 
 
 async def test_rooms_asked_for_while_the_zygote_dies_fail_or_live() -> None:
