@@ -105,11 +105,15 @@ async def test_a_socket_that_never_greets_is_given_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(channels, "CONNECT_TIMEOUT_S", 0.05)
-    server = await asyncio.start_unix_server(lambda reader, writer: None, tmp_path / "s-4")
+    silent: list[asyncio.StreamWriter] = []
+    server = await asyncio.start_unix_server(lambda _, writer: silent.append(writer), tmp_path / "s-4")
     async with asyncio.timeout(DEADLINE_S), server:
         with pytest.raises(TimeoutError):
             async with connected(tmp_path / "s-4", "DEALER"):
                 pass
+        (writer,) = silent
+        writer.close()
+        await writer.wait_closed()
 
 
 @pytest.mark.parametrize("said", [b"HTTP/1.1 200 OK\r\n" * 10, b"", b"\xff" * 70])
