@@ -127,7 +127,9 @@ class Kernel:
             await self._detach()
             process.close()
             self._set_state("dead")
-            if isinstance(exc, (OSError, TimeoutError, RemoteProtocolError)):
+            if isinstance(exc, TimeoutError):  # which is an OSError without a text
+                raise SandboxError("The kernel cannot be reached: it does not answer.") from exc
+            if isinstance(exc, (OSError, RemoteProtocolError)):
                 raise SandboxError(f"The kernel cannot be reached: {exc}") from exc
             raise
         self._process = process
