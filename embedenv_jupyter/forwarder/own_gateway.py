@@ -16,21 +16,18 @@ from pathlib import Path
 from typing import Final
 
 from embedenv_jupyter.accounts import LOCAL_ACCOUNT
-from embedenv_jupyter.errors import EmbedEnvError, RoomClosedError
-from embedenv_jupyter.forwarder.link import Event, Gone, Link
+from embedenv_jupyter.errors import EmbedEnvError
+from embedenv_jupyter.forwarder.link import Link
 from embedenv_jupyter.forwarder.memory import Memory
+from embedenv_jupyter.forwarder.room_link import RoomLink
 from embedenv_jupyter.gateway import Gateway, GatewaySettings
 from embedenv_jupyter.kernels.kernel import Kernel
-from embedenv_jupyter.kernels.link import KernelLink
-from embedenv_jupyter.protocols.kernels import Message
 from embedenv_jupyter.rooms.manager import RoomSettings
 from embedenv_jupyter.rooms.room import Room
 
 HERE: Final = "here"
 """What stands for the URL of a gateway that has none."""
 
-USER: Final = "local"
-COLOUR: Final = "#6366f1"
 FILES_SUFFIX: Final = ".embedenv-files"
 
 
@@ -73,7 +70,7 @@ class OwnRoom:
         return Memory(HERE, self._room.id, self._kernel.id, is_own_room=True)
 
     def link(self) -> Link:
-        return _OwnLink(self._kernel)
+        return RoomLink(self._kernel)
 
     async def suspend(self) -> None:
         """Keep the files for the next process, and end."""
@@ -84,34 +81,6 @@ class OwnRoom:
     async def end(self) -> None:
         """End kernel, room and gateway."""
         await self._stack.aclose()
-
-
-class _OwnLink:
-    """Joins the kernel when it is first used, in the task that uses it."""
-
-    def __init__(self, kernel: Kernel) -> None:
-        self._kernel = kernel
-        self._joined: KernelLink | None = None
-        self._joining = asyncio.Lock()
-
-    async def _link(self) -> KernelLink:
-        async with self._joining:
-            if self._joined is None:
-                self._joined = await KernelLink.join(self._kernel, USER, COLOUR)
-            return self._joined
-
-    async def send(self, message: Message) -> None:
-        await (await self._link()).send(message)
-
-    async def receive(self) -> Event:
-        try:
-            return await (await self._link()).receive()
-        except RoomClosedError as exc:
-            return Gone(str(exc))
-
-    async def aclose(self) -> None:
-        if self._joined is not None:
-            await self._joined.aclose()
 
 
 async def _save(room: Room, files: Path) -> None:

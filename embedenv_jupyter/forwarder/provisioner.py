@@ -24,24 +24,21 @@ from jupyter_client.provisioning.provisioner_base import KernelProvisionerBase
 
 from embedenv_jupyter.accounts import LOCAL_ACCOUNT
 from embedenv_jupyter.client.address import ROOM_VARIABLE, URL_VARIABLE
-from embedenv_jupyter.errors import EmbedEnvError, RoomClosedError, UnknownRoomError
+from embedenv_jupyter.errors import EmbedEnvError, UnknownRoomError
 from embedenv_jupyter.forwarder.connection import ConnectionInfo, Sockets
 from embedenv_jupyter.forwarder.language_link import LANGUAGE_VARIABLE, in_language
-from embedenv_jupyter.forwarder.link import Event, Gone, Link
+from embedenv_jupyter.forwarder.link import Link
 from embedenv_jupyter.forwarder.publisher import SETTLE_S
 from embedenv_jupyter.forwarder.relay import Relay
+from embedenv_jupyter.forwarder.room_link import RoomLink
 from embedenv_jupyter.gateway import Gateway
 from embedenv_jupyter.kernels.kernel import Kernel
-from embedenv_jupyter.kernels.link import KernelLink
-from embedenv_jupyter.protocols.kernels import Message
 from embedenv_jupyter.rooms.room import Room
 
 log = logging.getLogger(__name__)
 
 EXTENSION: Final = "embedenv_jupyter"
 SESSION_NAME: Final = "JPY_SESSION_NAME"
-USER: Final = "local"
-COLOUR: Final = "#6366f1"
 _MAX_NAME_CHARS: Final = 64
 
 
@@ -98,13 +95,9 @@ class RoomKernel:
     def is_serving(self) -> bool:
         return self._serving is not None and not self._serving.done()
 
-    async def serve(self, connection_file: Path) -> None:
-        """Bind the sockets of a connection file and carry what goes through them.
-
-        Raises:
-            EmbedEnvError: the kernel takes no more clients.
-        """
-        link = in_language(_RoomLink(await KernelLink.join(self._kernel, USER, COLOUR)), self._language)
+    def serve(self, connection_file: Path) -> None:
+        """Bind the sockets of a connection file and carry what goes through them."""
+        link = in_language(RoomLink(self._kernel), self._language)
         sockets = Sockets(ConnectionInfo.read(connection_file))
         self._relay = Relay(sockets, link, settle_s=SETTLE_S if self._has_served else 0.0)
         self._has_served = True
@@ -147,25 +140,6 @@ class RoomKernel:
             log.debug("no kernel to shut down: %s", exc)
         if self._is_own_room and not self._room.is_busy and not len(kernels):
             await self._room.aclose("notebook closed")
-
-
-class _RoomLink:
-    """The link of a relay that cannot be cut: only the kernel's end ends it."""
-
-    def __init__(self, link: KernelLink) -> None:
-        self._link = link
-
-    async def send(self, message: Message) -> None:
-        await self._link.send(message)
-
-    async def receive(self) -> Event:
-        try:
-            return await self._link.receive()
-        except RoomClosedError as exc:
-            return Gone(str(exc))
-
-    async def aclose(self) -> None:
-        await self._link.aclose()
 
 
 class ForwardingProvisioner(LocalProvisioner):
@@ -213,7 +187,7 @@ class ForwardingProvisioner(LocalProvisioner):
             await self._held.restart()
         else:
             self._held = await RoomKernel.open(gateway, self._environment)
-        await self._held.serve(Path(self._manager.connection_file))
+        self._held.serve(Path(self._manager.connection_file))
         return self.connection_info
 
     @property

@@ -42,6 +42,13 @@ class Principal:
     role: Role
     account: Account | None = None
     colour: str = "#6366f1"
+    key: str = ""
+    """The join key that let them in."""
+
+    @property
+    def owner(self) -> str:
+        """Who somebody is when they come back: an account, or all who have the same join key."""
+        return f"account {self.account.id}" if self.account is not None else f"key {self.key}"
 
 
 def bearer(handler: Any) -> str | None:
@@ -71,7 +78,7 @@ async def principal_of(handler: Any, gateway: Gateway, room: Room | None, action
         return Principal(LOCAL, Role.OWN, LOCAL_ACCOUNT)
     if room is not None:
         try:
-            return Principal(name, room.keys.redeem(key, time.time()).role)
+            return Principal(name, room.keys.redeem(key, time.time()).role, key=key)
         except UnknownKeyError:
             pass
     public, is_pair, secret = key.partition(":")

@@ -22,15 +22,17 @@ from embedenv_jupyter.handlers.access import Principal, principal_of
 from embedenv_jupyter.handlers.base import InBandHandler
 from embedenv_jupyter.handlers.problems import problem_of
 from embedenv_jupyter.kernels.kernel import Kernel
-from embedenv_jupyter.kernels.rendering import Renderer
+from embedenv_jupyter.kernels.rendering import Piece, Renderer
 from embedenv_jupyter.kernels.session import KernelSession
 from embedenv_jupyter.protocols import kernels as protocol
 from embedenv_jupyter.rooms.log import Watcher
+from embedenv_jupyter.rooms.members import Member
 
 log = logging.getLogger(__name__)
 
 SEND_TIMEOUT_S = 60.0
 MAX_SESSION_CHARS = 200
+MAX_NUMBER_DIGITS = 19
 
 
 class KernelChannelsHandler(InBandHandler):
@@ -42,6 +44,8 @@ class KernelChannelsHandler(InBandHandler):
         self._kernel: Kernel | None = None
         self._principal: Principal | None = None
         self._session: KernelSession | None = None
+        self._member: Member | None = None
+        self._is_over = False
         self._carrier: asyncio.Task[None] | None = None
         self._is_resumable = False
 
@@ -74,50 +78,69 @@ class KernelChannelsHandler(InBandHandler):
     async def open(self, *args: str, **kwargs: str) -> None:  # type: ignore[override]
         super().open()
         assert self._kernel is not None and self._principal is not None, "get() comes first"
-        id = self.get_query_argument("session_id", "")[:MAX_SESSION_CHARS] or uuid.uuid4().hex
+        id = self.get_query_argument("session_id", "") or uuid.uuid4().hex
         try:
             await self._enter(self._kernel, self._principal, id)
         except EmbedEnvError as exc:
             self.close_with(CloseCode.POLICY_VIOLATION, str(exc))
+        except WebSocketClosedError:
+            return
 
     async def _enter(self, kernel: Kernel, who: Principal, id: str) -> None:
+        if len(id) > MAX_SESSION_CHARS:
+            raise RemoteProtocolError(f"a session_id has at most {MAX_SESSION_CHARS} characters")
         before = kernel.sessions.get(id)
-        token = before.member.token if before is not None and before.member.user == who.user else None
-        member = kernel.room.admit(who.user, who.colour, who.role, token)
+        token = before.member.token if before is not None and before.owner == who.owner else None
+        member = self._member = kernel.room.admit(who.user, who.colour, who.role, token)
+        member.key = who.key
+        member.put_out.append(self._put_out)
         try:
-            session = await kernel.join(id, member)
-            watcher = kernel.log.watch(self._start(session, is_new=before is None))
+            session = await kernel.join(id, member, who.owner)
+            watcher = kernel.log.watch(self._start(session))
         except BaseException:
-            kernel.room.leave(member)
+            self._leave()
             raise
+        if self._is_over:  # the client has gone, or was put out, while the kernel was busy with others
+            return
         if isinstance(session.connection, KernelChannelsHandler):
-            session.connection.close_with(CloseCode.GOING_AWAY, "this session has connected again")
-        session.connection, session.left_at_s = self, None
+            session.connection.end_with(CloseCode.GOING_AWAY, "this session has connected again")
+        session.connection = self
         self._session = session
         if self._is_resumable:
             hello = protocol.Hello(n=kernel.log.last, received=session.receiver.received)
             await self.send_frames([protocol.encode_notice(hello).encode()])
         self._carrier = asyncio.create_task(self._carry(kernel, session, watcher), name=f"carrier of {id}")
 
-    def _start(self, session: KernelSession, *, is_new: bool) -> int:
+    def _put_out(self) -> None:
+        self.end_with(CloseCode.REVOKED, "your join key was revoked")
+
+    def end_with(self, code: CloseCode, reason: str) -> None:
+        """Close, and until the client has heard of it neither send it nor take from it anything more."""
+        self._is_over = True
+        if self._carrier is not None:
+            self._carrier.cancel()
+        self.close_with(code, reason)
+
+    def _start(self, session: KernelSession) -> int:
         """Return the number after which the client wants to read on.
 
         Raises:
             RemoteProtocolError: it says a number that is none.
         """
         asked = self.get_query_argument("resume", "")
-        if is_new or not self._is_resumable or not asked:
+        if not self._is_resumable or not asked:
             return session.position
-        if not asked.isdecimal():
+        if not asked.isdecimal() or len(asked) > MAX_NUMBER_DIGITS:
             raise RemoteProtocolError(f"resume is a number, not {asked!r:.40}")
         return int(asked)
 
     async def receive(self, message: str | bytes) -> None:
         session, kernel = self._session, self._kernel
-        if session is None or kernel is None:
+        if session is None or kernel is None or self._is_over:
             return
         try:
-            await self._take(kernel, session, message)
+            async with session.taking:
+                await self._take(kernel, session, message)
         except RemoteProtocolError as exc:
             log.info("kernel %s closes a client: %s", kernel.id, exc)
             self.close_with(exc.code, str(exc))
@@ -148,8 +171,8 @@ class KernelChannelsHandler(InBandHandler):
         try:
             async with watcher:
                 async for records in watcher:
-                    await self._send_all(renderer.render(records))
-                    session.position = watcher.position
+                    await self._send_all(session, renderer.render(records))
+                    self._note(session, watcher.position)
             self.close_with(CloseCode.ROOM_ENDED, "this kernel has ended")
         except TimeoutError:
             self.close_with(CloseCode.TOO_SLOW, f"took no data for {SEND_TIMEOUT_S:g} s; come back")
@@ -159,21 +182,35 @@ class KernelChannelsHandler(InBandHandler):
             log.exception("the log of kernel %s was not carried to a client", kernel.id)
             self.close_with(CloseCode.INTERNAL_ERROR, "the gateway failed; its log says why")
 
-    async def _send_all(self, pieces: Iterator[bytes]) -> None:
+    async def _send_all(self, session: KernelSession, pieces: Iterator[Piece]) -> None:
         for piece in pieces:
             async with asyncio.timeout(SEND_TIMEOUT_S):
-                await self.send_framed(piece)
+                await self.send_framed(piece.data)
+            self._note(session, piece.last)
             await asyncio.sleep(0)
+
+    def _note(self, session: KernelSession, number: int) -> None:
+        """Note how far the client was sent everything, unless it has another connection by now."""
+        if session.connection is self:
+            session.position = number
 
     def on_close(self) -> None:
         super().on_close()
+        self._is_over = True
         if self._carrier is not None:
             self._carrier.cancel()
-        session, kernel = self._session, self._kernel
-        if session is None or kernel is None:
+        self._leave()
+
+    def _leave(self) -> None:
+        """Give back the place and the member; idempotent."""
+        member, self._member = self._member, None
+        if member is None or self._kernel is None:
             return
-        if session.connection is self:
+        session = self._session
+        if session is not None and session.connection is self:
             says_goodbye = self._is_resumable and self.close_code == CloseCode.NORMAL
             session.connection = None
             session.left_at_s = -math.inf if says_goodbye else time.monotonic()
-        kernel.room.leave(session.member)
+        if self._put_out in member.put_out:
+            member.put_out.remove(self._put_out)
+        self._kernel.room.leave(member)

@@ -6,12 +6,14 @@ sessions, kernel specs. What is beyond Jupyter's API: pending prompts.
 
 from __future__ import annotations
 
+import contextlib
 import uuid
 from typing import Annotated, Any
 
 import msgspec
 from jupyter_server.auth.decorator import allow_unauthenticated
 
+from embedenv_jupyter.errors import UnknownKernelError
 from embedenv_jupyter.gateway import Gateway
 from embedenv_jupyter.handlers.access import OwnHandler
 from embedenv_jupyter.handlers.problems import ProblemError
@@ -163,17 +165,22 @@ class SessionsHandler(InRoomHandler):
     async def post(self, room_id: str) -> None:
         kernels = await self.kernels(room_id, Role.RUN, "start kernels")
         wanted = self.body(NewSession)
+        async with kernels.opening:
+            session = await self._session(kernels, wanted)
+        self.answer(session_model(session), 201)
+
+    async def _session(self, kernels: RoomKernels, wanted: NewSession) -> NotebookSession:
+        """Return the session of a document; a new one, perhaps with a new kernel, if it has none."""
         for session in kernels.notebooks.values():
             if session.path == wanted.path:
-                self.answer(session_model(session), 201)
-                return
+                return session
         if wanted.kernel.id is not None:
             kernel = kernels.find(wanted.kernel.id)
         else:
             kernel = await kernels.start(wanted.kernel.name, path=wanted.path)
         session = NotebookSession(str(uuid.uuid4()), wanted.path, wanted.name, wanted.type, kernel)
         kernels.notebooks[session.id] = session
-        self.answer(session_model(session), 201)
+        return session
 
 
 class SessionHandler(InRoomHandler):
@@ -197,13 +204,22 @@ class SessionHandler(InRoomHandler):
         for name in ("path", "type", "name"):
             if (value := getattr(wanted, name)) is not None:
                 setattr(session, name, value)
-        if wanted.kernel is not None and wanted.kernel.id is not None:
-            session.kernel = kernels.find(wanted.kernel.id)
-        elif wanted.kernel is not None and wanted.kernel.name is not None:
-            before = session.kernel
-            session.kernel = await kernels.start(wanted.kernel.name, path=session.path)
-            await kernels.shutdown(before.id)
+        if wanted.kernel is not None:
+            await self._change_kernel(kernels, session, wanted.kernel)
         self.answer(session_model(session))
+
+    async def _change_kernel(
+        self, kernels: RoomKernels, session: NotebookSession, wanted: KernelOfSession
+    ) -> None:
+        """Give a document another kernel; the one that it had ends, as on a Jupyter server."""
+        before = session.kernel
+        if wanted.id is not None:
+            session.kernel = kernels.find(wanted.id)
+        elif wanted.name is not None:
+            session.kernel = await kernels.start(wanted.name, path=session.path)
+        if session.kernel is not before:
+            with contextlib.suppress(UnknownKernelError):
+                await kernels.shutdown(before.id)
 
     @allow_unauthenticated
     async def delete(self, room_id: str, session_id: str) -> None:

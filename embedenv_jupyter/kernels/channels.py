@@ -126,7 +126,7 @@ class Channel:
             return
 
     async def aclose(self) -> None:
-        """Close the connection; idempotent."""
-        self._writer.close()
+        """Close the connection, without waiting for a peer that does not read; idempotent."""
+        self._writer.transport.abort()
         with contextlib.suppress(ConnectionError):
             await self._writer.wait_closed()

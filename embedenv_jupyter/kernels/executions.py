@@ -8,6 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+MAX_WAITING_BYTES: Final = 16 << 20
+"""What all of them may make us keep until they are answered."""
+
 MAX_WAITING: Final = 10_000
 """How many cells one kernel may have before it: run one after another, they are work for days."""
 
@@ -29,6 +32,10 @@ class Execution:
     started_at: float = field(default_factory=time.time)
     began_s: float = field(default_factory=time.monotonic)
     is_running: bool = False
+
+    @property
+    def kept_bytes(self) -> int:
+        return len(self.header) + len(self.code)
 
     def begin(self) -> None:
         """The kernel has come to this cell: from now on its time counts."""
@@ -59,6 +66,7 @@ class Executions:
 
     def __init__(self) -> None:
         self._by_id: dict[str, Execution] = {}
+        self._bytes = 0
         self._none = asyncio.Event()
         self._none.set()
 
@@ -70,10 +78,12 @@ class Executions:
 
     @property
     def is_full(self) -> bool:
-        return len(self._by_id) >= MAX_WAITING
+        return len(self._by_id) >= MAX_WAITING or self._bytes >= MAX_WAITING_BYTES
 
     def add(self, execution: Execution) -> None:
+        self.take(execution.msg_id)  # a client may use an id twice
         self._by_id[execution.msg_id] = execution
+        self._bytes += execution.kept_bytes
         self._none.clear()
 
     async def answered(self) -> None:
@@ -86,12 +96,14 @@ class Executions:
     def take(self, msg_id: str) -> Execution | None:
         """Return a cell that is over, and forget it."""
         found = self._by_id.pop(msg_id, None)
+        if found is not None:
+            self._bytes -= found.kept_bytes
         if not self._by_id:
             self._none.set()
         return found
 
     def take_all(self) -> list[Execution]:
         """Return all, and forget them: the kernel is gone."""
-        executions, self._by_id = list(self._by_id.values()), {}
+        executions, self._by_id, self._bytes = list(self._by_id.values()), {}, 0
         self._none.set()
         return executions

@@ -19,27 +19,30 @@ import contextlib
 import logging
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from embedenv_jupyter.errors import (
+    AccountError,
     BusyError,
     EmbedEnvError,
     InsufficientCreditsError,
     RemoteProtocolError,
     RoleError,
     SandboxError,
+    SandboxRequestError,
+    UnknownKernelError,
 )
 from embedenv_jupyter.kernels import messages
 from embedenv_jupyter.kernels.channels import Channel, unwrapped
-from embedenv_jupyter.kernels.executions import MAX_WAITING, Execution, Executions
+from embedenv_jupyter.kernels.executions import Execution, Executions
 from embedenv_jupyter.kernels.magics.queue import CellQueue
 from embedenv_jupyter.kernels.magics.surroundings import Surroundings
 from embedenv_jupyter.kernels.magics.turn import Cell
 from embedenv_jupyter.kernels.process import Death, KernelProcess
-from embedenv_jupyter.kernels.prompts import Prompts
-from embedenv_jupyter.kernels.session import KernelSession
+from embedenv_jupyter.kernels.prompts import NO_RUN, Prompts
+from embedenv_jupyter.kernels.session import Batches, KernelSession
 from embedenv_jupyter.protocols.kernels import Message
 from embedenv_jupyter.rooms.events import KernelMessage, RunEnded, RunStarted
 from embedenv_jupyter.rooms.log import Log
@@ -52,6 +55,9 @@ MAX_DEATHS: Final = 5
 """A kernel that dies so often before it has run one cell to its end stays dead."""
 
 MAX_SESSIONS: Final = 256
+MAX_AWAY: Final = 32
+"""How many clients that lost their connection have their place kept."""
+
 LINGER_S: Final = 3600.0
 """How long the place of a client that lost its connection is kept."""
 
@@ -62,6 +68,9 @@ COMMAND_CHARS: Final = 1000
 
 _FOR_ALL: Final = frozenset({"kernel_info_request"})
 """What a member who may only look on can ask of a kernel: nothing of it runs code."""
+
+ABORTED: Final = "aborted"
+"""The status of a cell that the kernel dropped because one before it failed."""
 
 _RUN_STATES: Final = frozenset(("busy", "idle", "starting"))
 
@@ -102,6 +111,7 @@ class Kernel:
         self._welcomed = asyncio.Event()
         self._changing = asyncio.Lock()
         self._deaths = 0
+        self._owed: list[str] = []
         self._next_run = 1
         self._is_closed = False
 
@@ -119,30 +129,42 @@ class Kernel:
 
     async def _launch(self) -> None:
         self._set_state("starting")
-        process = await KernelProcess.start(self.room.sandbox, cwd=self._cwd, env=self._env)
         try:
-            await self._attach(process)
-        except BaseException as exc:
-            await process.end(0)
-            await self._detach()
-            process.close()
-            self._set_state("dead")
-            if isinstance(exc, TimeoutError):  # which is an OSError without a text
-                raise SandboxError("The kernel cannot be reached: it does not answer.") from exc
-            if isinstance(exc, (OSError, RemoteProtocolError)):
-                raise SandboxError(f"The kernel cannot be reached: {exc}") from exc
+            process = await self._reached()
+        except EmbedEnvError as exc:
+            self._publish_state("dead", str(exc))
             raise
         self._process = process
         self._watcher = asyncio.create_task(self._watch(process), name=f"end of kernel {self.id}")
         if self.state == "starting":
             self._set_state("idle")
 
+    async def _reached(self) -> KernelProcess:
+        """Start a process and connect to it; one that stood ready may be broken, and another is started."""
+        while True:
+            process = await KernelProcess.start(self.room.sandbox, cwd=self._cwd, env=self._env)
+            try:
+                await self._attach(process)
+            except BaseException as exc:
+                await process.end(0)
+                await self._detach()
+                process.close()
+                if not isinstance(exc, (OSError, RemoteProtocolError, SandboxRequestError)):
+                    raise
+                if not process.stood_ready:
+                    raise SandboxError(
+                        f"The kernel cannot be reached: {str(exc) or type(exc).__name__}"
+                    ) from exc
+                log.warning("the kernel that stood ready in room %s is broken: %r", self.room.id, exc)
+            else:
+                return process
+
     async def _attach(self, process: KernelProcess) -> None:
         """Connect to a new process, and wait until it says that we hear all that it says."""
         self._welcomed.clear()
         self._iopub = await process.connect("iopub", "SUB")
         messages = self._iopub.messages()
-        self._listener = asyncio.create_task(self._listen(messages), name=f"iopub of {self.id}")
+        self._listener = asyncio.create_task(self._listen(process, messages), name=f"iopub of {self.id}")
         async with asyncio.timeout(WELCOME_TIMEOUT_S):
             await self._welcomed.wait()
         for session in self.sessions.values():
@@ -159,7 +181,7 @@ class Kernel:
         """Answer what the process owed, then start another one."""
         log.info("kernel %s of room %s: %s", self.id, self.room.id, death.text)
         await self._detach()
-        self._abandon(f"Kernel died ({death.cause})", death.text)
+        await self._abandon(f"Kernel died ({death.cause})", death.text)
         self._cells.abort()
         self.execution_count = 0
         self._deaths += 1
@@ -171,7 +193,6 @@ class Kernel:
             await self._launch()
         except EmbedEnvError as exc:
             log.warning("kernel %s of room %s was not started again: %s", self.id, self.room.id, exc)
-            self._publish_state("dead", str(exc))
 
     async def _detach(self) -> None:
         """Let go of the process and of all sockets that lead to it; what it said is in the log."""
@@ -191,19 +212,42 @@ class Kernel:
         if process is not None:
             process.close()
 
-    def _abandon(self, name: str, text: str) -> None:
+    async def _abandon(self, name: str, text: str) -> None:
         """Answer the cells of a process that is gone, so that no client waits for ever."""
+        self.prompts.withdraw(NO_RUN)
         for number, execution in enumerate(self.executions.take_all()):
             self.prompts.withdraw(execution.run)
+            if not execution.is_running:
+                self._was_not_run(execution)
             if number == 0 and not execution.is_silent:
                 self._publish("error", messages.error_content(name, text), execution.header)
             self._reply_error(execution, name, text)
             self.end_run(execution, code=1, reason="died")
+        await self._give_back()
+
+    def _was_not_run(self, execution: Execution) -> None:
+        """Let a cell cost nothing that was paid for and not run."""
+        if execution.cost:
+            execution.cost = 0
+            self._owed.append(execution.run)
+
+    async def _give_back(self) -> None:
+        while self._owed:
+            run = self._owed.pop()
+            try:
+                await self.room.refund_cell(run)
+            except AccountError as exc:
+                log.error("the cost of %s in room %s was not given back: %s", run, self.room.id, exc)
 
     @property
     def is_busy(self) -> bool:
         """True while a cell runs or waits."""
         return bool(self.executions) or self._cells.is_busy
+
+    def connected_within(self, seconds: float) -> bool:
+        """Tell whether a client is connected, or was a moment ago: a page that is loaded again comes back."""
+        since_s = time.monotonic() - seconds
+        return any(place.is_connected or place.left_at_s > since_s for place in self.sessions.values())
 
     async def interrupt(self) -> None:
         """Interrupt the cell whose turn it is, wherever it runs."""
@@ -220,13 +264,16 @@ class Kernel:
 
         Raises:
             SandboxError: the new one did not start.
+            UnknownKernelError: the kernel was shut down meanwhile.
         """
         async with self._changing:
+            if self._is_closed:
+                raise UnknownKernelError(self.id, ())
             name, text = "KernelRestarted", "The kernel was restarted."
             await self._cells.clear(name, text)
             await self._end_process()
             self._deaths = self.execution_count = 0
-            self._abandon(name, text)
+            await self._abandon(name, text)
             self._publish_state("restarting", "")
             await self._launch()
 
@@ -257,7 +304,7 @@ class Kernel:
             text = "The kernel was shut down." if reason is None else f"The room has ended: {reason}."
             await self._cells.clear("KernelEnded", text)
             await self._end_process()
-            self._abandon("KernelEnded", text)
+            await self._abandon("KernelEnded", text)
             self._publish_state("dead", "")
             for session in list(self.sessions.values()):
                 await self.forget(session)
@@ -270,34 +317,51 @@ class Kernel:
 
     # Clients.
 
-    async def join(self, id: str, member: Member) -> KernelSession:
+    async def join(self, id: str, member: Member, owner: str = "") -> KernelSession:
         """Return the place of the client with this id, a new one if it is new.
 
         Raises:
-            BusyError: too many clients.
+            BusyError: too many clients, or the place is somebody else's.
+            UnknownKernelError: the kernel has ended.
         """
         session = self.sessions.get(id)
-        if session is not None:
-            session.member = member
-            return session
-        async with self._changing:
-            await self._forget_old()
-            if len(self.sessions) >= MAX_SESSIONS:
-                raise BusyError(f"This kernel has {MAX_SESSIONS} clients already; close one of them first.")
-            session = KernelSession(id, member)
-            session.position = self.log.last
-            if self._process is not None:
+        if session is None:
+            async with self._changing:
+                session = self.sessions.get(id) or await self._seat(id, member, owner)
+        if session.owner != owner:
+            raise BusyError("This session id is in use by somebody else; choose another one.")
+        session.member = member
+        return session
+
+    async def _seat(self, id: str, member: Member, owner: str) -> KernelSession:
+        """Make a place for a new client."""
+        if self._is_closed:
+            raise UnknownKernelError(self.id, ())
+        await self._forget_old()
+        if len(self.sessions) >= MAX_SESSIONS:
+            raise BusyError(f"This kernel has {MAX_SESSIONS} clients already; close one of them first.")
+        session = KernelSession(id, member, owner)
+        session.position = self.log.last
+        if self._process is not None and not self._process.is_silent:
+            try:
                 await session.connect(self._process, self.read_replies)
-            self.sessions[id] = session
+            except (OSError, SandboxError, RemoteProtocolError) as exc:
+                # It hangs, or is being broken from inside. The client can look on, and restart it.
+                log.warning("kernel %s of room %s took no client: %r", self.id, self.room.id, exc)
+                self._process.is_silent = True
+        self.sessions[id] = session
         for parts in self.prompts.questions():
             self.append("stdin", parts, to=id)
         return session
 
     async def _forget_old(self) -> None:
+        """Give up the places of those who left long ago, or of too many: each holds three sockets."""
         now_s = time.monotonic()
-        for session in list(self.sessions.values()):
-            if session.left_at_s is not None and now_s - session.left_at_s > LINGER_S:
-                await self.forget(session)
+        away = [place for place in self.sessions.values() if not place.is_connected and not place.is_visiting]
+        away.sort(key=lambda place: place.left_at_s, reverse=True)
+        for number, place in enumerate(away, 1):
+            if number > MAX_AWAY or now_s - place.left_at_s > LINGER_S:
+                await self.forget(place)
 
     async def forget(self, session: KernelSession) -> None:
         """Give up the place of a client; idempotent."""
@@ -317,10 +381,12 @@ class Kernel:
         await self.settled()
         if session.member.role < Role.RUN and header.msg_type not in _FOR_ALL:
             self._refuse(session, message, header, RoleError("use a kernel", "run", session.member.role.word))
+            await self._paced()
             return
         match message.channel, header.msg_type:
             case "shell", "execute_request":
                 await self._execute(Cell(session, message, header, messages.execute_request(message)))
+                await self._paced()
             case "stdin", "input_reply":
                 if self.prompts.answered_by_message(messages.parent_id(message.parts), session.member.user):
                     await self._give_input(session, message)
@@ -350,8 +416,11 @@ class Kernel:
             await session.send("stdin", message.parts)
 
     async def _execute(self, cell: Cell) -> None:
-        if self.executions.is_full or len(self._cells) >= MAX_WAITING:
-            error = BusyError(f"{MAX_WAITING} cells wait for this kernel already; wait for some of them.")
+        if self.executions.is_full or self._cells.is_full:
+            error = BusyError(
+                f"{len(self.executions) + len(self._cells)} cells wait for this kernel already; "
+                "wait for some of them."
+            )
             self._refuse(cell.session, cell.message, cell.header, error)
         elif not self._cells.takes(cell):
             await self.run_cell(cell)
@@ -359,10 +428,11 @@ class Kernel:
     def execution_of(self, cell: Cell) -> Execution:
         """Give a cell the number of a run."""
         self._next_run += 1
+        session, request = cell.session, cell.request
         return Execution(
-            run=f"{self.id[:8]}-{self._next_run - 1}", msg_id=cell.header.msg_id, session=cell.session.id,
-            header=cell.message.parts[0], code=cell.request.code, user=cell.session.member.user,
-            is_silent=cell.request.silent, stop_on_error=cell.request.stop_on_error,
+            run=f"{self.id[:8]}-{self._next_run - 1}", msg_id=cell.header.msg_id, session=session.id,
+            header=cell.message.parts[0], code=request.code[:COMMAND_CHARS], user=session.member.user,
+            is_silent=request.silent, stop_on_error=request.stop_on_error,
         )  # fmt: skip
 
     async def run_cell(self, cell: Cell) -> None:
@@ -370,8 +440,11 @@ class Kernel:
         session, message = cell.session, cell.message
         execution = self.execution_of(cell)
         try:
-            execution.cost = await self.room.charge_cell(execution.code, execution.run)
-        except InsufficientCreditsError as exc:
+            execution.cost = await self.room.charge_cell(cell.request.code, execution.run)
+        except AccountError as exc:
+            if not isinstance(exc, InsufficientCreditsError):
+                self._owed.append(execution.run)  # it may have been charged all the same
+                await self._give_back()
             self._refuse(session, message, cell.header, exc)
             return
         self.executions.add(execution)
@@ -380,7 +453,8 @@ class Kernel:
             await session.send("shell", message.parts)
         except RemoteProtocolError as exc:
             self.executions.take(execution.msg_id)
-            await self.room.refund_cell(execution.run)
+            self._was_not_run(execution)
+            await self._give_back()
             self._refuse(session, message, cell.header, exc)
             self.end_run(execution, code=1, reason="refused")
 
@@ -391,23 +465,32 @@ class Kernel:
             BusyError: it waits for no answer any more.
             RemoteProtocolError: there is no kernel now.
         """
-        prompt, reply = self.prompts.answer(prompt_id, value, by)
-        session = self.sessions.get(prompt.session)
+        asker = self.prompts.find(prompt_id).session
+        # A kernel takes an answer from anybody: the place of the client that asked may be given up.
+        session = self.sessions.get(asker) or next(iter(self.sessions.values()), None)
         if session is None:
-            raise BusyError("The client whose cell asks has gone; run the cell again.")
-        await self._give_input(session, reply)
+            raise BusyError("This kernel has no client through which it could be answered; connect to it.")
+        await self._give_input(session, self.prompts.answer(prompt_id, value, by))
 
     def _refuse(
         self, session: KernelSession, message: Message, header: messages.Header, exc: EmbedEnvError
     ) -> None:
         """Answer in the kernel's place that something will not be done, as a kernel would."""
         name, parent = type(exc).__name__, message.parts[0]
-        self._publish("status", {"execution_state": "busy"}, parent)
-        if header.msg_type == "execute_request":
-            self._publish("error", messages.error_content(name, str(exc)), parent)
-        content = {"status": "error", "execution_count": 0, **messages.error_content(name, str(exc))}
-        self._reply(session, message, header, content)
-        self._publish("status", {"execution_state": "idle"}, parent)
+        error = messages.error_content(name, str(exc))
+        self._tell(session, "status", {"execution_state": "busy"}, parent)
+        if header.msg_type.endswith("_request"):
+            if header.msg_type == "execute_request":
+                self._tell(session, "error", error, parent)
+            self._reply(session, message, header, {"status": "error", "execution_count": 0, **error})
+        else:
+            self._tell(session, "stream", {"name": "stderr", "text": f"{exc}\n"}, parent)
+        self._tell(session, "status", {"execution_state": "idle"}, parent)
+
+    def _tell(self, session: KernelSession, msg_type: str, content: dict[str, Any], parent: bytes) -> None:
+        """Tell one client alone what others have nothing to do with."""
+        parts = messages.make("iopub", msg_type, content, parent=parent).parts
+        self.append("iopub", parts, to=session.id)
 
     def _reply(
         self, session: KernelSession, message: Message, header: messages.Header, content: dict[str, Any]
@@ -448,15 +531,33 @@ class Kernel:
 
     # What the kernel says.
 
-    async def _listen(self, batches: AsyncIterator[list[tuple[bytes, ...]]]) -> None:
+    async def _listen(self, process: KernelProcess, batches: Batches) -> None:
         """Carry what the kernel tells everybody into the log, at the pace that the log takes."""
+        await self._carry(process, batches, self._told)
+
+    async def _carry(
+        self, process: KernelProcess, batches: Batches, take: Callable[[tuple[bytes, ...]], None]
+    ) -> None:
+        """Read one of the kernel's sockets to its end, which is the end of the kernel."""
         try:
             async for batch in batches:
                 for frames in batch:
-                    self._told(unwrapped(frames))
-                await self.log.writable()
+                    take(unwrapped(frames))
+                await self._paced()
+                await self._give_back()
         except RemoteProtocolError as exc:
-            await self._broken(exc)
+            await self._broken(process, str(exc))
+        except Exception:
+            log.exception("what kernel %s of room %s said was not handled", self.id, self.room.id)
+            await self._broken(process, "the gateway failed; its log says why")
+        else:
+            if not await process.ends_within(SHUTDOWN_GRACE_S):
+                await self._broken(process, "it closed its sockets")
+
+    async def _paced(self) -> None:
+        """Wait while the logs cannot take more."""
+        await self.log.writable()
+        await self.room.log.writable()
 
     def _told(self, parts: tuple[bytes, ...]) -> None:
         head = parts[0]
@@ -465,28 +566,20 @@ class Kernel:
             return
         if b'"status"' in head:
             self._note_state(parts)
-        elif b'"execute_input"' in head:
-            execution = self.executions.find(messages.parent_id(parts))
-            if execution is not None:
-                execution.begin()
         self.append("iopub", parts)
 
     def _note_state(self, parts: tuple[bytes, ...]) -> None:
         state = messages.status_of(parts).execution_state
         if state in _RUN_STATES:
             self._set_state(state)
+        if state == "busy" and (execution := self.executions.find(messages.parent_id(parts))) is not None:
+            execution.begin()
 
     async def read_replies(
-        self, session: KernelSession, channel: str, batches: AsyncIterator[list[tuple[bytes, ...]]]
+        self, session: KernelSession, process: KernelProcess, channel: str, batches: Batches
     ) -> None:
         """Carry what the kernel answers one client into the log."""
-        try:
-            async for batch in batches:
-                for frames in batch:
-                    self._answered(session, channel, unwrapped(frames))
-                await self.log.writable()
-        except RemoteProtocolError as exc:
-            await self._broken(exc)
+        await self._carry(process, batches, lambda parts: self._answered(session, channel, parts))
 
     def _answered(self, session: KernelSession, channel: str, parts: tuple[bytes, ...]) -> None:
         head = parts[0]
@@ -508,14 +601,16 @@ class Kernel:
         if status == "error" and execution.stop_on_error:
             self._cells.abort()
         self.prompts.withdraw(execution.run)
+        if status == ABORTED:
+            self._was_not_run(execution)
         self.end_run(execution, code=0 if status == "ok" else 1, reason=status or "unknown")
         return messages.with_metadata(parts, "embedenv", execution.receipt(self.room.id, status))
 
-    async def _broken(self, exc: RemoteProtocolError) -> None:
+    async def _broken(self, process: KernelProcess, fault: str) -> None:
         """End a process that does not speak as a kernel does; its watcher says so to everybody."""
-        log.warning("kernel %s of room %s broke its protocol: %s", self.id, self.room.id, exc)
-        if self._process is not None:
-            await self._process.signal(signal.SIGKILL)
+        log.warning("kernel %s of room %s is ended: %s", self.id, self.room.id, fault)
+        process.fault = process.fault or fault
+        await process.signal(signal.SIGKILL)
 
     def _publish(self, msg_type: str, content: dict[str, Any], parent: bytes = b"{}") -> None:
         """Tell every client something in the kernel's place."""

@@ -5,6 +5,7 @@ It has the methods that :class:`embedenv_jupyter.forwarder.link.Link` asks for.
 
 from __future__ import annotations
 
+import math
 import uuid
 from collections import deque
 
@@ -75,4 +76,5 @@ class KernelLink:
         self._watcher.detach()
         if self._session.connection is not None:
             self._session.connection = None
+            self._session.left_at_s = -math.inf  # it does not come back
             self._kernel.room.leave(self._member)

@@ -74,6 +74,8 @@ class RoomKernels:
         self._logs = logs
         self._settings = settings
         self._kernels: dict[str, Kernel] = {}
+        self.opening = asyncio.Lock()
+        """Held by who looks for the session of a document and makes one where there is none."""
         self._on_change: list[Callable[[Kernel], None]] = []
 
     def __iter__(self) -> Iterator[Kernel]:
@@ -160,8 +162,10 @@ class RoomKernels:
         self._kernels.pop(kernel.id, None)
         for notebook in [found for found in self.notebooks.values() if found.kernel is kernel]:
             del self.notebooks[notebook.id]
-        await kernel.aclose()
-        await kernel.log.aclose(delete=True, linger_s=LINGER_S)
+        try:
+            await kernel.aclose()
+        finally:
+            await kernel.log.aclose(delete=True, linger_s=LINGER_S)
 
     def _changed(self, kernel: Kernel) -> None:
         for call in self._on_change:
@@ -171,14 +175,18 @@ class RoomKernels:
         """End the kernels that nobody has used for ``idle_s`` seconds."""
         now = datetime.now(UTC)
         for kernel in self:
-            is_used = kernel.is_busy or any(place.is_connected for place in kernel.sessions.values())
+            is_used = kernel.is_busy or kernel.connected_within(idle_s)
             if not is_used and (now - kernel.last_activity).total_seconds() >= idle_s:
                 log.info("kernel %s of room %s was idle for %g s", kernel.id, self.room.id, idle_s)
                 await self._end(kernel)
 
     async def aclose(self) -> None:
-        """End all kernels; idempotent."""
-        await asyncio.gather(*(self._end(kernel) for kernel in self))
+        """End all kernels; idempotent. What fails there is logged: the room ends all the same."""
+        kernels = list(self)
+        ends = await asyncio.gather(*map(self._end, kernels), return_exceptions=True)
+        for kernel, fault in zip(kernels, ends, strict=True):
+            if fault is not None:
+                log.error("kernel %s did not end cleanly", kernel.id, exc_info=fault)
 
 
 LINGER_S: Final = 1.0

@@ -66,6 +66,9 @@ class Status(msgspec.Struct, frozen=True):
     execution_state: str = ""
 
 
+_UNREADABLE: Final = (msgspec.MsgspecError, UnicodeError, RecursionError)
+"""What a decoder raises for text that is no JSON, no UTF-8, or nested without an end."""
+
 _header = msgspec.json.Decoder(Header)
 _parent = msgspec.json.Decoder(_Parent)
 _execute = msgspec.json.Decoder(ExecuteRequest)
@@ -88,15 +91,23 @@ def header_of(message: Message) -> Header:
         raise RemoteProtocolError(f"a header has {len(raw)} bytes, {MAX_HEADER_BYTES} are allowed")
     try:
         return _header.decode(raw)
-    except msgspec.MsgspecError as exc:
+    except _UNREADABLE as exc:
         raise RemoteProtocolError(f"the header of a Jupyter message is not right: {exc}") from exc
+
+
+def id_of(parts: tuple[bytes, ...]) -> str:
+    """Return the id of a message; "" where it cannot be read."""
+    try:
+        return _header.decode(parts[_HEADER]).msg_id
+    except _UNREADABLE:
+        return ""
 
 
 def kind_of(parts: tuple[bytes, ...]) -> str:
     """Return the type of a message; "" where it cannot be read."""
     try:
         return _header.decode(parts[_HEADER]).msg_type
-    except msgspec.MsgspecError:
+    except _UNREADABLE:
         return ""
 
 
@@ -104,7 +115,7 @@ def parent_id(parts: tuple[bytes, ...]) -> str:
     """Return which message this one answers; "" for none, or where it cannot be read."""
     try:
         return _parent.decode(parts[_PARENT]).msg_id
-    except msgspec.MsgspecError:
+    except _UNREADABLE:
         return ""
 
 
@@ -116,7 +127,7 @@ def execute_request(message: Message) -> ExecuteRequest:
     """
     try:
         return _execute.decode(message.parts[_CONTENT])
-    except msgspec.MsgspecError as exc:
+    except _UNREADABLE as exc:
         raise RemoteProtocolError(f"the content of an execute_request is not right: {exc}") from exc
 
 
@@ -124,7 +135,7 @@ def input_request(parts: tuple[bytes, ...]) -> InputRequest:
     """Read what a kernel asks; a kernel of the room may say anything, so what is wrong becomes empty."""
     try:
         return _input.decode(parts[_CONTENT])
-    except msgspec.MsgspecError:
+    except _UNREADABLE:
         return InputRequest()
 
 
@@ -136,7 +147,7 @@ def input_reply(message: Message) -> InputReply:
     """
     try:
         return _answer.decode(message.parts[_CONTENT])
-    except msgspec.MsgspecError as exc:
+    except _UNREADABLE as exc:
         raise RemoteProtocolError(f"the content of an input_reply is not right: {exc}") from exc
 
 
@@ -144,7 +155,7 @@ def count_of(parts: tuple[bytes, ...]) -> int:
     """Read the number that a kernel gave to a cell; 0 where it cannot be read."""
     try:
         return _count.decode(parts[_CONTENT]).execution_count
-    except msgspec.MsgspecError:
+    except _UNREADABLE:
         return 0
 
 
@@ -152,7 +163,7 @@ def content_of(parts: tuple[bytes, ...]) -> dict[str, Any]:
     """Read the content of any message, empty where it is no object."""
     try:
         return _object.decode(parts[_CONTENT])
-    except msgspec.MsgspecError:
+    except _UNREADABLE:
         return {}
 
 
@@ -165,7 +176,7 @@ def status_of(parts: tuple[bytes, ...]) -> Status:
     """Read the status of a reply or of a ``status`` message, empty where it cannot be read."""
     try:
         return _status.decode(parts[_CONTENT])
-    except msgspec.MsgspecError:
+    except _UNREADABLE:
         return Status()
 
 
@@ -196,11 +207,10 @@ def make(
 def with_metadata(parts: tuple[bytes, ...], name: str, value: dict[str, Any]) -> tuple[bytes, ...]:
     """Return the parts with one more entry in the metadata; as they were where that cannot be read."""
     try:
-        metadata = _object.decode(parts[_METADATA])
-    except msgspec.MsgspecError:
+        metadata = _encoder.encode({**_object.decode(parts[_METADATA]), name: value})
+    except _UNREADABLE:
         return parts
-    metadata[name] = value
-    return (*parts[:_METADATA], _encoder.encode(metadata), *parts[_METADATA + 1 :])
+    return (*parts[:_METADATA], metadata, *parts[_METADATA + 1 :])
 
 
 def with_parent(parts: tuple[bytes, ...], parent: bytes) -> tuple[bytes, ...]:

@@ -43,6 +43,12 @@ class KernelProcess:
         self._forked = forked
         self._oom_kills_before = sandbox.keeper.counters().oom_kills
         self.signer = Signer(key)
+        self.is_silent = False
+        """True once it did not answer who wanted to connect."""
+        self.stood_ready = False
+        """Whether it was forked before anybody asked for it."""
+        self.fault = ""
+        """What it did for which the gateway ended it."""
 
     @classmethod
     async def start(cls, sandbox: Sandbox, *, cwd: str | None, env: Mapping[str, str]) -> KernelProcess:
@@ -52,7 +58,9 @@ class KernelProcess:
             SandboxError: it did not start; the text has its last words.
         """
         if not cwd and not env and (ready := sandbox.take_ready_kernel()) is not None:
-            return cls(sandbox, *ready)
+            process = cls(sandbox, *ready)
+            process.stood_ready = True
+            return process
         return cls(sandbox, *await fork(sandbox, cwd=cwd, env=env))
 
     async def connect(self, name: str, socket_type: str, identity: bytes = b"") -> Channel:
@@ -82,14 +90,15 @@ class KernelProcess:
 
     async def end(self, grace_s: float) -> None:
         """Give the process ``grace_s`` seconds to end by itself, then TERM, then KILL."""
-        if await self._ends_within(grace_s):
+        if await self.ends_within(grace_s):
             return
         for signum, seconds in KILL_STEPS:
             await self.signal(signum)
-            if await self._ends_within(seconds):
+            if await self.ends_within(seconds):
                 return
 
-    async def _ends_within(self, seconds: float) -> bool:
+    async def ends_within(self, seconds: float) -> bool:
+        """Wait for the end of the process, but not longer than this; true when it has ended."""
         try:
             async with asyncio.timeout(seconds):
                 await self.wait()
@@ -109,6 +118,8 @@ class KernelProcess:
                 "Use less at a time, or open a room with more memory."
             )
             return Death(status, "oom", text)
+        if self.fault and self._sandbox.is_alive:
+            return Death(status, "fault", f"The kernel was ended: {self.fault}.")
         if not self._sandbox.is_alive:
             return Death(status, "room-ended", f"The room has ended: {self._sandbox.cause}.")
         if status.signal is not None:

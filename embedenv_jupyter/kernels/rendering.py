@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from embedenv_jupyter.kernels import messages
 from embedenv_jupyter.protocols import kernels as protocol
@@ -13,6 +14,13 @@ from embedenv_jupyter.rooms.log import Gap, Record
 PIECE_BYTES = 256 << 10
 
 
+class Piece(NamedTuple):
+    """Framed messages, and the number up to which they say everything."""
+
+    last: int
+    data: bytes
+
+
 class Renderer:
     """Renders for one client: what is for everybody, and what answers this one."""
 
@@ -21,20 +29,20 @@ class Renderer:
         self._is_resumable = is_resumable
         self._kind = ("kernel", is_resumable)
 
-    def render(self, records: Sequence[Record | Gap]) -> Iterator[bytes]:
+    def render(self, records: Sequence[Record | Gap]) -> Iterator[Piece]:
         """Yield framed messages in order, some ``PIECE_BYTES`` at a time."""
-        piece: list[bytes] = []
+        frames: list[bytes] = []
         size = 0
         for record in records:
             frame = self._gap(record) if isinstance(record, Gap) else self._record(record)
             if frame:
-                piece.append(frame)
+                frames.append(frame)
                 size += len(frame)
             if size >= PIECE_BYTES:
-                yield b"".join(piece)
-                piece, size = [], 0
-        if piece:
-            yield b"".join(piece)
+                yield Piece(record.last, b"".join(frames))
+                frames, size = [], 0
+        if frames:
+            yield Piece(records[-1].last, b"".join(frames))
 
     def _record(self, record: Record) -> bytes:
         event = record.event

@@ -8,6 +8,8 @@ go on into the kernel's log, and it reads on from the number that it has.
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Final
 
@@ -18,7 +20,7 @@ from embedenv_jupyter.protocols.kernels import ServerReceiver
 from embedenv_jupyter.rooms.members import Member
 
 Batches = AsyncIterator[list[tuple[bytes, ...]]]
-OnReply = Callable[["KernelSession", str, Batches], Coroutine[None, None, None]]
+OnReply = Callable[["KernelSession", KernelProcess, str, Batches], Coroutine[None, None, None]]
 """What reads the replies of one channel of a session (see :meth:`Kernel.read_replies`)."""
 
 SOCKET_TYPES: Final = {"shell": "DEALER", "control": "DEALER", "stdin": "DEALER"}
@@ -27,15 +29,20 @@ SOCKET_TYPES: Final = {"shell": "DEALER", "control": "DEALER", "stdin": "DEALER"
 class KernelSession:
     """What the gateway holds for one client of one kernel."""
 
-    def __init__(self, id: str, member: Member) -> None:
+    def __init__(self, id: str, member: Member, owner: str = "") -> None:
         self.id = id
         self.member = member
+        self.owner = owner
+        """Who may come back to this place: ids are in every message, so others know them."""
         self.receiver = ServerReceiver()
+        self.taking = asyncio.Lock()
+        """Held while a message is handed on: after a cut the next one may come by another socket."""
         self.position = 0
         """The number up to which a client of Jupyter's own protocol was sent everything."""
         self.connection: object | None = None
         """Whoever serves the client's WebSocket now; the newest one wins."""
-        self.left_at_s: float | None = None
+        self.left_at_s = time.monotonic()
+        """Since when no connection serves it, where none does."""
         self.is_visiting = False
         """Whether this is the place of a notebook of another room, which sends single cells here."""
         self._channels: dict[str, Channel] = {}
@@ -54,14 +61,24 @@ class KernelSession:
             OSError: nobody listens there.
         """
         await self.disconnect()
+        try:
+            await self._connect(process, on_reply)
+        except BaseException:
+            await self.disconnect()
+            raise
+
+    async def _connect(self, process: KernelProcess, on_reply: OnReply) -> None:
         self._process = process
         # ZMQ's ROUTER tells its peers apart by this, and the kernel answers stdin by that of shell.
-        identity = f"client-{self.id}".encode()[:255]
+        # At most 255 bytes go, and an id may be longer.
+        identity = f"client-{hashlib.sha256(self.id.encode()).hexdigest()}".encode()
         for name, socket_type in SOCKET_TYPES.items():
             channel = await process.connect(name, socket_type, identity)
             self._channels[name] = channel
             self._readers.append(
-                asyncio.create_task(on_reply(self, name, channel.messages()), name=f"{name} of {self.id}")
+                asyncio.create_task(
+                    on_reply(self, process, name, channel.messages()), name=f"{name} of {self.id}"
+                )
             )
 
     async def send(self, channel: str, parts: tuple[bytes, ...]) -> None:
@@ -71,7 +88,7 @@ class KernelSession:
             RemoteProtocolError: there is no kernel now.
         """
         if self._process is None or channel not in self._channels:
-            raise RemoteProtocolError("the kernel is not running")
+            raise RemoteProtocolError("the kernel is not running, or does not answer; restart it")
         await self._channels[channel].send(self._process.signer.wrapped(parts))
 
     async def disconnect(self) -> None:

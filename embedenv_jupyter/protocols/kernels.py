@@ -22,14 +22,14 @@ from __future__ import annotations
 
 import struct
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
-from embedenv_jupyter.errors import CloseCode, LocalProtocolError, RemoteProtocolError
+from embedenv_jupyter.errors import CloseCode, RemoteProtocolError
 
 V1: Final = "v1.kernel.websocket.jupyter.org"
 RESUMABLE: Final = "v1.resumable.kernel.embedenv"
@@ -46,6 +46,10 @@ CHANNELS: Final = CLIENT_CHANNELS | {"iopub"}
 
 _PARTS: Final = 4  # header, parent header, metadata, content
 _NUMBER: Final = struct.Struct("<Q")
+_CHANNEL_BYTES: Final = 20
+"""How much of a channel's name is looked at: no channel has a longer one."""
+
+Number = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
 
 
 @dataclass(frozen=True)
@@ -93,9 +97,9 @@ def decode(data: bytes, allowed: frozenset[str] = CHANNELS) -> Message:
     offsets = struct.unpack_from(f"<{count}Q", data, _NUMBER.size)
     if offsets[0] != end or offsets[-1] != len(data) or any(a > b for a, b in pairwise(offsets)):
         raise RemoteProtocolError("the offsets of a kernel frame do not cover it in order")
-    channel = data[offsets[0] : offsets[1]].decode("ascii", "replace")
+    channel = data[offsets[0] : min(offsets[1], offsets[0] + _CHANNEL_BYTES)].decode("ascii", "replace")
     if channel not in allowed:
-        raise RemoteProtocolError(f"the channel is one of {', '.join(sorted(allowed))}, not {channel!r:.40}")
+        raise RemoteProtocolError(f"the channel is one of {', '.join(sorted(allowed))}, not {channel!r}")
     parts = tuple(data[start:stop] for start, stop in pairwise(offsets[1:]))
     return Message(channel, parts)
 
@@ -119,21 +123,21 @@ def decode_numbered(data: bytes, allowed: frozenset[str] = CHANNELS) -> tuple[in
 class Hello(msgspec.Struct, frozen=True, tag="hello", tag_field="type"):
     """Server to client: the newest number is ``n``, and of yours I have those up to ``received``."""
 
-    n: int
-    received: int
+    n: Number
+    received: Number
 
 
 class Ack(msgspec.Struct, frozen=True, tag="ack", tag_field="type"):
     """Server to client: I have your messages up to ``received``."""
 
-    received: int
+    received: Number
 
 
 class Gap(msgspec.Struct, frozen=True, tag="gap", tag_field="type"):
     """Server to client: the numbers ``first`` to ``last`` are lost."""
 
-    first: int
-    last: int
+    first: Number
+    last: Number
 
 
 Notice = Hello | Ack | Gap
@@ -154,7 +158,7 @@ def decode_notice(text: str | bytes) -> Notice:
     """
     try:
         return _decoder.decode(text)
-    except msgspec.MsgspecError as exc:
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as exc:
         raise RemoteProtocolError(f"not a notice of a kernel: {exc}") from exc
 
 
@@ -241,13 +245,3 @@ class ClientSession:
         count = max(0, gap.last - max(self.last, gap.first - 1))
         self.last = max(self.last, gap.last)
         return count
-
-
-def require_parts(parts: Sequence[bytes]) -> None:
-    """Refuse a message of our own that has too few parts: a bug in this package.
-
-    Raises:
-        LocalProtocolError: it has fewer than four.
-    """
-    if len(parts) < _PARTS:
-        raise LocalProtocolError(f"a Jupyter message has at least {_PARTS} parts, not {len(parts)}")

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from embedenv_jupyter.errors import InsufficientCreditsError, RoomClosedError, SandboxError
 from embedenv_jupyter.rooms import curl
+from embedenv_jupyter.rooms.cells import cell_command
 from embedenv_jupyter.rooms.events import (
     LimitBreached,
     MemberJoined,
@@ -35,10 +36,6 @@ CLOSE_RUNS_S = 10.0
 DRAIN_RUNS_S = 5.0
 SHELL = "bash"
 """Runs the lines of the Spaces protocol; found on the room's own PATH."""
-
-
-_SHELL_MARKS = ("!", "%pip", "%conda", "%sx", "%system")
-"""What begins a line of a cell that IPython gives to a shell."""
 
 
 class Charger(Protocol):
@@ -284,7 +281,10 @@ class Room:
     async def _close(self, reason: str) -> None:
         try:
             for close in self._before_close:
-                await close()
+                try:
+                    await close()
+                except Exception:
+                    log.exception("room %s ends with something in it that did not close", self.id)
             await self._close_sandbox(reason)
         finally:  # whatever failed: nobody may wait forever for this end
             self.log.finish()
@@ -329,19 +329,6 @@ class Room:
         except TimeoutError:
             log.warning("room %s: %d runs were cut while their output was read", self.id, len(runs))
         await asyncio.gather(*(run.aclose() for run in runs))
-
-
-def cell_command(code: str) -> str:
-    """Return a shell line that costs what a cell costs: its dearest ``!`` line, but at least one run.
-
-    A cell without any code is free.
-    """
-    if not code.strip():
-        return ""
-    lines = (line.strip() for line in code.splitlines())
-    return " ; ".join(
-        ["python -c cell", *(line.lstrip("!%") for line in lines if line.startswith(_SHELL_MARKS))]
-    )
 
 
 def new_room_id() -> str:

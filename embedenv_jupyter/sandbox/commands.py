@@ -11,6 +11,7 @@ import asyncio
 import os
 import subprocess
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 MAX_OUTPUT_BYTES = 1 << 20
@@ -32,8 +33,8 @@ async def run_command(argv: Sequence[str], timeout_s: float | None = 60.0) -> Fi
         OSError: it cannot be started.
         TimeoutError: it did not end in time.
     """
-    output, complaint = (os.memfd_create(name, os.MFD_CLOEXEC) for name in ("output", "complaint"))
-    try:
+    with ExitStack() as files:
+        output, complaint = (_memory_file(files, name) for name in ("output", "complaint"))
         process = _start(argv, output, complaint)
         try:
             async with asyncio.timeout(timeout_s):
@@ -43,9 +44,12 @@ async def run_command(argv: Sequence[str], timeout_s: float | None = 60.0) -> Fi
                 process.kill()
             process.wait()
         return Finished(process.returncode, _content(output), _content(complaint))
-    finally:
-        os.close(output)
-        os.close(complaint)
+
+
+def _memory_file(files: ExitStack, name: str) -> int:
+    fd = os.memfd_create(name, os.MFD_CLOEXEC)
+    files.callback(os.close, fd)
+    return fd
 
 
 def _start(argv: Sequence[str], output: int, complaint: int) -> subprocess.Popen[bytes]:

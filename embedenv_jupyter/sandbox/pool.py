@@ -34,8 +34,8 @@ def default_spec() -> SandboxSpec:
 class Pool:
     """Keeps ``size`` sandboxes ready, filled in the background by one task.
 
-    A sandbox that dies in the pool is replaced. Where starting fails the pool
-    tries again, ever less often; who asks meanwhile is served, or told why not,
+    A sandbox that dies in the pool is replaced. Where starting fails, for whatever
+    reason, the pool tries again, ever less often; who asks meanwhile is served, or told why not,
     by the tier itself. Made in a running loop; :meth:`aclose` ends what was not
     taken. A pool can stand wherever a tier's ``start`` is called.
     """
@@ -133,7 +133,7 @@ class Pool:
                         retry_s = min(2 * retry_s, LAST_RETRY_S)
         finally:
             for sandbox in list(self._ready):
-                await sandbox.aclose("pool closed")
+                await _end(sandbox, "pool closed")
             self._ready.clear()
 
     async def _add_one(self, guards: asyncio.TaskGroup) -> bool:
@@ -141,6 +141,9 @@ class Pool:
             sandbox = await self._tier.start(self._spec())
         except SandboxError as exc:
             log.warning("the pool could not start a sandbox: %s", exc)
+            return False
+        except Exception:  # a pool that ends here is never refilled, and nobody would hear of it
+            log.exception("the pool could not start a sandbox, for a reason that no tier should let through")
             return False
         self._ready[sandbox] = guards.create_task(self._guard(sandbox))
         return True
@@ -151,18 +154,26 @@ class Pool:
         log.warning("a sandbox died in the pool: %s", cause)
         self._ready.pop(sandbox, None)
         self._note_change()
-        await sandbox.aclose()
+        await _end(sandbox, "closed")
 
     async def _end_others(self) -> None:
         for sandbox in [found for found in self._ready if _shape(found.spec) != self._shape]:
             self._ready.pop(sandbox).cancel()
-            await sandbox.aclose("no longer asked for")
+            await _end(sandbox, "no longer asked for")
 
     async def aclose(self) -> None:
         """End the task and the sandboxes that were not taken; idempotent."""
         self._closed = True
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
+
+
+async def _end(sandbox: Sandbox, cause: str) -> None:
+    """End a sandbox that nobody has taken; what goes wrong with one is not the pool's end."""
+    try:
+        await sandbox.aclose(cause)
+    except Exception:
+        log.exception("sandbox %s of the pool could not be ended cleanly", sandbox.spec.id)
 
 
 def _shape(spec: SandboxSpec) -> SandboxSpec:

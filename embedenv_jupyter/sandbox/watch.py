@@ -100,6 +100,7 @@ class _Room:
         self.next_walk_s = 0.0
         self._reported_s: dict[Breach, float] = {}
         self._was_full = False
+        self._has_failed = False
 
     @property
     def is_due(self) -> bool:
@@ -115,7 +116,38 @@ class _Room:
         sandbox = self.sandbox
         return not sandbox.own_disk and sandbox.workspace_fd >= 0 and time.monotonic() >= self.next_walk_s
 
-    def compare(self, now: Counters) -> None:
+    def sample(self) -> Counters | None:
+        """Let the watchdog enforce, and count; slow, so not in the loop's thread.
+
+        ``None`` if that fails, which must not blind us to other rooms.
+        """
+        try:
+            if self.watchdog is not None:
+                self.watchdog.look()
+            now = self.sandbox.keeper.counters()
+        except Exception as exc:  # noqa: BLE001 - whatever it is, it is this room's alone
+            self._note_failure(exc)
+            return None
+        return now
+
+    def report(self, now: Counters) -> None:
+        """Report what a sample shows; no failure leaves this room."""
+        try:
+            self._compare(now)
+            if self.sandbox.own_disk and self.sandbox.workspace_fd >= 0:
+                self.note_disk(is_full=_is_full(self.sandbox.workspace_fd))
+        except Exception as exc:  # noqa: BLE001 - as in sample()
+            self._note_failure(exc)
+        else:
+            self._has_failed = False
+
+    def _note_failure(self, failure: Exception) -> None:
+        """Log a failure once, as the next sample comes in a moment."""
+        if not self._has_failed:
+            log.error("limits of %s could not be sampled", self.sandbox.spec.id, exc_info=failure)
+        self._has_failed = True
+
+    def _compare(self, now: Counters) -> None:
         """Report what has happened since the last sample."""
         limits = self.sandbox.spec.limits
         if now.oom_kills > self.last.oom_kills:
@@ -187,10 +219,7 @@ class Monitor:
             due = [room for key, room in self._rooms.items() if room.is_due or key in self._poked]
             self._poked.clear()
             self._wake.clear()
-            try:
-                await self._sample(due)
-            except Exception:  # one room must not blind us to all
-                log.exception("limits could not be sampled")
+            await self._sample(due)
             for room in due:
                 if room.needs_walk:
                     self._begin_walk(room)
@@ -204,12 +233,10 @@ class Monitor:
             return
         async with self._sampling:
             # /proc and a memory.stat are slow enough to hold the loop up when rooms are many.
-            samples = await asyncio.to_thread(lambda: [_sample(room) for room in rooms])
+            samples = await asyncio.to_thread(lambda: [room.sample() for room in rooms])
         for room, counters in zip(rooms, samples, strict=True):
-            if self._rooms.get(room.sandbox) is room:
-                room.compare(counters)
-                if room.sandbox.own_disk and room.sandbox.workspace_fd >= 0:
-                    room.note_disk(is_full=_is_full(room.sandbox.workspace_fd))
+            if counters is not None and self._rooms.get(room.sandbox) is room:
+                room.report(counters)
 
     def _begin_walk(self, room: _Room) -> None:
         """Measure a workspace on the host beside the samples, which must not wait for it."""
@@ -240,9 +267,3 @@ class Monitor:
             walk.cancel()
         task, self._task = self._task, None
         await asyncio.gather(*self._walks, *filter(None, [task]), return_exceptions=True)
-
-
-def _sample(room: _Room) -> Counters:
-    if room.watchdog is not None:
-        room.watchdog.look()
-    return room.sandbox.keeper.counters()

@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from embedenv_jupyter.sandbox import tree
 from embedenv_jupyter.sandbox.keeper import Counters
@@ -63,13 +63,15 @@ class Watchdog:
     """Samples one room from /proc, and keeps its memory under the limit by ending programs.
 
     ``pid`` is the host's number of the process that all others of the room stem
-    from; that one is ended last. What programs keep in a tmpfs is not counted:
-    its size bounds it.
+    from; that one is ended last. What it has at the first look is not counted, as
+    it shares nearly all of that with the zygote and cannot give it back; nor is
+    what programs keep in a tmpfs: its size bounds it.
     """
 
     def __init__(self, pid: int, limits: Limits) -> None:
         self._pid = pid
         self._limits = limits
+        self._inherited_bytes: int | None = None
         self._counters = Counters()
         self._at_pid_limit = False
         self._looked_s = 0.0
@@ -95,7 +97,8 @@ class Watchdog:
             self._looking.release()
 
     def _look(self) -> None:
-        processes = [p for p in map(_look_at, (self._pid, *tree.descendants(self._pid))) if p is not None]
+        found = map(_look_at, (self._pid, *tree.descendants(self._pid)))
+        processes = [self._own(process) for process in found if process is not None]
         used = sum(process.memory_bytes for process in processes)
         limit = self._limits.memory_bytes
         kills = 0
@@ -103,9 +106,17 @@ class Watchdog:
             used, kills = self._reduce(processes, limit)
         self._note(processes, used, kills)
 
+    def _own(self, process: _Process) -> _Process:
+        """Leave out what the first process had when the room began."""
+        if process.pid != self._pid:
+            return process
+        if self._inherited_bytes is None:
+            self._inherited_bytes = process.memory_bytes
+        return replace(process, memory_bytes=max(0, process.memory_bytes - self._inherited_bytes))
+
     def _reduce(self, processes: list[_Process], limit: int) -> tuple[int, int]:
         """Kill the largest programs until the rest fits; return what is left, and how many."""
-        exact = {p: _proportional_bytes(p.pid) for p in processes}
+        exact = {p: None if p.pid == self._pid else _proportional_bytes(p.pid) for p in processes}
         sizes = {p: p.memory_bytes if size is None else size for p, size in exact.items()}
         used = sum(sizes.values())
         kills = 0

@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 from embedenv_jupyter.errors import SandboxUnavailableError
@@ -66,13 +67,15 @@ class Birth:
 def _execute(configuration: dict[str, Any]) -> tuple[subprocess.Popen[bytes], socket.socket]:
     """Start the process and tell it how to be; return it with our end of its channel."""
     ours, theirs = channel.pair()
-    with theirs:
+    with ExitStack() as kept, theirs:
+        kept.enter_context(ours)
         channel.send(ours, {"op": "configure", **configuration})
         process = subprocess.Popen(
             exec_keeper.python_command("embedenv_jupyter.sandbox.zygote", str(theirs.fileno())),
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, cwd="/", env=_ENVIRONMENT,
             start_new_session=True, pass_fds=[theirs.fileno()],
         )  # fmt: skip
+        kept.pop_all()
     return process, ours
 
 
@@ -90,10 +93,16 @@ class ZygoteClient:
         self._ended = asyncio.Event()
         self._next_id = 1
         self._births: dict[int, Birth] = {}
+        self._heard_s = self._loop.time()
         self.cause: str | None = None
         """Why it serves no more; ``None`` while it does."""
         control.setblocking(False)
-        self._pidfd = os.pidfd_open(process.pid)
+        try:
+            self._pidfd = os.pidfd_open(process.pid)
+        except OSError:
+            control.close()
+            exec_keeper.end_unheld(process)
+            raise
         self._loop.add_reader(control.fileno(), self._receive)
         self._loop.add_reader(self._pidfd, self._process_ended)
 
@@ -117,15 +126,15 @@ class ZygoteClient:
         Raises:
             SandboxUnavailableError: it does not come up here; the text says which call failed.
         """
-        process, ours = _execute(
-            {
-                "user_mode": user_mode,
-                "kernels": kernels,
-                "cgroups": list(cgroup_folders),
-                "layers": list(layers),
-            }
-        )
-        client = cls(process, ours, on_death)
+        configuration = {
+            "user_mode": user_mode, "kernels": kernels,
+            "cgroups": list(cgroup_folders), "layers": list(layers),
+        }  # fmt: skip
+        try:
+            process, ours = _execute(configuration)
+            client = cls(process, ours, on_death)
+        except OSError as exc:
+            raise SandboxUnavailableError(f"The zygote could not be started: {exc.strerror or exc}.") from exc
         try:
             async with asyncio.timeout(READY_TIMEOUT_S):
                 await client._ready
@@ -176,6 +185,7 @@ class ZygoteClient:
             if received is None:
                 self._lost("its channel has ended")
                 return
+            self._heard_s = self._loop.time()
             self._dispatch(*received)
 
     def _dispatch(self, message: dict[str, Any], fds: list[int]) -> None:
@@ -224,6 +234,16 @@ class ZygoteClient:
         if not expected:
             log.error("the zygote %d has ended: %s; its rooms end with it", self.pid, cause)
             self._on_death(cause)
+
+    def end_if_silent(self, limit_s: float) -> None:
+        """Kill a zygote that has said nothing for ``limit_s`` though it was asked: stopped, or hung.
+
+        Its rooms end with it, and whoever needs another room gets one of another
+        zygote. One that is only slow, on a busy machine, still says something.
+        """
+        if self.cause is None and self._loop.time() - self._heard_s >= limit_s:
+            self._process.kill()  # the guard, and by its death signal the zygote, also one that is stopped
+            self._lost(f"it said nothing for {limit_s:g} s")
 
     async def aclose(self) -> None:
         """End the zygote, and with it all its rooms; idempotent."""

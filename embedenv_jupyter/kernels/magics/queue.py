@@ -15,6 +15,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from embedenv_jupyter.errors import EmbedEnvError, InsufficientCreditsError, RoleError, UnknownKeyError
+from embedenv_jupyter.kernels.executions import MAX_WAITING
 from embedenv_jupyter.kernels.magics.interpreter import Interpreter
 from embedenv_jupyter.kernels.magics.surroundings import Surroundings
 from embedenv_jupyter.kernels.magics.turn import Cell, Turn
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from embedenv_jupyter.kernels.kernel import Kernel
 
 log = logging.getLogger(__name__)
+
+MAX_WAITING_BYTES = 64 << 20
+"""Cells that wait here are kept whole."""
 
 FAILED = "The gateway failed; its log says why."
 INTERRUPTED = ("KeyboardInterrupt", "The cell was interrupted.")
@@ -44,6 +48,7 @@ class CellQueue:
         self._kernel = kernel
         self._interpreter = Interpreter(kernel, surroundings)
         self._waiting: deque[Cell] = deque()
+        self._waiting_bytes = 0
         self._worker: asyncio.Task[None] | None = None
         self._turn: Turn | None = None
         self._doing: asyncio.Task[None] | None = None
@@ -51,6 +56,10 @@ class CellQueue:
 
     def __len__(self) -> int:
         return len(self._waiting)
+
+    @property
+    def is_full(self) -> bool:
+        return len(self._waiting) >= MAX_WAITING or self._waiting_bytes >= MAX_WAITING_BYTES
 
     @property
     def is_busy(self) -> bool:
@@ -64,7 +73,13 @@ class CellQueue:
                 return False
             self._worker = asyncio.create_task(self._work(), name=f"magics of {self._kernel.id}")
         self._waiting.append(cell)
+        self._waiting_bytes += cell.message.size_bytes
         return True
+
+    def _pop(self) -> Cell:
+        cell = self._waiting.popleft()
+        self._waiting_bytes -= cell.message.size_bytes
+        return cell
 
     async def _work(self) -> None:
         try:
@@ -83,7 +98,7 @@ class CellQueue:
             await self._kernel.settled()
         if not self._waiting or self._waiting[0] is not cell:
             return
-        self._waiting.popleft()
+        self._pop()
         if is_ours:
             await self._answer(cell)
             return
@@ -125,7 +140,7 @@ class CellQueue:
     def abort(self) -> None:
         """Answer that the cells that wait are not run: one before them failed."""
         while self._waiting:
-            self._interpreter.turn_of(self._waiting.popleft()).answer.aborted()
+            self._interpreter.turn_of(self._pop()).answer.aborted()
 
     async def interrupt(self) -> bool:
         """Interrupt the magic whose turn it is; false when the kernel itself has the turn."""
@@ -152,7 +167,7 @@ class CellQueue:
 
     async def clear(self, name: str, text: str) -> None:
         """End what runs here and what waits, with this error; the kernel restarts or ends."""
-        waiting, self._waiting = list(self._waiting), deque()
+        waiting = [self._pop() for _ in range(len(self._waiting))]
         if self._doing is not None:
             self._end = (name, text)
             self._doing.cancel()

@@ -69,7 +69,6 @@ class BwrapTier:
 
         def execute(channel_fd: int) -> ExecKeeper:
             keeper = self._execute(spec, channel_fd, uid)
-            keeper.holdings.group = group
             # What cgroup v1 has frozen does not die with bubblewrap, nor would it thaw it.
             keeper.holdings.may_freeze = isinstance(group, cgroups.GroupV2)
             return keeper
@@ -85,7 +84,9 @@ class BwrapTier:
             keeper.tell(b"g")
             return pid
 
-        return await self._rooms.start(execute, find_supervisor, self._configuration(spec), make, releases)
+        return await self._rooms.start(
+            execute, find_supervisor, self._configuration(spec), make, releases, group
+        )
 
     def _configuration(self, spec: SandboxSpec) -> dict[str, Any]:
         cores = self._limits.cores(spec.limits)

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from embedenv_jupyter.sandbox import tree
@@ -23,6 +25,8 @@ from embedenv_jupyter.sandbox.commands import run_command
 from embedenv_jupyter.sandbox.keeper import Counters
 from embedenv_jupyter.sandbox.spec import ExitStatus
 from embedenv_jupyter.sandbox.tiers.holdings import Holdings
+
+log = logging.getLogger(__name__)
 
 PACKAGE_ROOT = Path(__file__).resolve().parents[3]
 """The folder that has to be on the path of an interpreter that runs our modules."""
@@ -138,8 +142,16 @@ class ExecKeeper:
             os.close(self._supervisor_fd)
             self._supervisor_fd = -1
         await self.holdings.release()
-        for release in self.releases:
+        await release_all(self.releases)
+
+
+async def release_all(releases: Iterable[Release]) -> None:
+    """Await each; what the host refuses to one of them keeps nobody from the others."""
+    for release in releases:
+        try:
             await release()
+        except OSError as exc:
+            log.warning("something of a room could not be released: %s", exc)
 
 
 def execute(
@@ -153,24 +165,30 @@ def execute(
     Raises:
         OSError: the program could not be started.
     """
-    lifeline, theirs = socket.socketpair()
-    lifeline.setblocking(False)
-    reader, writer = os.pipe()
-    os.set_blocking(reader, False)
-    try:
+    with ExitStack() as kept, ExitStack() as given:
+        lifeline, theirs = socket.socketpair()
+        kept.enter_context(lifeline)
+        given.enter_context(theirs)
+        lifeline.setblocking(False)
+        reader, writer = os.pipe()
+        kept.callback(os.close, reader)
+        given.callback(os.close, writer)
+        os.set_blocking(reader, False)
         process = subprocess.Popen(
             command(theirs.fileno()), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=writer,
             cwd="/", env=ENVIRONMENT, start_new_session=True, pass_fds=[theirs.fileno(), *pass_fds],
             user=uid, group=uid, extra_groups=None if uid is None else [],
         )  # fmt: skip
-        return ExecKeeper(process, lifeline, reader)
-    except BaseException:
-        lifeline.close()
-        os.close(reader)
-        raise
-    finally:
-        theirs.close()
-        os.close(writer)
+        kept.callback(end_unheld, process)
+        keeper = ExecKeeper(process, lifeline, reader)
+        kept.pop_all()
+    return keeper
+
+
+def end_unheld(process: subprocess.Popen[bytes]) -> None:
+    """End a process that we have no descriptor left to hold by; it has not begun anything yet."""
+    process.kill()
+    process.wait()
 
 
 async def remove_tree(path: str) -> None:

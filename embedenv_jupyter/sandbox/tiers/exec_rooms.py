@@ -9,8 +9,10 @@ from typing import Any
 
 from embedenv_jupyter.errors import SandboxGoneError, SandboxTimeoutError, SandboxUnavailableError
 from embedenv_jupyter.sandbox import channel
+from embedenv_jupyter.sandbox.cgroups import Group
 from embedenv_jupyter.sandbox.sandbox import Sandbox
-from embedenv_jupyter.sandbox.tiers.exec_keeper import ExecKeeper, Release
+from embedenv_jupyter.sandbox.tiers.exec_keeper import ExecKeeper, Release, release_all
+from embedenv_jupyter.sandbox.tiers.holdings import remove_group
 from embedenv_jupyter.sandbox.tiers.host_limits import HostLimits
 from embedenv_jupyter.sandbox.watch import Monitor
 from embedenv_jupyter.sandbox.watchdog import Watchdog
@@ -39,28 +41,28 @@ class ExecRooms:
         configuration: dict[str, Any],
         make: Callable[[socket.socket, ExecKeeper], Sandbox],
         releases: list[Release],
+        group: Group | None,
     ) -> Sandbox:
         """Start one guard with its supervisor.
 
         ``execute`` starts the guard with the room's end of the channel,
         ``find_supervisor`` learns the supervisor's pid, ``configuration`` is the
         channel's first message. ``releases`` are awaited after the room's end, or
-        here if it never begins.
+        here if it never begins; then ``group``, the room's cgroup, is removed too.
 
         Raises:
             SandboxUnavailableError: it did not come up; the text has its last words.
         """
-        ours, theirs = channel.pair()
         try:
-            with theirs:
-                keeper = execute(theirs.fileno())
+            ours, keeper = _begin(execute)
         except BaseException as exc:
-            ours.close()
-            for release in releases:
-                await release()
+            if group is not None:
+                await remove_group(group)
+            await release_all(releases)
             if isinstance(exc, OSError):
                 raise SandboxUnavailableError(f"The room's guard could not be started: {exc}") from exc
             raise
+        keeper.holdings.group = group
         keeper.releases = [*releases, *keeper.releases]
         sandbox = make(ours, keeper)
         self._sandboxes.add(sandbox)
@@ -97,3 +99,18 @@ class ExecRooms:
         await asyncio.gather(*(sandbox.aclose("tier closed") for sandbox in self._sandboxes), *self._cleaning)
         await self._monitor.aclose()
         self.limits.close()
+
+
+def _begin(execute: Execute) -> tuple[socket.socket, ExecKeeper]:
+    """Start a guard and return our end of its channel with it.
+
+    Raises:
+        OSError: we may open nothing more, or the guard could not be started.
+    """
+    ours, theirs = channel.pair()
+    try:
+        with theirs:
+            return ours, execute(theirs.fileno())
+    except BaseException:
+        ours.close()
+        raise

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
 import os
 import socket
 import tempfile
@@ -20,6 +22,8 @@ from embedenv_jupyter.sandbox.tiers import exec_keeper
 from embedenv_jupyter.sandbox.tiers.exec_keeper import ExecKeeper, Release
 from embedenv_jupyter.sandbox.tiers.exec_rooms import ExecRooms
 from embedenv_jupyter.sandbox.tiers.host_limits import HostLimits
+
+log = logging.getLogger(__name__)
 
 
 class Place:
@@ -83,9 +87,25 @@ class Place:
 
     async def release(self) -> None:
         """Remove the room's folders and give its user id back; the room has ended."""
-        await exec_keeper.remove_tree(self.base)
-        if self._lease is not None:
-            self._lease.release()
+        try:
+            await exec_keeper.remove_tree(self.base)
+        except OSError:
+            if not self._removed_empty():  # a room that never began has put nothing there
+                log.warning("the folder %s of a room stays, as no program can be started now", self.base)
+        finally:
+            if self._lease is not None:
+                self._lease.release()
+
+    def _removed_empty(self) -> bool:
+        """Remove folders that hold nothing, which takes neither a process nor a descriptor."""
+        try:
+            for name in ("scratch", "home"):
+                with contextlib.suppress(FileNotFoundError):
+                    os.rmdir(f"{self.base}/{name}")
+            os.rmdir(self.base)
+        except OSError:
+            return False
+        return True
 
 
 class HostRooms:
@@ -125,9 +145,7 @@ class HostRooms:
         told = {"uid": place.uid, "cgroups": cgroups, "folder": place.base}
 
         def execute(channel_fd: int) -> ExecKeeper:
-            keeper = exec_keeper.execute(lambda fd: _guard(channel_fd, fd, told), [channel_fd])
-            keeper.holdings.group = group
-            return keeper
+            return exec_keeper.execute(lambda fd: _guard(channel_fd, fd, told), [channel_fd])
 
         def make(connection: socket.socket, keeper: ExecKeeper) -> Sandbox:
             ports = HostPorts(keeper, place.uid)
@@ -137,7 +155,8 @@ class HostRooms:
             )  # fmt: skip
 
         releases: list[Release] = [place.release]
-        return await self._rooms.start(execute, _said_pid, self._configuration(place, cores), make, releases)
+        configuration = self._configuration(place, cores)
+        return await self._rooms.start(execute, _said_pid, configuration, make, releases, group)
 
     def _configuration(self, place: Place, cores: tuple[int, ...] | None) -> dict[str, Any]:
         inside = place.inside

@@ -153,7 +153,12 @@ class NsTier:
         except BaseException as exc:
             ours.close()  # a room that is born all the same then ends by itself
             self._clean(_discard(keeper))
-            if isinstance(exc, (OSError, TimeoutError, channel.ChannelError)):
+            if isinstance(exc, TimeoutError):
+                zygote.end_if_silent(FORK_TIMEOUT_S)
+                raise SandboxUnavailableError(
+                    f"The zygote has not forked a room within {FORK_TIMEOUT_S:g} s; try again."
+                ) from None
+            if isinstance(exc, (OSError, channel.ChannelError)):
                 raise SandboxUnavailableError(f"The zygote does not answer: {exc}") from exc
             raise
         self._sandboxes[keeper] = sandbox

@@ -9,49 +9,27 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from embedenv_jupyter.errors import SandboxGoneError, SandboxUnavailableError
-from embedenv_jupyter.sandbox import cgroups
-from embedenv_jupyter.sandbox.cgroup_claim import PREFIX
 from embedenv_jupyter.sandbox.spec import ExitStatus, Limits, SandboxSpec
+from embedenv_jupyter.sandbox.tiers import ns
 from embedenv_jupyter.sandbox.tiers.ns import NsTier
 from embedenv_jupyter.sandbox.tree import children, descendants
 from tests.conftest import StartProcess
+from tests.integration.sandbox.left_behind import group_folders, is_gone, until
 from tests.integration.sandbox.ns_rooms import WAYS, ns_room, ns_tier, shell
 from tests.integration.sandbox.programs import DEADLINE_S
-
-
-async def until(holds: Callable[[], bool]) -> None:
-    """Wait for something that no event tells us, as it happens in processes that are not ours."""
-    async with asyncio.timeout(DEADLINE_S):
-        while not holds():
-            await asyncio.sleep(0.01)
-
-
-def is_gone(pid: int) -> bool:
-    """Tell whether a process has ended, whether or not it was waited for."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
-    except FileNotFoundError:
-        return True
 
 
 def zygote_of(tier: NsTier) -> int:
     assert tier.zygote is not None
     (pid,) = children(tier.zygote.pid)
     return pid
-
-
-def group_folders(gateway: int) -> set[Path]:
-    """Return the folders that a gateway claimed below our own cgroups."""
-    found = cgroups.current_places()
-    owns = {*found.v1.values(), *filter(None, [found.v2])}
-    return {folder for own in owns for folder in Path(own).glob(f"{PREFIX}{gateway}-*")}
 
 
 @pytest.fixture(autouse=True)
@@ -163,6 +141,34 @@ async def test_killed_guard_takes_everything_along() -> None:
             assert await room.wait_gone() == "zygote died"
         await until(lambda: all(map(is_gone, everything)))
         assert await shell(await tier.start(SandboxSpec(id="fresh")), "echo alive") == "alive\n"
+
+
+@pytest.mark.parametrize("stopped", ["zygote", "zygote and guard"])
+async def test_stopped_zygote_is_replaced_and_its_rooms_end(
+    stopped: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(ns, "FORK_TIMEOUT_S", 0.5)
+    async with ns_tier() as tier:
+        room = await tier.start(SandboxSpec(id="room"))
+        everything = [tier_guard(tier), *descendants(tier_guard(tier))]
+        for pid in (zygote_of(tier), tier_guard(tier))[: len(stopped.split(" and "))]:
+            os.kill(pid, signal.SIGSTOP)
+        starts = [tier.start(SandboxSpec(id=name)) for name in "ab"]
+        for outcome in await asyncio.gather(*starts, return_exceptions=True):
+            assert isinstance(outcome, SandboxUnavailableError), outcome
+        async with asyncio.timeout(2):
+            assert await room.wait_gone() == "zygote died"
+        await until(lambda: all(map(is_gone, everything)))
+        assert await shell(await tier.start(SandboxSpec(id="fresh")), "echo alive") == "alive\n"
+    assert "said nothing for 0.5 s" in caplog.text
+
+
+async def test_zygote_that_answered_lately_is_left_alone() -> None:
+    async with ns_tier() as tier:
+        room = await tier.start(SandboxSpec(id="room"))
+        assert tier.zygote is not None
+        tier.zygote.end_if_silent(DEADLINE_S)
+        assert await shell(room, "echo alive") == "alive\n"
 
 
 async def test_rooms_asked_for_while_the_zygote_dies_fail_or_live() -> None:

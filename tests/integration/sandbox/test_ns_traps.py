@@ -269,6 +269,19 @@ async def test_6_one_program_cannot_outgrow_the_room(way: str) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
+async def test_6_what_the_supervisor_shares_with_the_zygote_is_not_the_rooms(way: str) -> None:
+    """A zygote that has imported and rehearsed what kernels need is itself larger than this room may be."""
+    async with ns_room(way, kernels=True, limits=Limits(memory_bytes=64 * MIB)) as room:
+        code = "held = bytearray(30 << 20); import time; time.sleep(0.7); print(len(held))"
+        assert await python(room, code) == 30 << 20
+        assert not room.breaches
+        await room.look_at_limits()
+        usage = await room.usage()
+        assert usage.memory_bytes is not None
+        assert usage.memory_bytes < 30 * MIB
+
+
+@pytest.mark.parametrize("way", WAYS)
 async def test_6_many_programs_cannot_outgrow_the_room_together(way: str) -> None:
     async with ns_room(way, limits=Limits(memory_bytes=200 * MIB)) as room:
         breached = asyncio.Queue[Breach]()

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import errno
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import cast
@@ -23,6 +24,7 @@ class FakeSandbox:
     def __init__(self, spec: SandboxSpec) -> None:
         self.spec = spec
         self.cause: str | None = None
+        self.close_failure: Exception | None = None
         self._gone = asyncio.Event()
 
     @property
@@ -41,6 +43,8 @@ class FakeSandbox:
 
     async def aclose(self, cause: str = "closed") -> None:
         self.die(cause)
+        if self.close_failure is not None:
+            raise self.close_failure
 
 
 class FakeTier:
@@ -49,6 +53,7 @@ class FakeTier:
     def __init__(self) -> None:
         self.made: list[FakeSandbox] = []
         self.refuses = False
+        self.failure: Exception | None = None
         self.attempts: asyncio.Queue[SandboxSpec] = asyncio.Queue()
 
     async def start(self, spec: SandboxSpec) -> Sandbox:
@@ -56,6 +61,8 @@ class FakeTier:
         await asyncio.sleep(0)
         if self.refuses:
             raise SandboxUnavailableError("refused")
+        if self.failure is not None:
+            raise self.failure
         self.made.append(FakeSandbox(spec))
         return cast(Sandbox, self.made[-1])
 
@@ -189,6 +196,38 @@ async def test_refusal_reaches_who_asks_and_the_pool_tries_again(
         await full(pool)
         assert pool.ready == 1
     assert "could not start a sandbox: refused" in caplog.text
+
+
+async def test_failure_that_is_no_refusal_is_logged_and_does_not_end_the_pool(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(pools, "FIRST_RETRY_S", 0.001)
+    tier = FakeTier()
+    tier.failure = OSError(errno.EMFILE, "Too many open files")
+    async with pool_of(tier, 1) as pool:
+        async with asyncio.timeout(DEADLINE_S):
+            for _ in range(3):
+                await tier.attempts.get()
+        tier.failure = None
+        await full(pool)
+        assert pool.ready == 1
+    assert "Too many open files" in caplog.text
+
+
+async def test_sandbox_that_cannot_be_ended_cleanly_does_not_end_the_pool(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    tier = FakeTier()
+    async with pool_of(tier, 1) as pool:
+        await full(pool)
+        tier.made[0].close_failure = OSError(errno.EMFILE, "Too many open files")
+        tier.made[0].die("oom")
+        async with asyncio.timeout(DEADLINE_S):
+            for _ in range(2):
+                await tier.attempts.get()
+        await full(pool)
+        assert pool.ready == 1
+    assert "could not be ended cleanly" in caplog.text
 
 
 async def test_closed_pool_ends_what_was_not_taken_and_serves_no_more() -> None:

@@ -13,6 +13,7 @@ from embedenv_jupyter.sandbox.keeper import Counters, Keeper
 from embedenv_jupyter.sandbox.sandbox import nobody_looks
 from embedenv_jupyter.sandbox.spec import MIB, Breach, ExitStatus, Limits, SandboxSpec
 from embedenv_jupyter.sandbox.watch import Monitor, tree_bytes
+from embedenv_jupyter.sandbox.watchdog import Watchdog
 
 DEADLINE_S = 10.0
 
@@ -193,7 +194,61 @@ async def test_one_broken_room_does_not_blind_the_others(
     monkeypatch.setattr(sandbox.fake, "counters", counters)
     async with monitoring(sandbox):
         assert (await sandbox.report())[0] is Breach.OOM
-    assert "limits could not be sampled" in caplog.text
+    assert "limits of r could not be sampled" in caplog.text
+
+
+async def test_room_that_cannot_be_sampled_hides_no_other_of_the_same_round(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(watch, "INTERVAL_S", 0.01)
+    broken, unreported, sound = room(), room(), room()
+
+    def fail() -> Counters:
+        raise RuntimeError("no sample")
+
+    def deafen(breach: Breach, detail: str) -> None:
+        raise RuntimeError("nobody listens")
+
+    monkeypatch.setattr(broken.fake, "counters", fail)
+    monkeypatch.setattr(unreported, "breached", deafen)
+    for sandbox in (broken, unreported, sound):
+        sandbox.running_jobs = 1
+        sandbox.fake.now = Counters(oom_kills=1)
+    async with monitoring(broken, unreported, sound):
+        assert (await sound.report())[0] is Breach.OOM
+        sound.fake.now = Counters(oom_kills=1, pid_refusals=1)  # and rounds go on
+        assert (await sound.report())[0] is Breach.PIDS
+    assert caplog.text.count("could not be sampled") == 2
+
+
+async def test_watchdog_of_a_room_is_not_kept_from_its_work_by_another_room(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    broken, guarded = room(), room()
+    looked = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def fail() -> None:
+        raise RuntimeError("no sample")
+
+    def note() -> None:
+        loop.call_soon_threadsafe(looked.set)
+
+    def watchdog(look: Callable[[], None]) -> Watchdog:
+        made = Watchdog(0, Limits())
+        monkeypatch.setattr(made, "look", look)
+        return made
+
+    for sandbox in (broken, guarded):
+        sandbox.running_jobs = 1
+    monitor = Monitor()
+    try:
+        monitor.add(broken, watchdog(fail))
+        monitor.add(guarded, watchdog(note))
+        async with asyncio.timeout(DEADLINE_S):
+            await looked.wait()
+    finally:
+        await monitor.aclose()
 
 
 async def test_closing_twice_is_harmless() -> None:
