@@ -126,6 +126,23 @@ def make_folder(runtime: str, name: str, key: str) -> tuple[int, str]:
     return fd, f"{folder}/{_CONNECTION_FILE}"
 
 
+def remove_folder(runtime: str, name: str) -> None:
+    """Remove the folder of a kernel that has ended: the runtime folder is small.
+
+    What programs of the room have put in its place or into it stays, with the folder.
+    """
+    try:
+        fd = os.open(f"{runtime}/{name}", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return
+    for file in (_CONNECTION_FILE, *socket_names().values()):
+        with contextlib.suppress(OSError):
+            os.unlink(file, dir_fd=fd)
+    os.close(fd)
+    with contextlib.suppress(OSError):
+        os.rmdir(f"{runtime}/{name}")
+
+
 def run_kernel(connection_file: str, argv: list[str], ready: int) -> NoReturn:
     """Be a kernel until it is shut down. Called in a child that the supervisor has just forked.
 

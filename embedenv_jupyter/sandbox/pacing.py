@@ -19,6 +19,9 @@ _FLUSH_CHARS = 1 << 20
 _WAIT_S = 3600.0
 """How long it waits for that: as long as those who read take, if somebody reads at all."""
 
+_POLLIN = 1
+"""Something can be received: ZMQ_POLLIN, zmq_poll(3)."""
+
 _MAX_EVENTS = 1000
 """What may wait for the sending thread before those who write wait too: what a ZMQ socket holds."""
 
@@ -60,9 +63,21 @@ def _wake_once(thread: Any) -> None:
         nonlocal is_called
         is_called = False  # before it looks: what is appended from now on is seen, or calls again
         handle(message)
+        _hear_subscribers(thread)
 
     _in_thread(thread, lambda: thread._event_puller.on_recv(come))
     thread.schedule = schedule
+
+
+def _hear_subscribers(thread: Any) -> None:
+    """Look whether somebody has subscribed, after messages were sent.
+
+    ZMQ tells of news at a socket once (zmq_getsockopt(3), ZMQ_FD), and ipykernel sends past the stream that
+    waits for it: a subscriber that came in that moment would never get its welcome.
+    """
+    stream = getattr(thread, "_xpub_stream", None)
+    if stream is not None and not thread.closed and thread.socket.events & _POLLIN:
+        stream.flush(_POLLIN)
 
 
 def _in_thread(thread: Any, action: Callable[[], Any]) -> None:

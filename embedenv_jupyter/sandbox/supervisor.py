@@ -53,6 +53,8 @@ class Supervisor:
         self.spec = spec
         self.home = home
         self.runtime = runtime
+        self._kernels: dict[int, str] = {}
+        """The names of the kernels that run, by the number of their job."""
         self.home_fd = os.open(home, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self.selector = selectors.DefaultSelector()
         self._wake_pipe: tuple[int, ...] = ()
@@ -84,6 +86,8 @@ class Supervisor:
     def _reap(self, wake: int) -> None:
         os.read(wake, 4096)
         for job, status in self.jobs.reap():
+            if (name := self._kernels.pop(job.number, None)) is not None:
+                kernel.remove_folder(self.runtime, name)
             channel.send(self.connection, {"event": "exit", "job": job.number, "status": status})
 
     def _serve_request(self) -> None:
@@ -175,6 +179,7 @@ class Supervisor:
             raise
         finally:
             os.close(writer)
+        self._kernels[job.number] = message["name"]
         return _started(job), [stderr, reader, folder]
 
     def _forget(self) -> None:

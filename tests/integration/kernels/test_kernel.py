@@ -60,6 +60,19 @@ async def test_restart_keeps_the_client_and_forgets_variables(
     assert reply["ename"] == "NameError"
 
 
+async def test_kernel_that_has_ended_leaves_nothing_in_the_runtime_folder(
+    dial_kernel: DialKernel, room: OpenRoom
+) -> None:
+    peer = await dial_kernel()
+    for _ in range(2):
+        await room.api("POST", f"{room.path}/kernels/{room.kernel}/restart", {})
+    code = (
+        "import os\nfrom ipykernel.connect import get_connection_file\n"
+        "print(len(os.listdir(os.path.dirname(os.path.dirname(get_connection_file())))))"
+    )
+    assert (await peer.run(code))[0] == "1\n"
+
+
 @pytest.mark.parametrize(
     ("code", "cause"),
     [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from types import SimpleNamespace
@@ -101,3 +102,30 @@ def test_flush_waits_for_text_and_for_nothing_else(thread: Any) -> None:
     thread.schedule(lambda: gate.wait(DEADLINE_S))
     thread.written.flush()  # returns, though the thread does nothing now
     gate.set()
+
+
+def test_subscriber_that_comes_while_a_message_is_sent_gets_its_welcome(thread: Any) -> None:
+    """ZMQ tells of news at a socket once; the message that is sent in that moment must not take it away."""
+    publisher = thread.socket
+    pacing._in_thread(thread, lambda: publisher.bind("tcp://127.0.0.1:*"))
+    address = publisher.getsockopt(zmq.LAST_ENDPOINT)
+    busy, connected = threading.Event(), threading.Event()
+
+    def send_when_connected() -> None:
+        busy.set()
+        connected.wait(DEADLINE_S)
+        deadline = time.monotonic() + DEADLINE_S
+        while not publisher.events & zmq.POLLIN and time.monotonic() < deadline:
+            publisher.send_multipart([b"a message of a cell"])
+
+    thread.schedule(send_when_connected)
+    assert busy.wait(DEADLINE_S)
+    with publisher.context.socket(zmq.SUB) as subscriber:
+        subscriber.linger = 0
+        subscriber.subscribe(b"")
+        subscriber.connect(address)
+        connected.set()
+        heard = b""
+        while b"iopub_welcome" not in heard:
+            assert subscriber.poll(1000 * DEADLINE_S), "no welcome came"
+            heard = b"".join(subscriber.recv_multipart())
