@@ -36,8 +36,7 @@ def doctor(as_json: bool, tier: str | None, image: str | None) -> None:
     # Tiers that fail log it; here their failures are findings, and the report has them.
     logging.getLogger("embedenv_jupyter").setLevel(logging.CRITICAL)
     report = asyncio.run(probe((tier,) if tier is not None else ORDER, image))
-    if image is None:
-        probe_cache.store(probe_cache.default_path(), report.facts, report.tiers)
+    probe_cache.store(probe_cache.default_path(), report.facts, report.tiers, image)
     if as_json:
         click.echo(json.dumps(as_dict(report), indent=2))
     else:

@@ -9,6 +9,7 @@ from pathlib import Path
 from embedenv_jupyter.errors import SandboxUnavailableError
 from embedenv_jupyter.sandbox import host_facts, probe, probe_cache
 from embedenv_jupyter.sandbox.probe import TierReport
+from embedenv_jupyter.sandbox.remembered import RememberedTier
 from embedenv_jupyter.sandbox.tiers import Tier
 from embedenv_jupyter.sandbox.tiers.by_name import NAMES, ORDER, make
 
@@ -21,7 +22,8 @@ async def choose(
     """Return the tier with this name, or with ``auto`` the best that works here.
 
     Each candidate is used once, unless ``cache`` (by default a file of this boot
-    and user) says what came of that. With ``allow_unsafe``, ``auto`` falls back to
+    and user) says what came of that; a tier that is taken for that reason is looked
+    for anew when its first start fails. With ``allow_unsafe``, ``auto`` falls back to
     no isolation where nothing else works. ``image`` is what the containers of docker
     and podman stand on.
 
@@ -49,15 +51,24 @@ async def choose(
 
 
 async def _best(cache: Path, image: str | None, *, allow_unsafe: bool) -> Tier:
-    facts = host_facts.look()
-    known = probe_cache.load(cache, facts)
+    known = probe_cache.load(cache, host_facts.look(), image)
     if any(report.ok for report in known.values()):
         best = next(name for name in ORDER if name not in known or known[name].ok)
         if best in known:
-            return make(best, image=image)
+
+            async def look_again() -> Tier:
+                probe_cache.forget(cache)
+                return await _first_that_works(cache, image, allow_unsafe=allow_unsafe)
+
+            return RememberedTier(make(best, image=image), look_again)
+    return await _first_that_works(cache, image, allow_unsafe=allow_unsafe)
+
+
+async def _first_that_works(cache: Path, image: str | None, *, allow_unsafe: bool) -> Tier:
+    facts = host_facts.look()
     for name in ORDER:
         report = await probe.try_tier(name, image)
-        probe_cache.store(cache, facts, [report])
+        probe_cache.store(cache, facts, [report], image)
         if report.ok:
             return make(name, image=image)
         log.info("the tier %s does not work here: %s", name, report.reason)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from embedenv_jupyter import __version__
+from embedenv_jupyter.sandbox.cgroup_claim import PREFIX
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,14 @@ class HostFacts:
     programs: dict[str, str]
     """Where bwrap, docker and podman are; what is not installed is left out."""
     interpreter: str
+    groups: tuple[int, ...] = ()
+    """Which may open a door, such as that of docker."""
+    seccomp: int | None = None
+    """How system calls of our own are filtered, and of all that we start (proc_pid_status(5))."""
+    no_new_privs: int | None = None
+    cgroups: tuple[str, ...] = ()
+    """Our own, as /proc says, up to what an earlier gateway has made for itself there."""
+    namespaces: tuple[str, ...] = ()
 
     @property
     def is_root(self) -> bool:
@@ -62,6 +71,11 @@ def look(root: Path = Path("/"), environ: dict[str, str] | None = None) -> HostF
         has_systemd=(root / "run/systemd/system").is_dir(),
         programs={name: path for name in _PROGRAMS if (path := shutil.which(name)) is not None},
         interpreter=os.path.realpath(sys.executable),
+        groups=tuple(sorted({os.getegid(), *os.getgroups()})),
+        seccomp=_status(root, "Seccomp"),
+        no_new_privs=_status(root, "NoNewPrivs"),
+        cgroups=_cgroups(_text(root / "proc/self/cgroup")),
+        namespaces=_namespaces(root / "proc/self/ns"),
     )
 
 
@@ -72,6 +86,8 @@ def fingerprint(facts: HostFacts) -> dict[str, object]:
         "version": __version__, "python": sys.version, "prefix": sys.prefix, "uid": facts.uid,
         "boot": facts.boot_id, "container": facts.container, "programs": changed,
         "switches": [facts.apparmor_restricts_userns, facts.userns_clone, facts.max_user_namespaces],
+        "groups": facts.groups, "seccomp": facts.seccomp, "no_new_privs": facts.no_new_privs,
+        "cgroups": facts.cgroups, "namespaces": facts.namespaces,
     }  # fmt: skip
 
 
@@ -94,6 +110,26 @@ def _number(path: Path) -> int | None:
         return int(_text(path))
     except ValueError:
         return None
+
+
+def _status(root: Path, key: str) -> int | None:
+    """Read one number of /proc/self/status."""
+    for line in _text(root / "proc/self/status").splitlines():
+        name, _, value = line.partition(":")
+        if name == key and value.strip().isdigit():
+            return int(value)
+    return None
+
+
+def _cgroups(text: str) -> tuple[str, ...]:
+    return tuple(sorted(line.partition(f"/{PREFIX}")[0] for line in text.splitlines()))
+
+
+def _namespaces(folder: Path) -> tuple[str, ...]:
+    try:
+        return tuple(sorted(os.readlink(entry) for entry in folder.iterdir()))
+    except OSError:
+        return ()
 
 
 def _distribution(text: str) -> tuple[str, ...]:

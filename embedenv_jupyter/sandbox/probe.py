@@ -99,7 +99,7 @@ async def try_tier(name: str, image: str | None = None) -> TierReport:
         async with asyncio.timeout(TRIAL_TIMEOUT_S):
             await _use(tier)
         works = True
-        reason = _weakness(name)
+        reason = weakness(name)
     except TimeoutError:
         reason = f"no room was ready within {TRIAL_TIMEOUT_S:g} s"
     except SandboxUnavailableError as exc:
@@ -162,7 +162,7 @@ async def _reaches_host(sandbox: Sandbox) -> bool:
             return True
 
 
-def _weakness(name: str) -> str:
+def weakness(name: str) -> str:
     """Say why a tier that works is still not good enough to be taken without being asked for."""
     if name != "landlock":
         return ""

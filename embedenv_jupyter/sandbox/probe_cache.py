@@ -8,9 +8,11 @@ import os
 import secrets
 import stat
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from embedenv_jupyter.sandbox import probe
 from embedenv_jupyter.sandbox.host_facts import HostFacts, fingerprint
 from embedenv_jupyter.sandbox.probe import TierReport
 
@@ -28,15 +30,30 @@ def default_path(environ: dict[str, str] | None = None) -> Path:
     return Path(runtime or Path.home() / ".cache", "embedenv", "probe.json")
 
 
-def load(path: Path, facts: HostFacts) -> dict[str, TierReport]:
-    """Return the reports that still hold, by tier; none when anything about the file is odd."""
+def load(path: Path, facts: HostFacts, image: str | None = None) -> dict[str, TierReport]:
+    """Return the reports that still hold, by tier; none when anything about the file is odd.
+
+    ``image`` is what containers stand on. Whether a tier that works is good enough is
+    looked at anew: that hangs on sockets that come and go, and costs nothing.
+    """
     try:
         found = json.loads(_read_own(path))
-        if found["fingerprint"] != json.loads(json.dumps(fingerprint(facts))):
+        if found["fingerprint"] != json.loads(json.dumps(_fingerprint(facts, image))):
             return {}
-        return {name: _report(values) for name, values in found["tiers"].items()}
+        return {name: _judged(_report(values)) for name, values in found["tiers"].items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}
+
+
+def _fingerprint(facts: HostFacts, image: str | None) -> dict[str, object]:
+    return {**fingerprint(facts), "image": image}
+
+
+def _judged(report: TierReport) -> TierReport:
+    if not report.works:
+        return report
+    weakness = probe.weakness(report.tier)
+    return replace(report, ok=not weakness, reason=weakness)
 
 
 def _read_own(path: Path) -> bytes:
@@ -57,11 +74,17 @@ def _report(values: dict[str, Any]) -> TierReport:
     )  # fmt: skip
 
 
-def store(path: Path, facts: HostFacts, reports: Iterable[TierReport]) -> None:
+def forget(path: Path) -> None:
+    """Forget all findings, one of which has turned out to be wrong; idempotent."""
+    with contextlib.suppress(OSError):
+        path.unlink()
+
+
+def store(path: Path, facts: HostFacts, reports: Iterable[TierReport], image: str | None = None) -> None:
     """Keep reports, with those of other tiers that still hold; where that cannot be, do without."""
-    tiers = {**load(path, facts), **{report.tier: report for report in reports}}
+    tiers = {**load(path, facts, image), **{report.tier: report for report in reports}}
     content = {
-        "fingerprint": fingerprint(facts),
+        "fingerprint": _fingerprint(facts, image),
         "tiers": {name: vars(report) for name, report in tiers.items()},
     }
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")

@@ -31,7 +31,7 @@ class Requests:
     """The gateway's end of one channel.
 
     ``on_ready`` gets the descriptor of the workspace when the supervisor serves,
-    ``on_exit`` is called after each end of a program, and ``on_end`` when the
+    ``on_exit`` is called after each end of a program with how it ended, and ``on_end`` when the
     channel is no more, with what was wrong with it ("" for nothing).
     """
 
@@ -40,7 +40,7 @@ class Requests:
         connection: socket.socket,
         *,
         on_ready: Callable[[int], None],
-        on_exit: Callable[[], None],
+        on_exit: Callable[[ExitStatus], None],
         on_end: Callable[[str], None],
     ) -> None:
         connection.setblocking(False)
@@ -153,9 +153,10 @@ class Requests:
                 close_all(fds)
                 waited_for = job in self._exits
                 ended = self.exit_of(job)
+                how = ExitStatus.from_returncode(status)
                 if not ended.done():
-                    ended.set_result(ExitStatus.from_returncode(status))
-                self._on_exit()
+                    ended.set_result(how)
+                self._on_exit(how)
                 return waited_for
             case {"id": int(number)} if number in self._pending:
                 future = self._pending.pop(number)

@@ -83,8 +83,8 @@ class Sandbox:
         self.own_disk = spec.workspace is None if own_disk is None else own_disk
         """Whether the workspace is a file system of its own, whose size is its limit."""
         self._host_ports = host_ports
-        self.on_exit: Callable[[], None] = lambda: None
-        """Called after each end of a program: the time to look at the limits."""
+        self.on_exit: Callable[[ExitStatus], None] = lambda _: None
+        """Called after each end of a program with how it ended: the time to look at the limits."""
         self.look_at_limits: Callable[[], Awaitable[None]] = nobody_looks
         """Looks at the limits now; what was run into until then is reported when this returns."""
         self.cause: str | None = None
@@ -204,8 +204,8 @@ class Sandbox:
         if not self._ready.done():
             self._ready.set_result(None)
 
-    def _exited(self) -> None:
-        self.on_exit()
+    def _exited(self, status: ExitStatus) -> None:
+        self.on_exit(status)
 
     def _channel_ended(self, fault: str) -> None:
         """The supervisor is gone: learn why from the host's side, then tell everybody."""

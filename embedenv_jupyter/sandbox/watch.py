@@ -7,6 +7,7 @@ import contextlib
 import logging
 import math
 import os
+import signal
 import time
 from collections.abc import Awaitable, Callable
 from typing import Protocol
@@ -14,7 +15,7 @@ from typing import Protocol
 from embedenv_jupyter.sandbox import watchdog as watchdogs
 from embedenv_jupyter.sandbox.contents import in_thread
 from embedenv_jupyter.sandbox.keeper import Counters, Keeper
-from embedenv_jupyter.sandbox.spec import MIB, Breach, SandboxSpec
+from embedenv_jupyter.sandbox.spec import MIB, Breach, ExitStatus, SandboxSpec
 from embedenv_jupyter.sandbox.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
@@ -28,6 +29,7 @@ WALK_INTERVAL_S = 5.0
 
 MAX_DEPTH = 256
 _FULL_BYTES = 64 << 10
+_FILE_TOO_LARGE = ExitStatus(signal=signal.SIGXFSZ).shell_code
 
 # The workspace.
 
@@ -77,7 +79,7 @@ class Watched(Protocol):
     spec: SandboxSpec
     keeper: Keeper
     own_disk: bool
-    on_exit: Callable[[], None]
+    on_exit: Callable[[ExitStatus], None]
     look_at_limits: Callable[[], Awaitable[None]]
 
     @property
@@ -157,6 +159,16 @@ class _Room:
             self._report(Breach.PIDS, f"the limit of {limits.pids} processes and threads was reached")
         self.last = now
 
+    def note_end(self, status: ExitStatus) -> None:
+        """Report a program that a file of too many bytes has ended, itself or below a shell that says so.
+
+        A program that ignores the signal, as Python does, gets ``EFBIG`` instead
+        (setrlimit(2)), and nobody but itself learns of that.
+        """
+        if status.shell_code == _FILE_TOO_LARGE:
+            size = f"{(self.sandbox.spec.limits.file_bytes or 0) // MIB} MiB"
+            self._report(Breach.DISK, f"a file reached the limit of {size}, and a program was ended")
+
     def note_disk(self, *, is_full: bool) -> None:
         """Report that the workspace has become full."""
         if is_full and not self._was_full:
@@ -190,7 +202,7 @@ class Monitor:
     def add(self, sandbox: Watched, watchdog: Watchdog | None = None) -> None:
         """Watch a sandbox until :meth:`remove`; a watchdog is sampled, and so enforces, more often."""
         self._rooms[sandbox] = _Room(sandbox, watchdog)
-        sandbox.on_exit = lambda: self.poke(sandbox)
+        sandbox.on_exit = lambda status: self._program_ended(sandbox, status)
         sandbox.look_at_limits = lambda: self.check(sandbox)
         if self._task is None:
             self._task = asyncio.create_task(self._run(), name="monitor of limits")
@@ -198,8 +210,14 @@ class Monitor:
     def remove(self, sandbox: Watched) -> None:
         """Watch a sandbox no more; idempotent."""
         if self._rooms.pop(sandbox, None) is not None:
-            sandbox.on_exit = lambda: None
+            sandbox.on_exit = lambda _: None
         self._poked.discard(sandbox)
+
+    def _program_ended(self, sandbox: Watched, status: ExitStatus) -> None:
+        room = self._rooms.get(sandbox)
+        if room is not None:
+            room.note_end(status)
+            self.poke(sandbox)
 
     def poke(self, sandbox: Watched) -> None:
         """Ask for a sample soon, without waiting for it."""

@@ -16,7 +16,10 @@ from embedenv_jupyter.sandbox import host_facts, probe, probe_cache, probe_layer
 from embedenv_jupyter.sandbox.choose import choose
 from embedenv_jupyter.sandbox.probe import Report, TierReport
 from embedenv_jupyter.sandbox.probe_layers import Attempt
+from embedenv_jupyter.sandbox.sandbox import Sandbox
+from embedenv_jupyter.sandbox.spec import SandboxSpec
 from embedenv_jupyter.sandbox.tiers.by_name import ORDER
+from embedenv_jupyter.sandbox.tiers.container import ContainerTier
 
 
 @pytest.fixture
@@ -106,6 +109,30 @@ async def test_best_tier_that_works_is_taken_and_remembered(
         assert tier.name == "bwrap"
         await tier.aclose()
     assert tried == ["ns", "bwrap"]
+
+
+async def test_remembered_tier_that_fails_is_forgotten_and_the_best_is_looked_for(
+    monkeypatch: pytest.MonkeyPatch, cache: Path
+) -> None:
+    outcomes(monkeypatch, docker=True, landlock=True)
+    await (await choose(cache=cache)).aclose()
+    monkeypatch.setattr(ContainerTier, "start", _refuse)
+    tier = await choose(cache=cache)
+    assert tier.name == "docker"
+    tried = outcomes(monkeypatch, landlock=True)
+    try:
+        sandbox = await tier.start(SandboxSpec(id="r"))
+        assert (tier.name, sandbox.tier_name) == ("landlock", "landlock")
+    except SandboxUnavailableError as exc:
+        pytest.skip(f"no tier that starts at once works here: {exc}")
+    finally:
+        await tier.aclose()
+    assert tried == list(ORDER)
+    assert not probe_cache.load(cache, host_facts.look())["docker"].ok
+
+
+async def _refuse(tier: ContainerTier, spec: SandboxSpec) -> Sandbox:
+    raise SandboxUnavailableError("the daemon was stopped")
 
 
 async def test_finding_that_no_longer_holds_is_looked_for_again(

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embedenv_jupyter.sandbox import host_facts, probe_cache
+from embedenv_jupyter.sandbox import host_facts, probe, probe_cache
 from embedenv_jupyter.sandbox.probe import TierReport
 
 FACTS = replace(host_facts.look(), programs={})
@@ -32,17 +32,48 @@ def test_what_is_stored_is_loaded(path: Path) -> None:
 
 def test_a_later_finding_replaces_an_earlier_one(path: Path) -> None:
     probe_cache.store(path, FACTS, [NS])
-    probe_cache.store(path, FACTS, [replace(NS, ok=False)])
+    probe_cache.store(path, FACTS, [replace(NS, ok=False, works=False)])
     assert not probe_cache.load(path, FACTS)["ns"].ok
 
 
-@pytest.mark.parametrize("change", [{"boot_id": "another"}, {"uid": 12345}, {"userns_clone": 7}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"boot_id": "another"}, {"uid": 12345}, {"userns_clone": 7}, {"groups": (4711,)}, {"seccomp": 7},
+        {"no_new_privs": 7}, {"cgroups": ("0::/elsewhere",)}, {"namespaces": ("user:[7]",)},
+    ],
+)  # fmt: skip
 def test_findings_of_another_boot_user_or_setting_do_not_hold(path: Path, change: dict[str, object]) -> None:
     probe_cache.store(path, FACTS, [NS])
     changed = replace(FACTS, **change)  # type: ignore[arg-type]
     assert probe_cache.load(path, changed) == {}
     probe_cache.store(path, changed, [BWRAP])
     assert set(probe_cache.load(path, changed)) == {"bwrap"}
+
+
+def test_findings_for_another_image_do_not_hold(path: Path) -> None:
+    probe_cache.store(path, FACTS, [NS])
+    assert probe_cache.load(path, FACTS, "mine:1") == {}
+    probe_cache.store(path, FACTS, [NS], "mine:1")
+    assert set(probe_cache.load(path, FACTS, "mine:1")) == {"ns"}
+
+
+def test_forgotten_is_forgotten(path: Path) -> None:
+    probe_cache.store(path, FACTS, [NS])
+    probe_cache.forget(path)
+    probe_cache.forget(path)
+    assert probe_cache.load(path, FACTS) == {}
+
+
+def test_weakness_is_looked_at_anew(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    probe_cache.store(path, FACTS, [replace(NS, tier="landlock"), BWRAP])
+    monkeypatch.setattr(probe, "weakness", lambda name: "a socket leads out")
+    found = probe_cache.load(path, FACTS)
+    assert (found["landlock"].ok, found["landlock"].reason) == (False, "a socket leads out")
+    assert found["landlock"].works
+    assert found["bwrap"] == BWRAP, "what does not work has its own reason"
+    monkeypatch.setattr(probe, "weakness", lambda name: "")
+    assert probe_cache.load(path, FACTS)["landlock"].ok
 
 
 def test_file_that_others_can_write_is_not_believed(path: Path) -> None:
@@ -71,7 +102,10 @@ def test_place_that_cannot_be_written_is_done_without(tmp_path: Path) -> None:
 )
 def test_odd_content_is_no_finding(tmp_path_factory: pytest.TempPathFactory, odd: object) -> None:
     path = tmp_path_factory.mktemp("odd") / "probe.json"
-    for content in (odd, {"fingerprint": host_facts.fingerprint(FACTS), "tiers": {"ns": odd}}):
+    for content in (
+        odd,
+        {"fingerprint": {**host_facts.fingerprint(FACTS), "image": None}, "tiers": {"ns": odd}},
+    ):
         path.write_text(json.dumps(content))
         path.chmod(0o600)
         assert probe_cache.load(path, FACTS) == {}

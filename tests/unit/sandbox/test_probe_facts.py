@@ -70,3 +70,15 @@ def test_fingerprint_changes_with_what_findings_depend_on(tmp_path: Path) -> Non
     ]  # fmt: skip
     for other in changed:
         assert host_facts.fingerprint(other) != same
+
+
+def test_own_confinement_is_read(tmp_path: Path) -> None:
+    write(tmp_path, "proc/self/status", "Name:\tx\nNoNewPrivs:\t1\nSeccomp:\t2\nSeccomp_filters:\t3\n")
+    write(tmp_path, "proc/self/cgroup", "0::/user.slice/embedenv-12-0/-gateway\n1:memory:/a\n")
+    (tmp_path / "proc/self/ns").mkdir()
+    (tmp_path / "proc/self/ns/user").symlink_to("user:[4026531837]")
+    facts = host_facts.look(tmp_path, {})
+    assert (facts.no_new_privs, facts.seccomp) == (1, 2)
+    assert facts.cgroups == ("0::/user.slice", "1:memory:/a"), "without what a claim of ours moves us into"
+    assert facts.namespaces == ("user:[4026531837]",)
+    assert set(os.getgroups()) <= set(facts.groups)

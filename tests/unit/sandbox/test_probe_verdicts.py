@@ -70,11 +70,11 @@ def test_engines_hold_their_own_limits(host: Callable[..., None]) -> None:
 
 def test_landlock_must_keep_rooms_off_the_network(host: Callable[..., None]) -> None:
     host(abi=3)
-    assert "ABI 3" in probe._weakness("landlock")
+    assert "ABI 3" in probe.weakness("landlock")
     assert dict(probe._limits("landlock"))["network"] == "seccomp: no UDP, TCP is open"
     host(abi=4)
-    assert probe._weakness("landlock") == ""
-    assert probe._weakness("ns") == ""
+    assert probe.weakness("landlock") == ""
+    assert probe.weakness("ns") == ""
 
 
 def test_landlock_is_not_taken_where_a_socket_leads_out(
@@ -84,9 +84,9 @@ def test_landlock_is_not_taken_where_a_socket_leads_out(
     bus = "/run/user/1000/bus"
     monkeypatch.setattr(os, "access", lambda path, mode: path == bus)
     assert list(probe.powerful_sockets()) == [bus]
-    assert "rooms could reach /run/user/1000/bus" in probe._weakness("landlock")
+    assert "rooms could reach /run/user/1000/bus" in probe.weakness("landlock")
     monkeypatch.setattr(os, "geteuid", lambda: 0)  # each room then has a user of its own, who may not
-    assert probe._weakness("landlock") == ""
+    assert probe.weakness("landlock") == ""
 
 
 def test_best_is_the_first_that_is_good_enough() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -57,7 +58,7 @@ class FakeSandbox:
         self.own_disk = spec.workspace is None
         self.running_jobs = 0
         self.workspace_fd = workspace_fd
-        self.on_exit: Callable[[], None] = lambda: None
+        self.on_exit: Callable[[ExitStatus], None] = lambda _: None
         self.look_at_limits: Callable[[], Awaitable[None]] = nobody_looks
         self.reports: asyncio.Queue[tuple[Breach, str]] = asyncio.Queue()
 
@@ -130,8 +131,35 @@ async def test_end_of_a_program_is_followed_by_a_sample_at_once(monkeypatch: pyt
     sandbox = room()
     async with monitoring(sandbox):
         sandbox.fake.now = Counters(oom_kills=1)
-        sandbox.on_exit()
+        sandbox.on_exit(ExitStatus(code=0))
         assert (await sandbox.report())[0] is Breach.OOM
+
+
+@pytest.mark.parametrize("status", [ExitStatus(signal=signal.SIGXFSZ), ExitStatus(code=128 + signal.SIGXFSZ)])
+async def test_end_by_a_file_that_is_too_large_is_named_once_in_a_while(
+    status: ExitStatus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sandbox = room(file_bytes=3 * MIB)
+    now_s = 1000.0
+    monkeypatch.setattr("time.monotonic", lambda: now_s)
+    async with monitoring(sandbox):
+        for _ in range(3):
+            sandbox.on_exit(status)
+        assert sandbox.reports.get_nowait() == (
+            Breach.DISK, "a file reached the limit of 3 MiB, and a program was ended",
+        )  # fmt: skip
+        assert sandbox.reports.empty()
+        now_s += watch.QUIET_S
+        sandbox.on_exit(status)
+        assert sandbox.reports.get_nowait()[0] is Breach.DISK
+
+
+async def test_other_ends_of_programs_name_no_limit() -> None:
+    sandbox = room()
+    async with monitoring(sandbox):
+        for status in (ExitStatus(code=0), ExitStatus(code=1), ExitStatus(signal=signal.SIGKILL)):
+            sandbox.on_exit(status)
+        assert sandbox.reports.empty()
 
 
 async def test_who_asks_a_sandbox_for_its_limits_hears_of_them_before_the_answer(
@@ -171,7 +199,7 @@ async def test_removed_room_hears_nothing_more() -> None:
         monitor.remove(sandbox)
         monitor.remove(sandbox)
         sandbox.fake.now = Counters(oom_kills=1)
-        sandbox.on_exit()
+        sandbox.on_exit(ExitStatus(code=0))
         await monitor.check(sandbox)
         assert sandbox.reports.empty()
 
