@@ -80,7 +80,7 @@ class NumberedPeer:
     @contextlib.asynccontextmanager
     async def connected(self) -> AsyncIterator[ClientConnection]:
         """Connect, come back to where we were, and send again what was not acknowledged."""
-        query = {"resume": self.session.last} if self.hello is not None else {}
+        query: dict[str, Any] = {"resume": self.session.last} if self.hello is not None else {}
         async with socket_to(self.room, protocol.RESUMABLE, session_id=self.id, **query) as socket:
             async with asyncio.timeout(DEADLINE_S):
                 hello = protocol.decode_notice(await socket.recv())
