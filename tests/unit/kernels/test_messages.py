@@ -21,7 +21,6 @@ NONSENSE = [
     b"{",
     b'"\xff"',
     b'{"status":"\xff"}',
-    b'{"prompt":3}',
     b'{"x":"\\ud800"}',
     DEEP,
 ]
