@@ -48,6 +48,10 @@ class EmbedenvApp(ExtensionApp):
     allow_unsafe = Bool(
         False, help="Let rooms start without any isolation where nothing better works. Not for strangers."
     ).tag(config=True)
+    image = Unicode(
+        help="The image that containers of docker and podman stand on. It has Python 3.11 or later, for "
+        "kernels ipykernel, and is pulled already. Empty: docker.io/library/python:3.12-slim."
+    ).tag(config=True)
     pool_size = Int(2, min=0, help="How many sandboxes stand ready; 0 starts each when it is asked for.").tag(
         config=True
     )
@@ -111,6 +115,7 @@ class EmbedenvApp(ExtensionApp):
             database_url=self.database_url or None,
             tier=self.tier,
             allow_unsafe=self.allow_unsafe,
+            image=self.image or None,
             pool_size=self.pool_size,
             kernel_pool_size=self.kernel_pool_size,
             kernels=KernelSettings(

@@ -44,6 +44,7 @@ class GatewaySettings:
     database_url: str | None = None
     tier: str = "auto"
     allow_unsafe: bool = False
+    image: str | None = None
     pool_size: int = 2
     kernel_pool_size: int = 1
     rooms: RoomSettings = field(default_factory=RoomSettings)
@@ -97,7 +98,7 @@ class Gateway:
             {**os.environ, DATA_DIR_VARIABLE: str(settings.data_dir)}
         )
         self._accounts = await self._stack.enter_async_context(AccountManager(url))
-        tier = await choose(settings.tier, allow_unsafe=settings.allow_unsafe)
+        tier = await choose(settings.tier, allow_unsafe=settings.allow_unsafe, image=settings.image)
         self._stack.push_async_callback(tier.aclose)
         self._tier = tier
         starter = self._pooled(tier, settings.pool_size)

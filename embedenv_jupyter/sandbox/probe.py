@@ -192,8 +192,9 @@ def powerful_sockets(uid: int | None = None) -> Iterator[str]:
 def _limits(name: str) -> Iterator[tuple[str, str]]:
     """Say what holds each limit of a tier's rooms."""
     if name in ("docker", "podman"):
-        yield from (("memory", name), ("pids", name), ("cpu", name), ("disk", "size of a tmpfs"))
-        yield from (("open files", "rlimit"), ("network", f"none, by {name}"))
+        yield from (("memory", name), ("pids", name), ("cpu", name))
+        yield from _limits_of_files(name)
+        yield "network", f"none, by {name}"
         return
     host = HostLimits()
     controllers, held = host.controllers, f"cgroup v{host.version}"
@@ -201,12 +202,24 @@ def _limits(name: str) -> Iterator[tuple[str, str]]:
     yield "memory", held if "memory" in controllers else "rlimit per process, watchdog for the sum"
     yield "pids", held if "pids" in controllers else _rlimit_of_processes(name)
     yield "cpu", held if "cpu" in controllers else "pinned cores"
-    if name in ("landlock", "unsafe"):
-        yield "disk", "watchdog"
-        yield "open files", "rlimit" if name == "landlock" else "none"
-        yield "network", _landlock_network() if name == "landlock" else "none"
-    else:
-        yield from (("disk", "size of a tmpfs"), ("open files", "rlimit"), ("network", "network namespace"))
+    yield from _limits_of_files(name)
+    match name:
+        case "landlock":
+            yield "network", _landlock_network()
+        case "unsafe":
+            yield "network", "none"
+        case _:
+            yield "network", "network namespace"
+
+
+def _limits_of_files(name: str) -> Iterator[tuple[str, str]]:
+    """Say what holds the workspace and other files, and the one limit that all tiers leave to the gateway."""
+    on_host = name in ("landlock", "unsafe")
+    rlimit = "none" if name == "unsafe" else "rlimit"
+    yield "disk", "none: measured now and then, and reported" if on_host else "size of a tmpfs"
+    yield "/tmp", "none: a folder of the host" if on_host else "size of a tmpfs"  # noqa: S108
+    yield from (("file size", rlimit), ("open files", rlimit))
+    yield "wall time", "the gateway ends the room"
 
 
 def _rlimit_of_processes(name: str) -> str:

@@ -107,9 +107,17 @@ def for_engine(facts: HostFacts, engine: str, refusal: str, image: str) -> Itera
 
 
 def for_cgroups(facts: HostFacts, layers: Mapping[str, Attempt]) -> Iterator[str]:
-    """Say what lets cgroups hold the limits."""
-    if layers.get("cgroup v2", _NO_ATTEMPT).ok or layers.get("cgroup v1", _NO_ATTEMPT).ok:
+    """Say what lets cgroups hold the limits, all of them."""
+    if not layers:
         return
+    for version in ("cgroup v2", "cgroup v1"):  # as gateways prefer them
+        if version in layers and layers[version].ok:
+            missing = [
+                name for name in ("memory", "pids", "cpu") if name not in layers[version].detail.split()
+            ]
+            if missing:
+                yield _for_controllers(facts, version, missing)
+            return
     if facts.container is not None:
         yield (
             "the container's own limits (docker run --memory --pids-limit --cpus) bound all rooms together; "
@@ -120,3 +128,22 @@ def for_cgroups(facts: HostFacts, layers: Mapping[str, Attempt]) -> Iterator[str
         yield "or for a service: systemctl edit jupyter.service, and there: [Service] Delegate=yes"
     elif facts.has_systemd:
         yield "systemd-run --scope -p Delegate=yes jupyter lab"
+
+
+def _for_controllers(facts: HostFacts, version: str, missing: list[str]) -> str:
+    """Say what hands down the controllers that are missing, where some are there."""
+    if version == "cgroup v2" and facts.has_systemd and not facts.is_root and facts.container is None:
+        folder = "/etc/systemd/system/user@.service.d"
+        return (
+            f"sudo mkdir -p {folder} && printf '[Service]\\nDelegate=cpu memory pids\\n' | "
+            f"sudo tee {folder}/embedenv.conf && sudo systemctl daemon-reload   "
+            f"(then log in again; {_listed(missing)} is not handed down to users yet)"
+        )
+    if version == "cgroup v2":
+        words = " ".join(f"+{name}" for name in missing)
+        return f"write {words} into cgroup.subtree_control of each cgroup above our own, from the root down"
+    return f"mount the controller {_listed(missing)} of cgroup v1 where our own cgroup is writable"
+
+
+def _listed(names: list[str]) -> str:
+    return " and ".join(names)

@@ -34,6 +34,9 @@ class Limits:
     workspace_bytes: int = 256 * MIB
     tmp_bytes: int = 64 * MIB
     wall_s: float | None = None
+    """How long a room may live, whatever runs in it. The one limit that no tier holds: who opens the room
+    ends it (:class:`embedenv_jupyter.rooms.manager.RoomManager`, with the event ``time``), and takes its
+    own ``life_s`` where this is ``None``."""
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:

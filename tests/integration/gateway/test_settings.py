@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,11 @@ import websockets
 from traitlets.config import Config
 
 from embedenv_jupyter.errors import SandboxUnavailableError
-from embedenv_jupyter.sandbox.spec import MIB, Limits
+from embedenv_jupyter.gateway import Gateway
+from embedenv_jupyter.sandbox import probe
+from embedenv_jupyter.sandbox.probe import TierReport
+from embedenv_jupyter.sandbox.spec import MIB, Limits, SandboxSpec
+from embedenv_jupyter.sandbox.tiers.container import DEFAULT_IMAGE, ContainerTier
 from tests.integration.conftest import DEADLINE_S, Dial, Peer, Served
 
 SMALL = {
@@ -94,6 +99,34 @@ async def test_pages_of_listed_origins_may_open_sockets(served: Served, dial: Di
 async def test_the_tier_is_the_one_that_was_named(served: Served, host: Peer) -> None:
     (room,) = served.gateway.rooms
     assert room.sandbox.tier_name == "unsafe"
+
+
+@pytest.mark.parametrize("embedenv_config", [{"image": "localhost/mine:1"}, {}], ids=["named", "default"])
+async def test_image_of_containers_reaches_the_tier(
+    jp_serverapp: Any, embedenv_config: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("EMBEDENV_DATA_DIR", str(tmp_path))  # where findings are kept; these are made up
+    asked: list[str | None] = []
+
+    async def try_tier(name: str, image: str | None = None) -> TierReport:
+        works = name == "podman"
+        asked.extend([image] if works else [])
+        return TierReport(name, works, works)
+
+    monkeypatch.setattr(probe, "try_tier", try_tier)
+    (app,) = jp_serverapp.extension_manager.extension_apps["embedenv_jupyter"]
+    settings = replace(app.gateway.settings, tier="auto", pool_size=0)
+    gateway = Gateway(settings)
+    try:
+        await gateway.start()
+        assert isinstance(gateway.tier, ContainerTier)
+        expected = embedenv_config.get("image")
+        assert asked == [expected]
+        spec = SandboxSpec(id="r")
+        words = gateway.tier.run_arguments(spec, 1000, "/tmp/call", "name")
+        assert (expected or DEFAULT_IMAGE) in words
+    finally:
+        await gateway.aclose()
 
 
 @configured(tier="unsafe")

@@ -11,13 +11,13 @@ import pytest
 
 from embedenv_jupyter.accounts import LOCAL_ACCOUNT, Account, AccountManager, default_database_url
 from embedenv_jupyter.accounts.location import DATA_DIR_VARIABLE
-from embedenv_jupyter.errors import SandboxUnavailableError
+from embedenv_jupyter.errors import SandboxGoneError, SandboxUnavailableError
 from embedenv_jupyter.gateway import Gateway, GatewaySettings
 from embedenv_jupyter.rooms import manager as managers
 from embedenv_jupyter.rooms.events import IdleCountdown
 from embedenv_jupyter.rooms.manager import RoomManager, RoomSettings, Starter
 from embedenv_jupyter.sandbox.sandbox import Sandbox
-from embedenv_jupyter.sandbox.spec import SandboxSpec
+from embedenv_jupyter.sandbox.spec import Breach, Limits, SandboxSpec
 from embedenv_jupyter.sandbox.tiers.unsafe import UnsafeTier
 
 DEADLINE_S = 60.0
@@ -193,6 +193,24 @@ async def test_a_room_ends_for_everybody_even_when_its_sandbox_cannot_be_release
         await room.ended.wait()
         await manager.aclose()
     assert len(manager) == 0
+
+
+@pytest.mark.parametrize("life_s", [None, 1000.0])
+async def test_wall_time_of_its_own_limits_ends_a_room_with_the_event_time(
+    make_manager: MakeManager, life_s: float | None
+) -> None:
+    manager = make_manager(settings=RoomSettings(life_s=life_s))
+    room = (await manager.open(LOCAL_ACCOUNT, space="s", limits=Limits(wall_s=0.2))).room
+    program = await room.sandbox.spawn(["sleep", "1000"])
+    named: list[Breach] = []
+    room.sandbox.subscribe(lambda breach, _: named.append(breach))
+    async with asyncio.timeout(DEADLINE_S):
+        await room.ended.wait()
+        with pytest.raises(SandboxGoneError):
+            await program.wait()
+    program.close()
+    assert (room.end_reason, named) == ("time", [Breach.TIME])
+    assert not room.sandbox.is_alive
 
 
 async def test_a_gateway_that_is_closed_while_it_starts_does_not_serve(tmp_path: Path) -> None:

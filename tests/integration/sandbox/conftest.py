@@ -13,7 +13,10 @@ from embedenv_jupyter.errors import SandboxUnavailableError
 from embedenv_jupyter.sandbox.sandbox import Sandbox
 from embedenv_jupyter.sandbox.spec import SandboxSpec
 from embedenv_jupyter.sandbox.tiers import Tier, by_name
+from embedenv_jupyter.sandbox.tiers.bwrap import BwrapTier
 from embedenv_jupyter.sandbox.tiers.container import ContainerTier
+from embedenv_jupyter.sandbox.tiers.landlock import LandlockTier
+from embedenv_jupyter.sandbox.tiers.ns import NsTier
 from tests.integration.sandbox import engine_image
 from tests.integration.sandbox.programs import DEADLINE_S, OpenSandbox
 
@@ -88,12 +91,21 @@ def tier(tier_name: str, run: Run, engine_options: EngineOptions) -> Iterator[Ti
             image = engine_image.NAME
             made.append(ContainerTier(tier_name, image=image, host_python=True, engine_options=options))
         else:
-            made.append(by_name.make(tier_name, kernels=False))  # a zygote that is ready sooner
+            made.append(_made(tier_name))
 
     run(make())
     (tier,) = made
     yield tier
     run(tier.aclose())
+
+
+def _made(tier_name: str) -> Tier:
+    """Make a tier that needs no engine; ``… without cgroups`` leaves those alone."""
+    name, _, way = tier_name.partition(" without ")
+    if not way:
+        return by_name.make(name, kernels=False)  # a zygote that is ready sooner
+    tiers: dict[str, Callable[..., Tier]] = {"ns": NsTier, "bwrap": BwrapTier, "landlock": LandlockTier}
+    return tiers[name](use_cgroups=False)
 
 
 @pytest.fixture

@@ -86,6 +86,11 @@ def test_report_as_data(home: Path, who: str) -> None:
     assert [found["tier"] for found in report["tiers"]] == list(ORDER)
     assert report["facts"]["uid"] == (os.geteuid() if uid is None else uid)
     assert (home / "probe.json").exists()
+    layers = report["layers"]
+    if all(layers[name]["ok"] for name in ("user namespace", "mounts", "fresh /proc", "network namespace")):
+        assert report["best"] == "ns", tier(report, "ns")["reason"]
+    else:
+        assert report["best"] is not None, [found["reason"] for found in report["tiers"]]
 
 
 @pytest.mark.parametrize("uid", [0, UID])

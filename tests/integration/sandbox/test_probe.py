@@ -34,7 +34,9 @@ async def test_whole_probe_is_plausible() -> None:
     for found in report.tiers:
         assert found.ok == (found.reason == "")
         assert found.unprotected
-        assert set(found.limits) == {"memory", "pids", "cpu", "disk", "open files", "network"}
+        assert set(found.limits) == {
+            "memory", "pids", "cpu", "disk", "/tmp", "file size", "open files", "wall time", "network",
+        }  # fmt: skip
         assert not (found.ok and found.unlock)
 
 

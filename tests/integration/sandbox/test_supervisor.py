@@ -272,11 +272,24 @@ async def test_reset_ends_a_fork_bomb(sandbox: Sandbox) -> None:
 
 
 async def test_usage_is_plausible(sandbox: Sandbox) -> None:
+    """Every tier tells all of it, by a cgroup of its own or the engine's, or by the watchdog."""
+    before = await sandbox.usage()
+    assert before.disk_bytes is not None
+    process = await sandbox.spawn(
+        ["sh", "-c", "head -c 3000000 /dev/zero > big; echo begin; exec sleep 1000"]
+    )
+    await read_until(process, b"begin")
     usage = await sandbox.usage()
-    assert usage.cpu_s is None or 0 <= usage.cpu_s < 60
-    assert usage.memory_bytes is None or 1 << 18 < usage.memory_bytes < 1 << 30
-    assert usage.pids is None or 1 <= usage.pids < 100
-    assert usage.disk_bytes is None or usage.disk_bytes < sandbox.spec.limits.workspace_bytes
+    assert usage.cpu_s is not None
+    assert 0 < usage.cpu_s < 60
+    assert usage.memory_bytes is not None
+    assert 1 << 18 < usage.memory_bytes < 1 << 30
+    assert usage.pids is not None
+    assert 2 <= usage.pids < 100, "the supervisor and the program, and who guards them"
+    assert usage.disk_bytes is not None
+    assert 3_000_000 <= usage.disk_bytes - before.disk_bytes < 4_000_000
+    await process.signal(signal.SIGKILL)
+    await read_all(process)
 
 
 async def test_end_takes_everything_along(sandbox: Sandbox) -> None:

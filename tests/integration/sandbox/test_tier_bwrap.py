@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,9 +12,9 @@ import pytest
 
 from embedenv_jupyter.errors import SandboxUnavailableError
 from embedenv_jupyter.sandbox.sandbox import Sandbox
-from embedenv_jupyter.sandbox.spec import SandboxSpec
+from embedenv_jupyter.sandbox.spec import Breach, ExitStatus, SandboxSpec
 from embedenv_jupyter.sandbox.tiers.bwrap import BwrapTier
-from tests.integration.sandbox.programs import OpenSandbox, output
+from tests.integration.sandbox.programs import OpenSandbox, output, read_all
 
 
 @pytest.fixture
@@ -68,13 +69,21 @@ async def test_bound_workspace_is_the_rooms_and_outlives_it(open_sandbox: OpenSa
     assert (folder / "note").read_text() == "first\n"
 
 
-async def test_memory_over_the_limit_ends_the_program_not_the_room(open_sandbox: OpenSandbox) -> None:
+async def test_memory_over_the_limit_ends_the_program_not_the_room(
+    tier: BwrapTier, open_sandbox: OpenSandbox
+) -> None:
     sandbox = await open_sandbox()
-    hog = "a = b'x' * (3 << 30)"
-    process = await sandbox.spawn(["python3", "-c", hog])
-    status = await process.wait()
-    process.close()
-    assert status.shell_code != 0
+    process = await sandbox.spawn(["python3", "-c", "print('begin', flush=True); a = b'x' * (3 << 30)"])
+    assert process.stderr is not None
+    complaint = await process.stderr.read()
+    assert await read_all(process) == b"begin\n"
+    if "memory" in tier.limits.controllers:
+        assert process.status == ExitStatus(signal=signal.SIGKILL)
+        await sandbox.look_at_limits()
+        assert sandbox.breaches == {Breach.OOM}
+    else:
+        assert process.status == ExitStatus(code=1)
+        assert b"MemoryError" in complaint
     assert await output(sandbox, "echo alive") == b"alive\n"
 
 

@@ -28,7 +28,7 @@ def namespaces(facts: HostFacts, **layers: Attempt) -> list[str]:
 def test_what_works_needs_no_remedy() -> None:
     assert namespaces(UBUNTU, user_namespace=FINE, mounts=FINE) == []
     assert list(remedies.for_landlock(UBUNTU, {"landlock": FINE})) == []
-    assert list(remedies.for_cgroups(UBUNTU, {"cgroup v2": FINE})) == []
+    assert list(remedies.for_cgroups(UBUNTU, {"cgroup v2": Attempt(True, "cpuset cpu io memory pids")})) == []
 
 
 def test_switches_of_the_kernel_are_named() -> None:
@@ -153,3 +153,17 @@ def test_cgroups_are_delegated_by_systemd_to_users_services_and_root() -> None:
     ]
     (inside,) = remedies.for_cgroups(replace(UBUNTU, container="docker"), refused)
     assert "--memory" in inside
+
+
+def test_controller_that_alone_is_missing_is_named() -> None:
+    """As systemd does it by default: users get memory and pids, not cpu."""
+    without_cpu = {"cgroup v2": Attempt(True, "memory pids"), "cgroup v1": REFUSED}
+    (user,) = remedies.for_cgroups(UBUNTU, without_cpu)
+    assert "Delegate=cpu memory pids" in user
+    assert "cpu is not handed down" in user
+    assert "\n" not in user, "a command that can be copied"
+    for facts in (replace(UBUNTU, has_systemd=False), replace(UBUNTU, container="docker")):
+        (other,) = remedies.for_cgroups(facts, without_cpu)
+        assert "write +cpu into cgroup.subtree_control" in other
+    (older,) = remedies.for_cgroups(UBUNTU, {"cgroup v1": Attempt(True, "memory freezer")})
+    assert "pids and cpu of cgroup v1" in older

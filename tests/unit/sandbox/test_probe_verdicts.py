@@ -68,6 +68,25 @@ def test_engines_hold_their_own_limits(host: Callable[..., None]) -> None:
         assert dict(probe._limits(engine))["memory"] == engine
 
 
+@pytest.mark.parametrize(
+    ("tier", "disk", "tmp", "file_size"),
+    [
+        ("ns", "size of a tmpfs", "size of a tmpfs", "rlimit"),
+        ("podman", "size of a tmpfs", "size of a tmpfs", "rlimit"),
+        ("landlock", "none: measured now and then, and reported", "none: a folder of the host", "rlimit"),
+        ("unsafe", "none: measured now and then, and reported", "none: a folder of the host", "none"),
+    ],
+)
+def test_files_are_held_by_what_is_said(
+    host: Callable[..., None], tier: str, disk: str, tmp: str, file_size: str
+) -> None:
+    host()
+    limits = dict(probe._limits(tier))
+    assert (limits["disk"], limits["/tmp"], limits["file size"]) == (disk, tmp, file_size)
+    assert limits["open files"] == file_size
+    assert limits["wall time"] == "the gateway ends the room"
+
+
 def test_landlock_must_keep_rooms_off_the_network(host: Callable[..., None]) -> None:
     host(abi=3)
     assert "ABI 3" in probe.weakness("landlock")
