@@ -63,24 +63,39 @@ async def principal_of(handler: Any, gateway: Gateway, room: Room | None, action
     Raises:
         ProblemError: nobody who may; 401 without any proof, 403 with one that is not enough.
     """
-    user = handler.current_user
+    user, key = handler.current_user, bearer(handler)
     if user:
         if not await ensure_async(handler.authorizer.is_authorized(handler, user, action, RESOURCE)):
             raise ProblemError(403, f"This user may not {action} rooms on this server.", "NotAuthorized")
-        return Principal(user.display_name or user.username, Role.OWN, LOCAL_ACCOUNT, user.color or "#6366f1")
-    key = bearer(handler)
-    if key is None:
+    elif key is None:
         raise ProblemError(
             401, "Log in, or send a join key or an API key as `Authorization: Bearer KEY`.", "NoCredentials"
         )
-    name = handler.request.headers.get("X-Embedenv-User", GUEST)[:64]
-    if gateway.is_local_key(key):
-        return Principal(LOCAL, Role.OWN, LOCAL_ACCOUNT)
-    if room is not None:
+    if room is not None and key is not None:
+        name = handler.request.headers.get("X-Embedenv-User", GUEST)[:64]
         try:
             return Principal(name, room.keys.redeem(key, time.time()).role, key=key)
         except UnknownKeyError:
             pass
+    owner = _local_principal(user) if user else await _principal_of_key(gateway, key or "")
+    if room is not None and owner.account is not None and room.account != owner.account.id:
+        raise problem_of(UnknownRoomError(room.id))  # that there is such a room is not theirs to know
+    return owner
+
+
+def _local_principal(user: Any) -> Principal:
+    """Return a user of this Jupyter server, who owns the rooms of the local account."""
+    return Principal(user.display_name or user.username, Role.OWN, LOCAL_ACCOUNT, user.color or "#6366f1")
+
+
+async def _principal_of_key(gateway: Gateway, key: str) -> Principal:
+    """Find out whose account a key stands for.
+
+    Raises:
+        ProblemError: nobody's.
+    """
+    if gateway.is_local_key(key):
+        return Principal(LOCAL, Role.OWN, LOCAL_ACCOUNT)
     public, is_pair, secret = key.partition(":")
     try:
         if is_pair:
@@ -89,9 +104,7 @@ async def principal_of(handler: Any, gateway: Gateway, room: Room | None, action
             account = await gateway.accounts.authenticate_api_key(key)
     except AuthenticationError as exc:
         raise problem_of(exc) from exc
-    if room is not None and room.account != account.id:
-        raise problem_of(UnknownRoomError(room.id))  # that there is such a room is not theirs to know
-    return Principal(account.name or name, Role.OWN, account)
+    return Principal(account.name or GUEST, Role.OWN, account)
 
 
 class OwnHandler(APIHandler):

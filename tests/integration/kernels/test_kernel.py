@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.integration.conftest import Served
 from tests.integration.kernels.conftest import Api, DialKernel, OpenRoom, Received
 
 
@@ -141,3 +142,14 @@ async def test_kernel_that_stays_dead_refuses_and_keeps_its_clients(dial_kernel:
 
 def states_in(seen: list[Received]) -> list[str]:
     return [message.content["execution_state"] for message in seen if message.type == "status"]
+
+
+async def test_room_of_another_account_is_not_the_servers_users(api: Api, served: Served) -> None:
+    keys = await served.gateway.accounts.create_key("carol", credits=50)
+    opened = await api.with_key(keys.api_key)("POST", "api/rooms", {"kernel": True})
+    room, join = opened.body["id"], opened.body["join"]
+    assert (await api.with_key(keys.api_key)("GET", f"rooms/{room}/api/kernels")).status == 200
+    refused = await api("GET", f"rooms/{room}/api/kernels")
+    assert (refused.status, refused.body["reason"]) == (404, "UnknownRoomError")
+    assert room not in [found["id"] for found in (await api("GET", "api/rooms")).body]
+    assert (await api.with_key(join)("GET", f"rooms/{room}/api/kernels")).status == 200
