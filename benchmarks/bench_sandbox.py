@@ -2,8 +2,9 @@
 
 Each row starts a sandbox and runs ``true`` in it to its end. The rows of
 each round are shuffled, so that a busy minute of the machine hits every row alike; ratios
-are of medians, to plain ``bwrap`` and to ``docker run``. Rivals that are not
-installed here are named and left out.
+are of medians, to plain ``bwrap`` and to ``docker run`` and ``podman run``, which run an
+image that is made of this machine's own programs. Rivals that do not work here are named
+and left out. Goals stand below the figures, each met or missed.
 
     python benchmarks/bench_sandbox.py [--rounds 20] [--rooms 100]
 """
@@ -16,8 +17,10 @@ import random
 import shutil
 import statistics
 import subprocess
+import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -27,13 +30,21 @@ from embedenv_jupyter.sandbox.sandbox import Sandbox
 from embedenv_jupyter.sandbox.spec import MIB, SandboxSpec
 from embedenv_jupyter.sandbox.tiers.ns import NsTier
 
-IMAGE = "embedenv-bench"
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # run as a file, we see our own folder only
+from tests.integration.sandbox import engine_image
+
+ENGINES = ("docker", "podman")
+FASTER_GOAL = 15.0
+"""How many times faster than an engine's ``run``."""
+BWRAP_GOAL = 3.0
+"""How many times the time of bare bubblewrap at most."""
+OURS = ("embedenv ns, ready", "embedenv ns, true")
+
 BWRAP = [
     "bwrap", "--unshare-all", "--die-with-parent", "--ro-bind", "/usr", "/usr",
     "--symlink", "usr/bin", "/bin", "--symlink", "usr/lib", "/lib", "--symlink", "usr/lib64", "/lib64",
     "--proc", "/proc", "--dev", "/dev",
 ]  # fmt: skip
-DOCKER = ["docker", "run", "--rm", "--network", "none", IMAGE]
 
 Round = Callable[[], Awaitable[float]]
 
@@ -97,20 +108,18 @@ async def measure(rounds: int, many: int) -> None:
     await rooms.program()  # the zygote starts with the first
     rows: dict[str, Round] = {
         "plain subprocess, true": lambda: command(["/bin/true"]),
-        "embedenv ns, ready": rooms.ready,
-        "embedenv ns, true": rooms.program,
+        **dict(zip(OURS, (rooms.ready, rooms.program), strict=True)),
     }
     absent = []
     if shutil.which("bwrap"):
         rows["bwrap, true"] = lambda: command([*BWRAP, "/bin/true"])
     else:
         absent.append("bwrap (apt-get install bubblewrap)")
-    if image_is_there():
-        rows["docker run, true"] = lambda: command([*DOCKER, "/bin/true"])
-    else:
-        absent.append(
-            f"docker run (needs an engine and an image called {IMAGE}: tar -c /usr/bin … | docker import)"
-        )
+    for engine in ENGINES:
+        if reason := engine_image.unavailable(engine):
+            absent.append(f"{engine} run ({reason})")
+        else:
+            rows[f"{engine} run, true"] = partial(command, engine_command(engine))
     figures: dict[str, list[float]] = {name: [] for name in rows}
     order = list(rows)
     shuffled = random.Random(1)  # noqa: S311 (what a row leaves behind must not always hit the same next one)
@@ -123,27 +132,47 @@ async def measure(rounds: int, many: int) -> None:
     await rooms.tier.aclose()
 
 
-def image_is_there() -> bool:
-    if not shutil.which("docker"):
-        return False
-    found = subprocess.run(["docker", "image", "inspect", IMAGE], capture_output=True, check=False)
-    return found.returncode == 0
+def engine_command(engine: str) -> list[str]:
+    """Return the command that runs ``true`` in a container, of the image that the tests use."""
+    engine_image.make(engine)
+    # Podman's own wish for limits needs CAP_SYS_RESOURCE, which a container that we run in may not have.
+    limits = ["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024"] if engine == "podman" else []
+    return [
+        engine, *engine_image.options(engine), "run", "--rm", "--pull", "never", "--network", "none", *limits,
+        "--entrypoint", "/bin/true", engine_image.NAME,
+    ]  # fmt: skip
 
 
 def show(figures: dict[str, list[float]], rounds: int, absent: list[str]) -> None:
     table = Table(title=f"start of a sandbox, {rounds} interleaved rounds")
-    for heading in ("", "median ms", "min ms", "× bwrap", "docker run ×"):
+    for heading in ("", "median ms", "min ms", "× bwrap", *(f"{engine} run ×" for engine in ENGINES)):
         table.add_column(heading, justify="left" if not heading else "right")
     medians = {name: statistics.median(values) for name, values in figures.items()}
     for name, values in figures.items():
         table.add_row(
             name, f"{medians[name]:.2f}", f"{min(values):.2f}",
             ratio(medians[name], medians.get("bwrap, true")),
-            ratio(medians.get("docker run, true"), medians[name]),
+            *(ratio(medians.get(f"{engine} run, true"), medians[name]) for engine in ENGINES),
         )  # fmt: skip
     Console(width=100).print(table)
+    for line in verdicts(medians):
+        print(line)
     for rival in absent:
         print(f"not here: {rival}")
+
+
+def verdicts(medians: dict[str, float]) -> Iterator[str]:
+    """Yield each goal that there is a rival for, and whether it was met."""
+    for name in OURS:
+        for engine in ENGINES:
+            if (rival := medians.get(f"{engine} run, true")) is not None:
+                faster = rival / medians[name]
+                met = "met" if faster >= FASTER_GOAL else "MISSED"
+                yield f"{name}: {faster:.1f}× faster than {engine} run, goal ≥ {FASTER_GOAL:g}×: {met}"
+        if (rival := medians.get("bwrap, true")) is not None:
+            slower = medians[name] / rival
+            met = "met" if slower <= BWRAP_GOAL else "MISSED"
+            yield f"{name}: {slower:.2f}× the time of bare bwrap, goal ≤ {BWRAP_GOAL:g}×: {met}"
 
 
 def ratio(of: float | None, to: float | None) -> str:
