@@ -86,7 +86,7 @@ async def test_restart_stays_in_the_room(served: Served, jp_fetch: Fetch, stock:
 async def test_interrupt_by_the_server(jp_fetch: Fetch, stock: Stock, served: Served) -> None:
     kernel = await start(jp_fetch)
     peer = await stock(kernel)
-    id = await peer.execute("print('on', flush=True)\nimport time\nwhile True: time.sleep(0.01)")
+    id = await peer.execute("import time\nprint('on', flush=True)\nwhile True: time.sleep(0.01)")
     await peer.until("stream", id)
     await jp_fetch("api", "kernels", kernel, "interrupt", method="POST", body="{}")
     (*_, reply) = await peer.until("execute_reply", id)

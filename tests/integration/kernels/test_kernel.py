@@ -43,7 +43,7 @@ async def test_two_clients_see_the_same_outputs(dial_kernel: DialKernel) -> None
 
 async def test_interrupt_reaches_the_cell(dial_kernel: DialKernel, room: OpenRoom) -> None:
     peer = await dial_kernel()
-    id = await peer.execute("print('on', flush=True)\nimport time\nwhile True: time.sleep(0.01)")
+    id = await peer.execute("import time\nprint('on', flush=True)\nwhile True: time.sleep(0.01)")
     await peer.until("stream", id)
     assert (await room.api("POST", f"{room.path}/kernels/{room.kernel}/interrupt", {})).status == 204
     (*_, reply) = await peer.until("execute_reply", id)

@@ -425,7 +425,7 @@ async def test_interrupt_reaches_the_other_room(
     await open_another("there")
     peer = await enter(room)
     id = await peer.execute(
-        "%%room there\nprint('on', flush=True)\nimport time\nwhile True: time.sleep(0.01)"
+        "%%room there\nimport time\nprint('on', flush=True)\nwhile True: time.sleep(0.01)"
     )
     await peer.until("stream", id)
     assert (await room.api("POST", f"{room.path}/kernels/{room.kernel}/interrupt", {})).status == 204
