@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 MAX_WAITING_BYTES: Final = 16 << 20
 """What all of them may make us keep until they are answered."""
+
+MAX_REMEMBERED: Final = 256
 
 MAX_WAITING: Final = 10_000
 """How many cells one kernel may have before it: run one after another, they are work for days."""
@@ -67,6 +70,7 @@ class Executions:
     def __init__(self) -> None:
         self._by_id: dict[str, Execution] = {}
         self._bytes = 0
+        self._seen: deque[tuple[str, str]] = deque(maxlen=MAX_REMEMBERED)
         self._none = asyncio.Event()
         self._none.set()
 
@@ -81,10 +85,15 @@ class Executions:
         return len(self._by_id) >= MAX_WAITING or self._bytes >= MAX_WAITING_BYTES
 
     def add(self, execution: Execution) -> None:
-        self.take(execution.msg_id)  # a client may use an id twice
+        assert execution.msg_id not in self._by_id, "who adds has looked"
         self._by_id[execution.msg_id] = execution
         self._bytes += execution.kept_bytes
+        self._seen.append((execution.session, execution.msg_id))
         self._none.clear()
+
+    def had(self, session: str, msg_id: str) -> bool:
+        """Tell whether a client has sent this cell before: kernels drop what comes a second time."""
+        return (session, msg_id) in self._seen
 
     async def answered(self) -> None:
         """Wait until all that the kernel got is answered."""

@@ -416,7 +416,12 @@ class Kernel:
             await session.send("stdin", message.parts)
 
     async def _execute(self, cell: Cell) -> None:
-        if self.executions.is_full or self._cells.is_full:
+        if self.executions.had(cell.session.id, cell.header.msg_id):
+            return
+        if self.executions.find(cell.header.msg_id) is not None:
+            error = BusyError("Another client's cell with this id waits for this kernel.")
+            self._refuse(cell.session, cell.message, cell.header, error)
+        elif self.executions.is_full or self._cells.is_full:
             error = BusyError(
                 f"{len(self.executions) + len(self._cells)} cells wait for this kernel already; "
                 "wait for some of them."

@@ -51,8 +51,6 @@ def test_so_much_may_wait() -> None:
         assert not waiting.is_full
         waiting.add(cell(id, header=b"x" * size))
     assert waiting.is_full
-    waiting.add(cell("d"))
-    assert not waiting.is_full, "an id that comes again takes the place of the first"
     waiting.take_all()
     assert waiting._bytes == 0
 
@@ -75,3 +73,13 @@ def test_a_receipt_says_who_what_where_and_how_much() -> None:
         "run": "k-a", "room": "room", "author": "ann", "status": "ok", "cost": 5,
     }  # fmt: skip
     assert receipt["duration_s"] >= 0 and receipt["started_at"] > 0
+
+
+def test_a_cell_that_comes_again_is_known_by_its_client_and_id() -> None:
+    waiting = Executions()
+    waiting.add(cell("a"))
+    waiting.take("a")
+    assert waiting.had("s", "a") and not waiting.had("other", "a")
+    for number in range(executions.MAX_REMEMBERED):
+        waiting.add(cell(str(number)))
+    assert not waiting.had("s", "a"), "so many are remembered"

@@ -1,0 +1,225 @@
+"""Kernels come and go: restarts, ends, limits and pools leave nothing behind."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from embedenv_jupyter.accounts import Account
+from embedenv_jupyter.errors import CloseCode
+from tests.integration.conftest import Served
+from tests.integration.kernels.conftest import DEADLINE_S, Api, KernelPeer, OpenRoom
+from tests.integration.kernels.peers import closed, socket_to
+
+CONFIG: dict[str, object] = {"kernel_pool_size": 0}
+
+
+@pytest.fixture
+def embedenv_config() -> dict[str, object]:
+    return CONFIG
+
+
+def configured(**config: object) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("embedenv_config", [{**CONFIG, **config}])
+
+
+def inventory() -> tuple[int, int, int]:
+    """Count descriptors of the gateway, its tasks, and the processes below it."""
+    return (
+        len(os.listdir("/proc/self/fd")),
+        len(asyncio.all_tasks()),
+        len(psutil.Process().children(recursive=True)),
+    )
+
+
+async def until_as_before(before: tuple[int, int, int]) -> None:
+    async with asyncio.timeout(DEADLINE_S):
+        while any(now > then for now, then in zip(inventory(), before, strict=True)):
+            await asyncio.sleep(0.05)
+
+
+@pytest.mark.timeout(240)
+async def test_a_hundred_restarts_leave_nothing_behind(served: Served, room: OpenRoom) -> None:
+    found = served.gateway.rooms.find(room.id)
+    assert found is not None
+    async with socket_to(room) as socket:
+        peer = KernelPeer(socket)
+        list_folders = "import os, ipykernel.kernelapp as k; print(os.listdir(os.path.dirname(os.path.dirname(k.IPKernelApp.instance().abs_connection_file))))"
+        before_text, _, _ = await peer.run(list_folders)
+        before = inventory()
+        for _ in range(100):
+            await served.gateway.kernels.of_id(room.id).find(room.kernel).restart()
+        text, _, _ = await peer.run(list_folders)
+        assert len(text) <= len(before_text) + 40, text
+        await until_as_before(before)
+
+
+@pytest.mark.parametrize("way", ["the kernel", "the room", "the gateway"])
+async def test_an_end_with_running_cells_leaves_nothing_behind(
+    served: Served, api: Api, way: str, tmp_path: Path
+) -> None:
+    await api("GET", "api/rooms")
+    before = inventory()
+    answer = await api("POST", "api/rooms", {"kernel": True})
+    room = OpenRoom(answer.body["id"], answer.body["join"], answer.body["kernel"]["id"], api)
+    async with socket_to(room) as socket:
+        peer = KernelPeer(socket)
+        id = await peer.execute("import time, os\nprint('on', flush=True)\nwhile True: time.sleep(1)")
+        await peer.until("stream", id)
+        match way:
+            case "the kernel":
+                assert (await api("DELETE", f"{room.path}/kernels/{room.kernel}")).status == 204
+            case "the room":
+                assert (await api("DELETE", f"api/rooms/{room.id}")).status == 204
+            case "the gateway":
+                await served.gateway.aclose()
+        (*_, reply) = await peer.until("execute_reply", id)
+        assert reply.content["status"] == "error"
+        assert (await closed(socket))[0] == CloseCode.ROOM_ENDED
+    if way == "the kernel":
+        assert (await api("DELETE", f"api/rooms/{room.id}")).status == 204
+    await until_as_before(before)
+    rooms = served.gateway.settings.data_dir / "rooms"
+    async with asyncio.timeout(DEADLINE_S):
+        while any(room.id in path.name for path in rooms.rglob("*")):
+            await asyncio.sleep(0.05)
+
+
+@configured(max_kernels=2)
+async def test_a_room_has_so_many_kernels_and_no_more(room: OpenRoom) -> None:
+    answers = await asyncio.gather(*(room.api("POST", f"{room.path}/kernels", {}) for _ in range(3)))
+    assert sorted(answer.status for answer in answers) == [201, 429, 429]
+    assert all("2 kernels already" in answer.body["message"] for answer in answers if answer.status == 429)
+    assert (await room.api("DELETE", f"{room.path}/kernels/{room.kernel}")).status == 204
+    assert (await room.api("POST", f"{room.path}/kernels", {})).status == 201
+
+
+@configured(cull_kernels_s=0.5)
+async def test_an_idle_kernel_ends_when_nobody_is_connected(room: OpenRoom) -> None:
+    async with socket_to(room) as socket:
+        peer = KernelPeer(socket)
+        await peer.run("import time; time.sleep(1.5)")
+        await peer.run("1")
+        assert len((await room.api("GET", f"{room.path}/kernels")).body) == 1
+    async with asyncio.timeout(DEADLINE_S):
+        while (await room.api("GET", f"{room.path}/kernels")).body:
+            await asyncio.sleep(0.05)
+
+
+@configured(memory_mib=192)
+async def test_a_kernel_that_takes_too_much_memory_dies_of_its_limit(room: OpenRoom) -> None:
+    async with socket_to(room) as socket:
+        peer = KernelPeer(socket)
+        id = await peer.execute(
+            "x = []\nwhile True: x.append(bytearray(os.urandom(1 << 20))) if 'os' in globals() else exec('import os', globals())"
+        )
+        (*_, reply) = await peer.until("execute_reply", id)
+        text = reply.content["evalue"]
+        assert ("ran out of memory" in text and "192 MiB" in text) or reply.content["ename"] == "MemoryError"
+        text, _, _ = await peer.run("print('back')")
+        assert text == "back\n"
+
+
+async def test_sessions_are_those_of_jupyterlab(room: OpenRoom) -> None:
+    path = f"{room.path}/sessions"
+    wanted = {"path": "a.ipynb", "type": "notebook", "name": "a.ipynb", "kernel": {"name": "python3"}}
+    first, second = await asyncio.gather(*(room.api("POST", path, wanted) for _ in range(2)))
+    assert (first.status, second.status) == (201, 201)
+    assert first.body["id"] == second.body["id"], "one document, one kernel"
+    session = first.body
+    assert {"id", "path", "name", "type", "kernel"} <= session.keys()
+    assert {"id", "name", "last_activity", "execution_state", "connections"} <= session["kernel"].keys()
+    assert [s["id"] for s in (await room.api("GET", path)).body] == [session["id"]]
+    own = f"{path}/{session['id']}"
+    moved = await room.api("PATCH", own, {"path": "b.ipynb"})
+    assert (moved.status, moved.body["path"]) == (200, "b.ipynb")
+    changed = await room.api("PATCH", own, {"kernel": {"name": "python3"}})
+    assert changed.body["kernel"]["id"] != session["kernel"]["id"]
+    assert (await room.api("GET", f"{room.path}/kernels/{session['kernel']['id']}")).status == 404
+    taken = await room.api("PATCH", own, {"kernel": {"id": room.kernel}})
+    assert taken.body["kernel"]["id"] == room.kernel
+    assert len((await room.api("GET", f"{room.path}/kernels")).body) == 1
+    assert (await room.api("POST", path, {**wanted, "kernel": {"name": "cobol"}})).status == 404
+    assert (await room.api("DELETE", own)).status == 204
+    assert (await room.api("DELETE", own)).status == 404
+    assert (await room.api("GET", f"{room.path}/kernels")).body == []
+
+
+@configured(kernel_pool_size=1)
+async def test_a_kernel_that_stands_ready_is_handed_out(served: Served, api: Api) -> None:
+    for _ in range(2):
+        answer = await api("POST", "api/rooms", {"kernel": True})
+        assert answer.status == 201
+        room = OpenRoom(answer.body["id"], answer.body["join"], answer.body["kernel"]["id"], api)
+        async with socket_to(room) as socket:
+            text, _, _ = await KernelPeer(socket).run("print(6 * 7)")
+            assert text == "42\n"
+
+
+@pytest.mark.parametrize("signum", [9, 19])
+async def test_a_ready_kernel_that_is_broken_is_replaced(served: Served, signum: int) -> None:
+    """Dead, or stopped so that it does not answer."""
+    gateway = served.gateway
+    opened = await gateway.rooms.open(_local(gateway), space="test")
+    from embedenv_jupyter.kernels.process import fork
+
+    sandbox = opened.room.sandbox
+    ready = await fork(sandbox)
+    sandbox.keep_ready(*ready)
+    await ready[0].signal(signum)
+    kernel = await gateway.kernels.of(opened.room).start()
+    assert kernel.state == "idle"
+    assert kernel._process is not None and not kernel._process.stood_ready
+
+
+def _local(gateway: Any) -> Account:
+    from embedenv_jupyter.accounts import LOCAL_ACCOUNT
+
+    return LOCAL_ACCOUNT
+
+
+@pytest.mark.parametrize(
+    "embedenv_config", [{**CONFIG, "tier": tier} for tier in ("ns", "bwrap", "landlock")]
+)
+async def test_kernels_work_in_every_tier(room: OpenRoom) -> None:
+    async with socket_to(room) as socket:
+        peer = KernelPeer(socket)
+        text, reply, _ = await peer.run(
+            "import subprocess; print(subprocess.check_output(['echo', 'hi']).decode())"
+        )
+        assert (text, reply["status"]) == ("hi\n\n", "ok")
+        assert (await room.api("POST", f"{room.path}/kernels/{room.kernel}/restart", {})).status == 200
+        text, _, _ = await peer.run("print('again')")
+        assert text == "again\n"
+
+
+FEATURES = {
+    "fork": ("import os\npid = os.fork()\nif pid == 0: os._exit(7)\nprint(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))", "7\n"),
+    "threads": (
+        "import threading\nts = [threading.Thread(target=print, args=(i,)) for i in range(5)]\n"
+        "for t in ts: t.start(); t.join()", "0\n1\n2\n3\n4\n",
+    ),
+    "multiprocessing": (
+        "import multiprocessing as m\nwith m.get_context('fork').Pool(2) as pool: print(pool.map(abs, [-1, -2]))", "[1, 2]\n",
+    ),
+    "subprocess": ("!echo from a shell", "from a shell\n"),
+    "os.system": ("import os; _ = os.system('echo straight')", "straight\n"),
+    "async": ("import asyncio\nawait asyncio.sleep(0)\nprint('awaited')", "awaited\n"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FEATURES)
+async def test_what_cells_do(room: OpenRoom, name: str) -> None:
+    code, printed = FEATURES[name]
+    async with socket_to(room) as socket:
+        peer = KernelPeer(socket)
+        text, reply, _ = await peer.run(code)
+        assert reply["status"] == "ok", reply
+        while text.replace("\r", "") != printed:
+            (*_, more) = await peer.until("stream")
+            text += more.content["text"]
