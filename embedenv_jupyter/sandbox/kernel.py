@@ -126,6 +126,15 @@ def make_folder(runtime: str, name: str, key: str) -> tuple[int, str]:
     return fd, f"{folder}/{_CONNECTION_FILE}"
 
 
+def remove_folder(folder: str) -> None:
+    """Remove the folder of a kernel that has ended, unless programs of the room put something into it."""
+    for name in (_CONNECTION_FILE, *socket_names().values()):
+        with contextlib.suppress(OSError):
+            os.unlink(f"{folder}/{name}")
+    with contextlib.suppress(OSError):
+        os.rmdir(folder)
+
+
 def run_kernel(connection_file: str, argv: list[str], ready: int) -> NoReturn:
     """Be a kernel until it is shut down. Called in a child that the supervisor has just forked.
 

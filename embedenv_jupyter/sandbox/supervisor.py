@@ -56,6 +56,7 @@ class Supervisor:
         self.home_fd = os.open(home, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self.selector = selectors.DefaultSelector()
         self._wake_pipe: tuple[int, ...] = ()
+        self._kernel_folders: dict[int, str] = {}
         self.jobs = Jobs(self.home_fd, home, program_environment(spec, home), guard)
 
     def run(self) -> NoReturn:
@@ -85,6 +86,8 @@ class Supervisor:
         os.read(wake, 4096)
         for job, status in self.jobs.reap():
             channel.send(self.connection, {"event": "exit", "job": job.number, "status": status})
+            if (folder := self._kernel_folders.pop(job.number, None)) is not None:
+                kernel.remove_folder(folder)
 
     def _serve_request(self) -> None:
         try:
@@ -172,9 +175,11 @@ class Supervisor:
         except BaseException:
             os.close(folder)
             os.close(reader)
+            kernel.remove_folder(os.path.dirname(path))
             raise
         finally:
             os.close(writer)
+        self._kernel_folders[job.number] = os.path.dirname(path)
         return _started(job), [stderr, reader, folder]
 
     def _forget(self) -> None:

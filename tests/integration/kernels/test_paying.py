@@ -33,8 +33,7 @@ async def open_paid(served: Served, api: Api) -> Callable[[int], Awaitable[Paid]
         room = OpenRoom(answer.body["id"], answer.body["join"], answer.body["kernel"]["id"], payer)
 
         async def left() -> int:
-            balance = await accounts.balance(account.id)
-            return balance.remaining or 0
+            return (await accounts.balance(account.id)).total or 0
 
         assert await left() == credits
         return room, left
