@@ -36,7 +36,7 @@ def configured(**config: object) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("embedenv_config", [{**CONFIG, **config}])
 
 
-Inventory = tuple[list[str], list[str], list[int]]
+Inventory = tuple[list[str], list[str], list[str]]
 
 
 def inventory() -> Inventory:
@@ -46,19 +46,22 @@ def inventory() -> Inventory:
         with contextlib.suppress(FileNotFoundError):
             fds.append(os.readlink(f"/proc/self/fd/{name}"))
     tasks = [task.get_name() for task in asyncio.all_tasks()]
-    return fds, tasks, [child.pid for child in psutil.Process().children(recursive=True)]
+    return fds, tasks, [str(child.pid) for child in psutil.Process().children(recursive=True)]
+
+
+def more_than(before: Inventory) -> list[list[str]]:
+    """Return what is new, of the kinds of which there is more."""
+    pairs = zip(inventory(), before, strict=True)
+    return [[item for item in new if item not in old] for new, old in pairs if len(new) > len(old)]
 
 
 async def until_as_before(before: Inventory) -> None:
     """Wait until there is no more of anything than there was."""
-    now = inventory()
     deadline = asyncio.get_running_loop().time() + SETTLE_S
-    while any(len(new) > len(old) for new, old in zip(now, before, strict=True)):
+    while more := more_than(before):
         if asyncio.get_running_loop().time() > deadline:
-            more = [[item for item in new if item not in old] for new, old in zip(now, before, strict=True)]  # type: ignore[operator]
             pytest.fail(f"left behind: {more}")
         await asyncio.sleep(0.05)
-        now = inventory()
 
 
 @pytest.mark.timeout(240)
