@@ -91,6 +91,10 @@ def _hold_back(stream: Any) -> None:
 
     def held(text: str) -> Any:
         nonlocal waiting
+        if isinstance(text, str) and len(text) > _FLUSH_CHARS:  # one message has a largest size
+            for begin in range(0, len(text), _FLUSH_CHARS):
+                held(text[begin : begin + _FLUSH_CHARS])
+            return len(text)
         written = write(text)
         waiting += len(text)
         if waiting >= _FLUSH_CHARS:

@@ -128,3 +128,10 @@ async def test_kernel_that_stays_dead_refuses_and_keeps_its_clients(dial_kernel:
 
 def states_in(seen: list[Received]) -> list[str]:
     return [message.content["execution_state"] for message in seen if message.type == "status"]
+
+
+async def test_a_text_larger_than_any_message_comes_in_pieces(dial_kernel: DialKernel) -> None:
+    peer = await dial_kernel()
+    text, reply, _ = await peer.run("print('é' * 50_000_000)")
+    assert reply["status"] == "ok"
+    assert len(text) == 50_000_001 and set(text[:-1]) == {"é"}
