@@ -76,6 +76,7 @@ class RoomKernels:
         self._kernels: dict[str, Kernel] = {}
         self.opening = asyncio.Lock()
         """Held by who looks for the session of a document and makes one where there is none."""
+        self._closing: set[asyncio.Task[None]] = set()
         self._on_change: list[Callable[[Kernel], None]] = []
 
     def __iter__(self) -> Iterator[Kernel]:
@@ -162,6 +163,15 @@ class RoomKernels:
         self._kernels.pop(kernel.id, None)
         for notebook in [found for found in self.notebooks.values() if found.kernel is kernel]:
             del self.notebooks[notebook.id]
+        closing = asyncio.create_task(self._close(kernel), name=f"close of kernel {kernel.id}")
+        self._closing.add(closing)
+        try:
+            await asyncio.shield(closing)  # who ends idle kernels may be cancelled, and nobody else would
+        finally:
+            if closing.done():
+                self._closing.discard(closing)
+
+    async def _close(self, kernel: Kernel) -> None:
         try:
             await kernel.aclose()
         finally:
@@ -184,6 +194,7 @@ class RoomKernels:
         """End all kernels; idempotent. What fails there is logged: the room ends all the same."""
         kernels = list(self)
         ends = await asyncio.gather(*map(self._end, kernels), return_exceptions=True)
+        await asyncio.gather(*self._closing, return_exceptions=True)
         for kernel, fault in zip(kernels, ends, strict=True):
             if fault is not None:
                 log.error("kernel %s did not end cleanly", kernel.id, exc_info=fault)

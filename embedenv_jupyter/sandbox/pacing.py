@@ -104,8 +104,12 @@ def _hold_back(stream: Any) -> None:
     write, waiting = stream.write, 0
     stream.flush_timeout = _WAIT_S
 
-    def held(text: str) -> Any:
+    def held(text: Any) -> Any:
         nonlocal waiting
+        if isinstance(text, str) and len(text) > _FLUSH_CHARS:  # one message has a largest size
+            for begin in range(0, len(text), _FLUSH_CHARS):
+                held(text[begin : begin + _FLUSH_CHARS])
+            return len(text)
         written = write(text)
         waiting += len(text)
         if waiting >= _FLUSH_CHARS:

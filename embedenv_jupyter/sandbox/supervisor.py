@@ -176,6 +176,7 @@ class Supervisor:
         except BaseException:
             os.close(folder)
             os.close(reader)
+            kernel.remove_folder(self.runtime, message["name"])
             raise
         finally:
             os.close(writer)

@@ -125,7 +125,7 @@ class Watchdog:
                 break
             if _kill(process):
                 kills += 1
-                used -= sizes[process]
+            used -= sizes[process]  # one that could not be ended has ended already, and its memory is free
         return used, kills
 
     def _note(self, processes: list[_Process], used: int, kills: int) -> None:

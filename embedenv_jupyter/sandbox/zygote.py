@@ -33,9 +33,11 @@ import gc
 import json
 import os
 import selectors
+import shutil
 import signal
 import socket
 import sys
+import tempfile
 import traceback
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
@@ -79,6 +81,7 @@ def main() -> NoReturn:
     except OSError as exc:
         channel.send(control, {"event": "failed", "errno": exc.errno, "detail": exc.strerror or str(exc)})
         sys.exit(1)
+    scratch = _scratch()
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -87,11 +90,20 @@ def main() -> NoReturn:
         Zygote(control, configuration).run()
     os.close(writer)
     control.close()
-    _guard(pid, reader, configuration["cgroups"])
+    _guard(pid, reader, configuration["cgroups"], scratch)
 
 
-def _guard(zygote: int, alive: int, folders: list[str]) -> NoReturn:
-    """Wait for the zygote's death, then see to it that nothing of its rooms is left.
+def _scratch() -> str | None:
+    """Make a folder for what the zygote writes while it warms up; it may be ended in the middle of that."""
+    try:
+        tempfile.tempdir = tempfile.mkdtemp(prefix="zygote-")
+    except OSError:  # no place for temporary files: then what needs some is left to each kernel
+        return None
+    return tempfile.tempdir
+
+
+def _guard(zygote: int, alive: int, folders: list[str], scratch: str | None) -> NoReturn:
+    """Wait for the zygote's death, then see to it that nothing of it and its rooms is left.
 
     Only the zygote holds the other end of ``alive``. Its pidfd would not do: it
     dies completely only after its rooms have, and a frozen room cannot die.
@@ -101,6 +113,8 @@ def _guard(zygote: int, alive: int, folders: list[str]) -> NoReturn:
         cgroups.thaw_below(folder)
     _, status = os.waitpid(zygote, 0)
     code = os.waitstatus_to_exitcode(status)
+    if scratch is not None:
+        shutil.rmtree(scratch, ignore_errors=True)
     if code == _GATEWAY_IS_GONE:  # else the folders are the gateway's to keep or remove
         for folder in folders:
             cgroups.remove_below(folder)

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 
-from embedenv_jupyter.accounts import Account
+from embedenv_jupyter.accounts import LOCAL_ACCOUNT
 from embedenv_jupyter.errors import CloseCode
+from embedenv_jupyter.kernels.process import fork
 from tests.integration.conftest import Served
 from tests.integration.kernels.conftest import DEADLINE_S, Api, KernelPeer, OpenRoom
 from tests.integration.kernels.peers import closed, socket_to
 
+SETTLE_S = 20.0
 CONFIG: dict[str, object] = {"kernel_pool_size": 0}
+
+LIST_FOLDERS = """
+import os
+from ipykernel.kernelapp import IPKernelApp
+print(os.listdir(os.path.dirname(os.path.dirname(IPKernelApp.instance().abs_connection_file))))
+"""
 
 
 @pytest.fixture
@@ -28,19 +36,32 @@ def configured(**config: object) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("embedenv_config", [{**CONFIG, **config}])
 
 
-def inventory() -> tuple[int, int, int]:
-    """Count descriptors of the gateway, its tasks, and the processes below it."""
-    return (
-        len(os.listdir("/proc/self/fd")),
-        len(asyncio.all_tasks()),
-        len(psutil.Process().children(recursive=True)),
-    )
+Inventory = tuple[list[str], list[str], list[str]]
 
 
-async def until_as_before(before: tuple[int, int, int]) -> None:
-    async with asyncio.timeout(DEADLINE_S):
-        while any(now > then for now, then in zip(inventory(), before, strict=True)):
-            await asyncio.sleep(0.05)
+def inventory() -> Inventory:
+    """List the descriptors of the gateway, its tasks, and the processes below it."""
+    fds = []
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(FileNotFoundError):
+            fds.append(os.readlink(f"/proc/self/fd/{name}"))
+    tasks = [task.get_name() for task in asyncio.all_tasks()]
+    return fds, tasks, [str(child.pid) for child in psutil.Process().children(recursive=True)]
+
+
+def more_than(before: Inventory) -> list[list[str]]:
+    """Return what is new, of the kinds of which there is more."""
+    pairs = zip(inventory(), before, strict=True)
+    return [[item for item in new if item not in old] for new, old in pairs if len(new) > len(old)]
+
+
+async def until_as_before(before: Inventory) -> None:
+    """Wait until there is no more of anything than there was."""
+    deadline = asyncio.get_running_loop().time() + SETTLE_S
+    while more := more_than(before):
+        if asyncio.get_running_loop().time() > deadline:
+            pytest.fail(f"left behind: {more}")
+        await asyncio.sleep(0.05)
 
 
 @pytest.mark.timeout(240)
@@ -49,12 +70,11 @@ async def test_a_hundred_restarts_leave_nothing_behind(served: Served, room: Ope
     assert found is not None
     async with socket_to(room) as socket:
         peer = KernelPeer(socket)
-        list_folders = "import os, ipykernel.kernelapp as k; print(os.listdir(os.path.dirname(os.path.dirname(k.IPKernelApp.instance().abs_connection_file))))"
-        before_text, _, _ = await peer.run(list_folders)
+        before_text, _, _ = await peer.run(LIST_FOLDERS)
         before = inventory()
         for _ in range(100):
             await served.gateway.kernels.of_id(room.id).find(room.kernel).restart()
-        text, _, _ = await peer.run(list_folders)
+        text, _, _ = await peer.run(LIST_FOLDERS)
         assert len(text) <= len(before_text) + 40, text
         await until_as_before(before)
 
@@ -63,7 +83,8 @@ async def test_a_hundred_restarts_leave_nothing_behind(served: Served, room: Ope
 async def test_an_end_with_running_cells_leaves_nothing_behind(
     served: Served, api: Api, way: str, tmp_path: Path
 ) -> None:
-    await api("GET", "api/rooms")
+    first = await api("POST", "api/rooms", {"kernel": True})  # what all rooms share starts with it
+    assert (await api("DELETE", f"api/rooms/{first.body['id']}")).status == 204
     before = inventory()
     answer = await api("POST", "api/rooms", {"kernel": True})
     room = OpenRoom(answer.body["id"], answer.body["join"], answer.body["kernel"]["id"], api)
@@ -115,9 +136,7 @@ async def test_an_idle_kernel_ends_when_nobody_is_connected(room: OpenRoom) -> N
 async def test_a_kernel_that_takes_too_much_memory_dies_of_its_limit(room: OpenRoom) -> None:
     async with socket_to(room) as socket:
         peer = KernelPeer(socket)
-        id = await peer.execute(
-            "x = []\nwhile True: x.append(bytearray(os.urandom(1 << 20))) if 'os' in globals() else exec('import os', globals())"
-        )
+        id = await peer.execute("import os\nx = []\nwhile True: x.append(os.urandom(1 << 20))")
         (*_, reply) = await peer.until("execute_reply", id)
         text = reply.content["evalue"]
         assert ("ran out of memory" in text and "192 MiB" in text) or reply.content["ename"] == "MemoryError"
@@ -165,9 +184,7 @@ async def test_a_kernel_that_stands_ready_is_handed_out(served: Served, api: Api
 async def test_a_ready_kernel_that_is_broken_is_replaced(served: Served, signum: int) -> None:
     """Dead, or stopped so that it does not answer."""
     gateway = served.gateway
-    opened = await gateway.rooms.open(_local(gateway), space="test")
-    from embedenv_jupyter.kernels.process import fork
-
+    opened = await gateway.rooms.open(LOCAL_ACCOUNT, space="test")
     sandbox = opened.room.sandbox
     ready = await fork(sandbox)
     sandbox.keep_ready(*ready)
@@ -177,40 +194,44 @@ async def test_a_ready_kernel_that_is_broken_is_replaced(served: Served, signum:
     assert kernel._process is not None and not kernel._process.stood_ready
 
 
-def _local(gateway: Any) -> Account:
-    from embedenv_jupyter.accounts import LOCAL_ACCOUNT
-
-    return LOCAL_ACCOUNT
-
-
 @pytest.mark.parametrize(
     "embedenv_config", [{**CONFIG, "tier": tier} for tier in ("ns", "bwrap", "landlock")]
 )
 async def test_kernels_work_in_every_tier(room: OpenRoom) -> None:
     async with socket_to(room) as socket:
         peer = KernelPeer(socket)
-        text, reply, _ = await peer.run(
-            "import subprocess; print(subprocess.check_output(['echo', 'hi']).decode())"
-        )
-        assert (text, reply["status"]) == ("hi\n\n", "ok")
+        text, reply, _ = await peer.run("import subprocess as s; print(s.check_output(['echo', 'hi']))")
+        assert (text, reply["status"]) == ("b'hi\\n'\n", "ok")
         assert (await room.api("POST", f"{room.path}/kernels/{room.kernel}/restart", {})).status == 200
         text, _, _ = await peer.run("print('again')")
         assert text == "again\n"
 
 
+FORK = """
+import os
+pid = os.fork()
+if pid == 0: os._exit(7)
+print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+"""
+THREADS = """
+import threading
+threads = [threading.Thread(target=print, args=(i,)) for i in range(5)]
+for thread in threads:
+    thread.start()
+    thread.join()
+"""
+POOL = """
+import multiprocessing
+with multiprocessing.get_context('fork').Pool(2) as pool: print(pool.map(abs, [-1, -2]))
+"""
 FEATURES = {
-    "fork": ("import os\npid = os.fork()\nif pid == 0: os._exit(7)\nprint(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))", "7\n"),
-    "threads": (
-        "import threading\nts = [threading.Thread(target=print, args=(i,)) for i in range(5)]\n"
-        "for t in ts: t.start(); t.join()", "0\n1\n2\n3\n4\n",
-    ),
-    "multiprocessing": (
-        "import multiprocessing as m\nwith m.get_context('fork').Pool(2) as pool: print(pool.map(abs, [-1, -2]))", "[1, 2]\n",
-    ),
+    "fork": (FORK, "7\n"),
+    "threads": (THREADS, "0\n1\n2\n3\n4\n"),
+    "multiprocessing": (POOL, "[1, 2]\n"),
     "subprocess": ("!echo from a shell", "from a shell\n"),
     "os.system": ("import os; _ = os.system('echo straight')", "straight\n"),
     "async": ("import asyncio\nawait asyncio.sleep(0)\nprint('awaited')", "awaited\n"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", FEATURES)

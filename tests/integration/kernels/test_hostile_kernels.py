@@ -77,10 +77,8 @@ async def death_of(peer: KernelPeer, code: str) -> Received:
 
 async def test_a_message_of_100_mb_ends_the_kernel_with_a_reason(room: OpenRoom, peer: KernelPeer) -> None:
     with bounded_memory(300 * MIB):
-        code = (
-            RAW_IOPUB
-            + "\nraw([b'x', b'<IDS|MSG>', b'', b'{}', b'{}', b'{}', bytes(100 << 20)])\nimport time; time.sleep(60)"
-        )
+        message = "[b'x', b'<IDS|MSG>', b'', b'{}', b'{}', b'{}', bytes(100 << 20)]"
+        code = f"{RAW_IOPUB}\nraw({message})\nimport time; time.sleep(60)"
         reply = await death_of(peer, code)
     assert "more than the 67108864 bytes that are allowed" in reply.content["evalue"]
     await others_live(room)

@@ -153,3 +153,10 @@ async def test_room_of_another_account_is_not_the_servers_users(api: Api, served
     assert (refused.status, refused.body["reason"]) == (404, "UnknownRoomError")
     assert room not in [found["id"] for found in (await api("GET", "api/rooms")).body]
     assert (await api.with_key(join)("GET", f"rooms/{room}/api/kernels")).status == 200
+
+
+async def test_a_text_larger_than_any_message_comes_in_pieces(dial_kernel: DialKernel) -> None:
+    peer = await dial_kernel()
+    text, reply, _ = await peer.run("print('é' * 50_000_000)")
+    assert reply["status"] == "ok"
+    assert len(text) == 50_000_001 and set(text[:-1]) == {"é"}

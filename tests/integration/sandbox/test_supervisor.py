@@ -271,12 +271,16 @@ async def test_reset_ends_a_fork_bomb(sandbox: Sandbox) -> None:
     assert await output(sandbox, "echo usable") == b"usable\n"
 
 
+BUSY = "i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done"
+"""Some tenths of a second: a watchdog counts in hundredths."""
+
+
 async def test_usage_is_plausible(sandbox: Sandbox) -> None:
     """Every tier tells all of it, by a cgroup of its own or the engine's, or by the watchdog."""
     before = await sandbox.usage()
     assert before.disk_bytes is not None
     process = await sandbox.spawn(
-        ["sh", "-c", "head -c 3000000 /dev/zero > big; echo begin; exec sleep 1000"]
+        ["sh", "-c", f"head -c 3000000 /dev/zero > big; {BUSY}; echo begin; exec sleep 1000"]
     )
     await read_until(process, b"begin")
     usage = await sandbox.usage()
