@@ -287,7 +287,7 @@ async def test_usage_is_plausible(sandbox: Sandbox) -> None:
     assert usage.cpu_s is not None
     assert 0 < usage.cpu_s < 60
     assert usage.memory_bytes is not None
-    assert 1 << 18 < usage.memory_bytes < 1 << 30
+    assert 1 << 14 < usage.memory_bytes < 1 << 30, "of the programs: a watchdog does not count the supervisor"
     assert usage.pids is not None
     assert 2 <= usage.pids < 100, "the supervisor and the program, and who guards them"
     assert usage.disk_bytes is not None

@@ -75,7 +75,9 @@ async def test_memory_over_the_limit_ends_the_program_not_the_room(
     sandbox = await open_sandbox()
     process = await sandbox.spawn(["python3", "-c", "print('begin', flush=True); a = b'x' * (3 << 30)"])
     assert process.stderr is not None
-    complaint = await process.stderr.read()
+    complaint = b""
+    while data := await process.stderr.read():
+        complaint += data
     assert await read_all(process) == b"begin\n"
     if "memory" in tier.limits.controllers:
         assert process.status == ExitStatus(signal=signal.SIGKILL)
