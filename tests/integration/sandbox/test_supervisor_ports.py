@@ -165,6 +165,12 @@ async def test_kernel_is_forked_and_computes(sandbox: Sandbox, links: Path) -> N
 async def test_kernel_that_cannot_start_says_why(sandbox: Sandbox) -> None:
     with pytest.raises(SandboxRequestError, match="NoSuchOption"):
         await sandbox.fork_kernel("k1", "secret", argv=["--NoSuchOption"])
+    kernel = await sandbox.fork_kernel("k2", "secret")
+    with pytest.raises(SandboxRequestError, match="File exists"):
+        await sandbox.fork_kernel("k2", "secret")
+    await kernel.signal(9)
+    await kernel.wait()
+    kernel.close()
     with pytest.raises(SandboxRequestError, match="no name of a kernel"):
         await sandbox.fork_kernel("../k", "secret")
     assert await output(sandbox, "echo usable") == b"usable\n"
