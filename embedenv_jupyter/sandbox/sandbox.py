@@ -236,6 +236,23 @@ class Sandbox:
         answer, fds = await self.request("spawn", argv=list(argv), cwd=cwd, env=dict(env or {}))
         return self._piped(answer, fds)
 
+    async def fork_script(
+        self,
+        path: str,
+        argv: Sequence[str] = (),
+        *,
+        cwd: str | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> Process:
+        """Run a Python program on three pipes in a fork of the supervisor, whose interpreter runs already.
+
+        ``path`` is relative to ``cwd``. What the program sees is in :mod:`.script`.
+        """
+        answer, fds = await self.request(
+            "fork_script", path=path, argv=list(argv), cwd=cwd, env=dict(env or {})
+        )
+        return self._piped(answer, fds)
+
     def _piped(self, answer: dict[str, Any], fds: list[int]) -> Process:
         process = self._started(answer, fds, 3, is_pipe, "pipe")
         process.stdin = ByteSink(fds[0])
