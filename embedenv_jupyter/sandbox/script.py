@@ -112,8 +112,9 @@ def _told(exc: BaseException) -> int:
         sys.excepthook(type(own), own, own.__traceback__)
     except BaseException as second:  # noqa: BLE001 (a hook of the program's own)
         second.__context__ = None
+        second.__traceback__ = _without_ours(second.__traceback__)
         _said("Error in sys.excepthook:", 1)
-        sys.__excepthook__(type(second), second, _without_ours(second.__traceback__))
+        sys.__excepthook__(type(second), second, second.__traceback__)
         _said("\nOriginal exception was:", 1)
         sys.__excepthook__(type(own), own, own.__traceback__)
     return -signal.SIGINT if isinstance(exc, KeyboardInterrupt) else 1
