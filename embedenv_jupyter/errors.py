@@ -24,6 +24,9 @@
     │   ├── UnknownAccountError       there is no such account or public key
     │   ├── IdempotencyError          one idempotency key was used for two different requests
     │   └── AccountsUnavailableError  the database of the accounts cannot be used now
+    ├── RateLimitedError              more runs were asked for than are taken; says when to try again
+    ├── CodeBlockedError              a rule of the gateway recognised something in the code
+    ├── UnknownSessionError           an account has no engine session of this name
     └── ConnectionLostError           the client could not reach its gateway again
 
 The errors carry data; ``str()`` writes the sentence that a peer may read. What
@@ -281,6 +284,42 @@ class AccountsUnavailableError(AccountError):
 
     def __str__(self) -> str:
         return "The accounts cannot be reached now; try again later."
+
+
+class RateLimitedError(EmbedEnvError):
+    """An account asks for more runs than it may; after ``retry_after_s`` seconds the next one is taken."""
+
+    def __init__(self, limit: int, retry_after_s: float) -> None:
+        super().__init__(limit, retry_after_s)
+        self.limit = limit
+        self.retry_after_s = retry_after_s
+
+    def __str__(self) -> str:
+        return f"At most {self.limit} runs a minute are taken; try again in {self.retry_after_s:.1f} s."
+
+
+class CodeBlockedError(EmbedEnvError):
+    """A rule of the gateway recognised something in the code; nothing was run."""
+
+    def __init__(self, rule: str, message: str, line: int) -> None:
+        super().__init__(rule, message, line)
+        self.rule = rule
+        self.message = message
+        self.line = line
+
+    def __str__(self) -> str:
+        return f"Not run, because of the rule {self.rule} (line {self.line}): {self.message}"
+
+
+class UnknownSessionError(EmbedEnvError):
+    """An account has no engine session of this name (any more)."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+    def __str__(self) -> str:
+        return f"There is no session {self.name!r}, or it has ended; its next run begins a new one."
 
 
 class ConnectionLostError(EmbedEnvError):

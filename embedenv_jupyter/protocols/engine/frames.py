@@ -191,7 +191,9 @@ class Answer(Struct, frozen=True, kw_only=True, omit_defaults=True):
     id: str | UnsetType = UNSET
     signal: str = ""
     ended_by: str = ""
-    """What ended it before its time: a limit (``time``, ``oom``, ``disk``, ``pids``), or ``interrupt``."""
+    """What ended it before its time: ``time``, ``oom``, ``disk``, ``pids``, ``stopped``, or ``gone`` (the room)."""
+    state: str = ""
+    """``lost`` when the session's state ended with this run, ``new`` when it had ended before."""
     cpu_ms: Milliseconds = 0
     peak_memory_mib: Milliseconds = 0
     compile: StageReport | UnsetType = UNSET
@@ -273,6 +275,9 @@ class Result(_Numbered, frozen=True, kw_only=True, omit_defaults=True, tag="resu
     execution_time: Milliseconds
     signal: str = ""
     ended_by: str = ""
+    detail: str = ""
+    """A sentence for people about the limit."""
+    state: str = ""
     cpu_ms: Milliseconds = 0
     peak_memory_mib: Milliseconds = 0
     cost: int = 0
