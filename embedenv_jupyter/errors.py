@@ -24,9 +24,13 @@
     │   ├── UnknownAccountError       there is no such account or public key
     │   ├── IdempotencyError          one idempotency key was used for two different requests
     │   └── AccountsUnavailableError  the database of the accounts cannot be used now
-    ├── RateLimitedError              more runs were asked for than are taken; says when to try again
-    ├── CodeBlockedError              a rule of the gateway recognised something in the code
-    ├── UnknownSessionError           an account has no engine session of this name
+    ├── EngineError
+    │   ├── SourceError               code, files, arguments or environment are not acceptable
+    │   ├── MissingToolchainError     the room lacks what a language needs; says what to install
+    │   ├── SessionError              a language session is busy, or has ended
+    │   ├── UnknownSessionError       an account has no engine session of this name
+    │   ├── CodeBlockedError          a rule of the gateway recognised something in the code
+    │   └── RateLimitedError          more runs were asked for than are taken; says when to try again
     └── ConnectionLostError           the client could not reach its gateway again
 
 The errors carry data; ``str()`` writes the sentence that a peer may read. What
@@ -37,6 +41,7 @@ from __future__ import annotations
 
 import enum
 import os
+from collections.abc import Mapping
 
 
 class CloseCode(enum.IntEnum):
@@ -286,7 +291,51 @@ class AccountsUnavailableError(AccountError):
         return "The accounts cannot be reached now; try again later."
 
 
-class RateLimitedError(EmbedEnvError):
+class EngineError(EmbedEnvError):
+    """Base of what the engine refuses to run."""
+
+
+class SourceError(EngineError):
+    """What was to be run is refused: ``field`` is what was wrong, ``reason`` why and what is allowed."""
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(field, reason)
+        self.field = field
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.reason}"
+
+
+class MissingToolchainError(EngineError):
+    """The room has no ``missing``, which ``language`` needs.
+
+    ``packages`` names, by package manager, what brings it.
+    """
+
+    def __init__(
+        self, language: str, missing: tuple[str, ...], packages: Mapping[str, tuple[str, ...]]
+    ) -> None:
+        super().__init__(language, missing, packages)
+        self.language = language
+        self.missing = missing
+        self.packages = packages
+
+    def __str__(self) -> str:
+        brings = "; ".join(
+            f"{manager}: {' '.join(names)}" for manager, names in self.packages.items() if names
+        )
+        return (
+            f"This room cannot run {self.language}: it has no {' and no '.join(self.missing)}. "
+            f"To be installed on its machine or image ({brings or 'no package is known'})."
+        )
+
+
+class SessionError(EngineError):
+    """A language session cannot take this run; ``str()`` says why."""
+
+
+class RateLimitedError(EngineError):
     """An account asks for more runs than it may; after ``retry_after_s`` seconds the next one is taken."""
 
     def __init__(self, limit: int, retry_after_s: float) -> None:
@@ -298,7 +347,7 @@ class RateLimitedError(EmbedEnvError):
         return f"At most {self.limit} runs a minute are taken; try again in {self.retry_after_s:.1f} s."
 
 
-class CodeBlockedError(EmbedEnvError):
+class CodeBlockedError(EngineError):
     """A rule of the gateway recognised something in the code; nothing was run."""
 
     def __init__(self, rule: str, message: str, line: int) -> None:
@@ -311,7 +360,7 @@ class CodeBlockedError(EmbedEnvError):
         return f"Not run, because of the rule {self.rule} (line {self.line}): {self.message}"
 
 
-class UnknownSessionError(EmbedEnvError):
+class UnknownSessionError(EngineError):
     """An account has no engine session of this name (any more)."""
 
     def __init__(self, name: str) -> None:

@@ -84,6 +84,10 @@ class SessionPlan:
     way: SessionWay
     command: str
     keeps_on_interrupt: bool
+    needs: tuple[str, ...] = ()
+    """Programs that it takes beyond those of the language."""
+    program: str = ""
+    """What a whole program has (a regular expression): that is run as one, not evaluated as a cell."""
     build: str = ""
     built: str = ""
     packages: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -197,14 +201,25 @@ def _session(table: _Table) -> SessionPlan:
         way=SessionWay(table.one_of("way", tuple(SessionWay))),
         command=table.text("command"),
         keeps_on_interrupt=table.flag("keeps_on_interrupt"),
+        needs=table.texts("needs") if "needs" in table else (),
+        program=table.text("program", default="", empty=True),
         build=table.text("build", default="", empty=True),
         built=table.text("built", default="", empty=True),
         packages=_packages(table.table("packages")) if "packages" in table else {},
     )
     table.done()
     table.check(bool(plan.build) == bool(plan.built), "build", "and built stand together")
+    table.check(_is_pattern(plan.program), "program", "is no regular expression")
     table.check(not plan.built or _FILE.match(plan.built) is not None, "built", "is no plain file name")
     return plan
+
+
+def _is_pattern(text: str) -> bool:
+    try:
+        re.compile(text)
+    except re.error:
+        return False
+    return True
 
 
 class _Table:

@@ -27,6 +27,14 @@ from embedenv_jupyter.sandbox import foreground, oom, tree
 MAX_REMEMBERED_GROUPS = 256
 """How many ended jobs are remembered whose process group may still have members."""
 
+_FIRST_FREE = 10
+"""Below it are the numbers that programs know their streams by."""
+
+_STREAMS = (True, False, False)
+"""Stdin, stdout and stderr: whether a program reads it."""
+
+_SIDE = (True, False)
+
 _RESET_SIGNALS = [
     number
     for number in range(1, signal.NSIG)
@@ -43,6 +51,9 @@ class Job:
     number: int
     pid: int
     status: int | None = None
+    cpu_s: float = 0.0
+    peak_bytes: int = 0
+    """Of the program and what it waited for; not less than this process has held itself (getrusage(2))."""
 
 
 class Jobs:
@@ -60,10 +71,13 @@ class Jobs:
         self._next = 1
 
     def spawn_piped(
-        self, argv: list[str], cwd: str | int | None, env: dict[str, str]
+        self, argv: list[str], cwd: str | int | None, env: dict[str, str], *, side: bool = False
     ) -> tuple[Job, list[int]]:
-        """Start a program on three pipes; return the gateway's ends: stdin, stdout, stderr."""
-        with _three_pipes() as (inside, outside):
+        """Start a program on three pipes; return the gateway's ends: stdin, stdout, stderr.
+
+        With ``side`` it has two more, as descriptors 3 to read and 4 to write.
+        """
+        with _pipes(_STREAMS + _SIDE if side else _STREAMS) as (inside, outside):
             actions = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(inside)]
             return self._spawn(argv, cwd, env, actions), outside
 
@@ -154,7 +168,7 @@ class Jobs:
         cwd: str | None = None,
     ) -> tuple[Job, list[int]]:
         """Fork a child that runs ``body`` on three pipes; return our ends: stdin, stdout, stderr."""
-        with _three_pipes() as (inside, outside):
+        with _pipes(_STREAMS) as (inside, outside):
             stdin, stdout, stderr = inside
             return self._fork(body, (stdin, stdout, stderr), outside, env, forget, cwd), outside
 
@@ -202,7 +216,7 @@ class Jobs:
         """Collect the children that have ended; strangers that pid 1 inherited are only reaped."""
         while True:
             try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
+                pid, status, used = os.wait4(-1, os.WNOHANG)
             except ChildProcessError:
                 return
             if pid == 0:
@@ -210,6 +224,8 @@ class Jobs:
             job = self._by_pid.pop(pid, None)
             if job is not None:
                 job.status = os.waitstatus_to_exitcode(status)
+                job.cpu_s = used.ru_utime + used.ru_stime
+                job.peak_bytes = used.ru_maxrss << 10
                 self._forget_old()
                 yield job, job.status
 
@@ -262,15 +278,16 @@ class Jobs:
 
 
 @contextlib.contextmanager
-def _three_pipes() -> Iterator[tuple[list[int], list[int]]]:
-    """Make pipes for stdin, stdout and stderr: a program's ends, and ours, which stay open on success."""
+def _pipes(are_input: tuple[bool, ...]) -> Iterator[tuple[list[int], list[int]]]:
+    """Make pipes: a program's ends, and ours, which stay open on success. ``True`` is one that it reads."""
     inside: list[int] = []
     outside: list[int] = []
     try:
-        for is_input in (True, False, False):
+        for is_input in are_input:
             reader, writer = os.pipe()
-            inside.append(reader if is_input else writer)
             outside.append(writer if is_input else reader)
+            # Out of the way of the numbers that the program will know them by.
+            inside.append(_moved_up(reader if is_input else writer))
         yield inside, outside
     except BaseException:
         _close(outside)
@@ -303,6 +320,13 @@ def _set_modes(slave: int, *, echo: bool, cooked: bool) -> None:
     if not echo:
         modes[3] &= ~(termios.ECHO | termios.ECHONL | termios.ECHOCTL | termios.ECHOKE)
     termios.tcsetattr(slave, termios.TCSANOW, modes)
+
+
+def _moved_up(fd: int) -> int:
+    try:
+        return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _FIRST_FREE)
+    finally:
+        os.close(fd)
 
 
 def _close(fds: list[int]) -> None:

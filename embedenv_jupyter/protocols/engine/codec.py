@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import msgspec
+from msgspec import UNSET, Raw, UnsetType
 
-from embedenv_jupyter.protocols.engine.frames import ClientFrame, RunId, ServerFrame, StreamFrame, Work
+from embedenv_jupyter.protocols.engine.frames import Batch, ClientFrame, RunId, ServerFrame, StreamFrame, Work
 from embedenv_jupyter.protocols.faults import FRAME, Allowed, FrameError, explain, tags_of
 from embedenv_jupyter.protocols.text import mended
 
@@ -21,6 +22,12 @@ class _Head(msgspec.Struct):
     id: RunId | None = None
 
 
+class _BatchHead(msgspec.Struct):
+    runs: Raw | UnsetType = UNSET
+
+
+_batch_head_decoder = msgspec.json.Decoder(_BatchHead)
+_batch_decoder = msgspec.json.Decoder(Batch)
 _head_decoder = msgspec.json.Decoder(_Head)
 
 
@@ -64,6 +71,26 @@ def decode_work(data: bytes) -> Work:
     """
     try:
         return _work_decoder.decode(data)
+    except _UNREADABLE as exc:
+        raise FrameError(explain(exc, "the body")) from None
+
+
+def is_batch(data: bytes) -> bool:
+    """Tell whether a body has ``runs``, and so is to be read as a batch."""
+    try:
+        return bool(_batch_head_decoder.decode(data).runs is not UNSET)
+    except _UNREADABLE:
+        return False
+
+
+def decode_batch(data: bytes) -> Batch:
+    """Read the body of ``POST api/v1/execute`` with several runs.
+
+    Raises:
+        FrameError: what is wrong with it.
+    """
+    try:
+        return _batch_decoder.decode(data)
     except _UNREADABLE as exc:
         raise FrameError(explain(exc, "the body")) from None
 

@@ -86,6 +86,12 @@ class Work(Struct, frozen=True, kw_only=True):
     """Keeps its state between connections; without a name, state lives as long as the connection."""
 
 
+class Batch(Struct, frozen=True, kw_only=True):
+    """Several requests in one REST body; they run one after another, each whatever became of the others."""
+
+    runs: Annotated[list[Work], Meta(min_length=1, max_length=MAX_BATCH)]
+
+
 class Execute(Work, frozen=True, kw_only=True, tag="execute", tag_field="action"):
     """Run ``code``. Its ``repr`` shows neither the code nor the key."""
 
@@ -191,7 +197,7 @@ class Answer(Struct, frozen=True, kw_only=True, omit_defaults=True):
     id: str | UnsetType = UNSET
     signal: str = ""
     ended_by: str = ""
-    """What ended it before its time: ``time``, ``oom``, ``disk``, ``pids``, ``stopped``, or ``gone`` (the room)."""
+    """What ended it early: ``time``, ``oom``, ``disk``, ``pids``, ``stopped``, ``gone`` (the room ended)."""
     state: str = ""
     """``lost`` when the session's state ended with this run, ``new`` when it had ended before."""
     cpu_ms: Milliseconds = 0

@@ -19,7 +19,7 @@ from typing import Final
 
 from msgspec import UNSET
 
-from embedenv_jupyter.errors import CloseCode, EmbedEnvError
+from embedenv_jupyter.errors import CloseCode
 from embedenv_jupyter.protocols.engine import frames
 from embedenv_jupyter.protocols.engine.codec import decode_client_frame, encode
 from embedenv_jupyter.protocols.faults import FrameError
@@ -113,11 +113,10 @@ class EngineConnection:
         else:
             self._waiting.pop(id, None)
 
-    def not_run(self, frame: frames.Execute, error: str, fault: EmbedEnvError | str) -> None:
+    def refused(self, frame: frames.Execute, error: frames.Error) -> None:
         """A request was not carried out; this is its answer."""
-        id = frame.id if frame.id is not UNSET else None
-        self._done(id)
-        self.refuse(error, str(fault), id)
+        self._done(frame.id if frame.id is not UNSET else None)
+        self._send(error)
 
     def refuse(
         self, error: str, message: str, id: str | None = None, *, retry_after_s: float | None = None

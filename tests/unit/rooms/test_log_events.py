@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from embedenv_jupyter.protocols.spaces.rendering import output_count
 from embedenv_jupyter.rooms.events import (
+    EngineFrame,
     Event,
     FilesChanged,
     IdleCountdown,
     KernelMessage,
-    EngineFrame,
     LimitBreached,
     MemberJoined,
     MemberLeft,

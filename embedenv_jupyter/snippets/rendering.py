@@ -132,7 +132,7 @@ class Collector:
                 self._compile = event
 
     def answer(self, outcome: Outcome, *, id: str | None, cost: int, warnings: list[str]) -> frames.Answer:
-        """Make the answer. A compiler that failed is shown in ``stderr``, where a client of the page looks."""
+        """Make the answer; what a compiler that failed said is in ``stderr``, where clients look."""
         compiled = self._compile
         stdout, stderr = self._text(Stage.RUN, Stream.STDOUT), self._text(Stage.RUN, Stream.STDERR)
         if outcome.stage is Stage.COMPILE:
@@ -159,7 +159,7 @@ class Collector:
 
 
 def _state(outcome: Outcome) -> str:
-    """Say what became of a session's state, where a client has to know: it was lost, now or before this run."""
+    """Say what a client has to know of a session's state: it was lost, now or before this run."""
     if outcome.session is SessionState.LOST:
         return "lost"
     return "new" if outcome.restarted else ""

@@ -17,7 +17,7 @@ MAX_REMEMBERED: Final = 10_000
 
 @dataclass(frozen=True)
 class Allowance:
-    """What an account has left: the ``RateLimit`` headers of an answer (draft-ietf-httpapi-ratelimit-headers)."""
+    """What an account has left: the ``RateLimit`` headers (draft-ietf-httpapi-ratelimit-headers)."""
 
     limit: int
     remaining: int

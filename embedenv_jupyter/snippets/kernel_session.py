@@ -32,7 +32,7 @@ from embedenv_jupyter.engine.events import (
 from embedenv_jupyter.engine.execution import Control, Execution, RunOptions
 from embedenv_jupyter.engine.pace import EventQueue
 from embedenv_jupyter.engine.source import Source
-from embedenv_jupyter.errors import EmbedEnvError, RoomClosedError, SandboxGoneError, SessionError
+from embedenv_jupyter.errors import EmbedEnvError, RoomClosedError, SessionError
 from embedenv_jupyter.kernels import messages
 from embedenv_jupyter.kernels.kernel import Kernel
 from embedenv_jupyter.kernels.link import KernelLink
@@ -86,7 +86,9 @@ class KernelSession:
             await self._kernels.room.sandbox.write_file(path, content)
         cell = self._running = _Cell(kernel, link, restarted=self._was_lost)
         self._was_lost = False
-        work = asyncio.create_task(self._run(cell, source, options or RunOptions()), name="cell of the engine")
+        work = asyncio.create_task(
+            self._run(cell, source, options or RunOptions()), name="cell of the engine"
+        )
         return Execution(cell.queue, cell.control, work)
 
     async def _connected(self) -> tuple[Kernel, KernelLink]:
@@ -295,7 +297,15 @@ class _Cell:
         await self.queue.put(StageEnded(Stage.RUN, exit, self._wall_ms, None))
         state = SessionState.LOST if self._is_lost else SessionState.KEPT
         return Outcome(
-            Stage.RUN, exit, reason, self._wall_ms, None, None, detail, session=state, restarted=self._restarted
+            Stage.RUN,
+            exit,
+            reason,
+            self._wall_ms,
+            None,
+            None,
+            detail,
+            session=state,
+            restarted=self._restarted,
         )
 
     def gone(self, detail: str) -> Outcome:

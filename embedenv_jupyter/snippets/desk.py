@@ -1,0 +1,144 @@
+"""From a request of the Engine protocol to its answer: what sockets and REST have in common."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from msgspec import UNSET, UnsetType
+
+from embedenv_jupyter.accounts import Account
+from embedenv_jupyter.engine.events import Event, Outcome
+from embedenv_jupyter.engine.execution import RunOptions
+from embedenv_jupyter.engine.source import Source
+from embedenv_jupyter.errors import CodeBlockedError, SourceError
+from embedenv_jupyter.protocols.engine import frames
+from embedenv_jupyter.sandbox.spec import Limits
+from embedenv_jupyter.snippets.rendering import Collector
+from embedenv_jupyter.snippets.session import Job, Session
+from embedenv_jupyter.snippets.sessions import Sessions
+
+T = TypeVar("T")
+
+Look = Callable[[str, str], list[tuple[str, str, int]]]
+"""Looks at code in a language (its id); returns rule, message and line of what it recognises."""
+
+
+@dataclass(frozen=True)
+class CodeFilter:
+    """What is done about code in which a rule recognises something; the sandbox is what confines it."""
+
+    look: Look
+    blocks: bool = True
+
+
+class Desk:
+    """Takes requests in; one for each gateway."""
+
+    def __init__(self, sessions: Sessions, code_filter: CodeFilter | None = None) -> None:
+        self.sessions = sessions
+        self._filter = code_filter
+
+    def job(self, work: frames.Work, *, is_fresh: bool, terminal: frames.Size | UnsetType = UNSET) -> Job:
+        """Check a request.
+
+        Raises:
+            SourceError: a value is not acceptable.
+            UnknownLanguageError: there is no such language.
+            CodeBlockedError: a rule recognises something, and such code is not run here.
+        """
+        language = self.sessions.languages.named(work.language)
+        source = Source(
+            work.code,
+            _files(_given(work.files) or {}),
+            tuple(_given(work.args) or ()),
+            _given(work.env) or {},
+        )
+        options = RunOptions(
+            timeout_s=self.sessions.timeout_of(_given(work.timeout)),
+            terminal=(terminal.rows, terminal.cols) if terminal is not UNSET else None,
+        )
+        stdin = _given(work.stdin)
+        warnings = self._warnings(language.id, work.code)
+        return Job(
+            language, source, options, is_fresh=is_fresh, warnings=tuple(warnings),
+            stdin=None if stdin is None else stdin.encode("utf-8", "replace"),
+        )  # fmt: skip
+
+    def _warnings(self, language: str, code: str) -> list[tuple[str, str]]:
+        if self._filter is None:
+            return []
+        found = self._filter.look(language, code)
+        if found and self._filter.blocks:
+            raise CodeBlockedError(*found[0])
+        return [(rule, f"line {line}: {message}") for rule, message, line in found]
+
+    def limits(self, work: frames.Work) -> Limits | None:
+        """Return the limits that a request asks for, ``None`` for the usual ones.
+
+        Raises:
+            SourceError: they are more than this gateway allows.
+        """
+        asked = _given(work.limits)
+        if asked is None:
+            return None
+        return self.sessions.limits_of(
+            _given(asked.memory_mib), _given(asked.pids), _given(asked.cpus), _given(asked.disk_mib)
+        )
+
+    async def answer(self, session: Session, job: Job, id: str | None = None) -> frames.Answer:
+        """Run a job to its end and return all that it wrote; what it raises, nothing was run for."""
+        collector = Collector(self.sessions.settings.answer_bytes)
+        outcome: Outcome | None = None
+        async with session.running(job) as (execution, cost):
+            feeding = session.feed(execution, job.stdin if job.stdin is not None else b"")
+            try:
+                async for event in execution:
+                    outcome = _last(event)
+                    collector.take(event)
+            finally:
+                feeding.cancel()
+        assert outcome is not None, "every execution ends with an outcome"
+        return collector.answer(
+            outcome, id=id, cost=cost, warnings=[f"{rule}: {message}" for rule, message in job.warnings]
+        )
+
+    async def answer_alone(self, account: Account, work: frames.Work) -> frames.Answer:
+        """Run a request of REST: in its session, or in a room of its own that ends with it.
+
+        Raises:
+            SourceError: a value is not acceptable; nothing was run.
+            UnknownLanguageError: there is no such language.
+            EmbedEnvError: nothing was run; the text says why.
+        """
+        name = _given(work.session)
+        job = self.job(work, is_fresh=name is None)
+        session = await self.sessions.enter(account, name, self.limits(work))
+        try:
+            return await self.answer(session, job)
+        finally:
+            self.sessions.leave(session)
+
+
+def _last(event: Event) -> Outcome | None:
+    return event if isinstance(event, Outcome) else None
+
+
+def _given(value: T | UnsetType) -> T | None:
+    return None if isinstance(value, UnsetType) else value
+
+
+def _files(files: dict[str, str | frames.Base64]) -> dict[str, bytes]:
+    return {path: _content(path, content) for path, content in files.items()}
+
+
+def _content(path: str, content: str | frames.Base64) -> bytes:
+    if isinstance(content, str):
+        return content.encode("utf-8", "replace")
+    try:
+        return base64.b64decode(content.base64, validate=True)
+    except (binascii.Error, ValueError) as exc:
+        raise SourceError(f"files[{path!r:.80}]", f"is no base64: {exc}") from None
