@@ -45,6 +45,9 @@ class Desk:
     def job(self, work: frames.Work, *, is_fresh: bool, terminal: frames.Size | UnsetType = UNSET) -> Job:
         """Check a request.
 
+        In a session, code of a language without a compiler is a cell, which finds what
+        earlier ones have defined; that of a compiled one is a whole program, unless it asks to be a cell.
+
         Raises:
             SourceError: a value is not acceptable.
             UnknownLanguageError: there is no such language.
@@ -61,10 +64,12 @@ class Desk:
             timeout_s=self.sessions.timeout_of(_given(work.timeout)),
             terminal=(terminal.rows, terminal.cols) if terminal is not UNSET else None,
         )
-        stdin = _given(work.stdin)
+        stdin, asked = _given(work.stdin), _given(work.cell)
+        is_cell = not language.compile if asked is None else asked
         warnings = self._warnings(language.id, work.code)
         return Job(
-            language, source, options, is_fresh=is_fresh, warnings=tuple(warnings),
+            language, source, options, is_fresh=is_fresh, is_cell=is_cell and not is_fresh,
+            warnings=tuple(warnings),
             stdin=None if stdin is None else stdin.encode("utf-8", "replace"),
         )  # fmt: skip
 

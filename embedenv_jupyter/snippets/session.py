@@ -47,6 +47,9 @@ class Job:
     stdin: bytes | None = None
     """The whole input; ``None``: it comes bit by bit, if at all."""
     is_fresh: bool = False
+    """Run it in a folder of its own, which is removed afterwards."""
+    is_cell: bool = False
+    """It is a cell of the language's session, and not a whole program."""
     warnings: tuple[tuple[str, str], ...] = ()
     """The rules that recognise something in the code, and what."""
 
@@ -67,7 +70,7 @@ class Session:
         self.left_at_s = time.monotonic()
         self._kernels = kernels
         self._engine = Engine(room.sandbox)
-        self._sessions: dict[str, LanguageSession] = {}
+        self._sessions: dict[tuple[str, bool], LanguageSession] = {}
         self._turns: dict[str, asyncio.Lock] = {}
         self._parallel = 0
         self._next_run = 1
@@ -141,7 +144,7 @@ class Session:
     async def _paid(self, job: Job, run: str) -> AsyncIterator[tuple[Execution, int]]:
         """Charge for a run and start it; give the cost back when it does not start."""
         room = self.room
-        is_cell = job.language.id == PYTHON and not job.is_fresh
+        is_cell = _is_kernels(job)
         try:
             cost = (
                 0
@@ -165,15 +168,16 @@ class Session:
     async def _started(self, job: Job) -> Execution:
         if job.is_fresh:
             return await self._engine.start(job.language, job.source, job.options)
-        session = self._sessions.get(job.language.id)
+        key = (job.language.id, job.is_cell)
+        session = self._sessions.get(key)
         if session is None or session.is_closed:
-            session = self._sessions[job.language.id] = await self._opened(job.language)
+            session = self._sessions[key] = await self._opened(job)
         return await session.start(job.source, job.options)
 
-    async def _opened(self, language: Language) -> LanguageSession:
-        if language.id == PYTHON:
-            return KernelSession(self._kernels, language, self.account.name or SPACE)
-        return await self._engine.open_session(language)
+    async def _opened(self, job: Job) -> LanguageSession:
+        if _is_kernels(job):
+            return KernelSession(self._kernels, job.language, self.account.name or SPACE)
+        return await self._engine.open_session(job.language, programs=not job.is_cell)
 
     def _tell_start(self, job: Job, run: str) -> None:
         if not self.room.log.is_finished:
@@ -220,6 +224,11 @@ class Session:
             await self.room.aclose(reason)
             self.log.finish()
             await self.log.aclose(delete=True)
+
+
+def _is_kernels(job: Job) -> bool:
+    """Whether the room's Python kernel runs it."""
+    return job.language.id == PYTHON and job.is_cell
 
 
 async def _feed(execution: Execution, data: bytes) -> None:

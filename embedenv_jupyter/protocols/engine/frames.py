@@ -84,6 +84,11 @@ class Work(Struct, frozen=True, kw_only=True):
     limits: Limits | UnsetType = UNSET
     session: SessionName | UnsetType = UNSET
     """Keeps its state between connections; without a name, state lives as long as the connection."""
+    cell: bool | UnsetType = UNSET
+    """Whether ``code`` continues what ran before it in its session, or is a whole program.
+
+    Without it, code of a compiled language is a program, and that of any other a cell.
+    """
 
 
 class Batch(Struct, frozen=True, kw_only=True):
