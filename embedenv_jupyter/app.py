@@ -22,6 +22,7 @@ from embedenv_jupyter.kernels.picker import KernelPicker
 from embedenv_jupyter.rooms.manager import RoomSettings
 from embedenv_jupyter.rooms.room import Room
 from embedenv_jupyter.sandbox.spec import MIB, Limits
+from embedenv_jupyter.snippets.desk import CodeFilter
 from embedenv_jupyter.snippets.sessions import SnippetSettings
 
 _HERE = {"": "127.0.0.1", "*": "127.0.0.1", "0.0.0.0": "127.0.0.1", "localhost": "127.0.0.1", "::": "::1"}  # noqa: S104
@@ -106,6 +107,12 @@ class EmbedenvApp(ExtensionApp):
     runs_per_minute = Int(
         1200, min=0, help="How many runs of the Engine protocol one account may begin; 0: any number."
     ).tag(config=True)
+    code_filter = Enum(
+        list(CodeFilter),
+        default_value=CodeFilter.BLOCK,
+        help="What is done about code of the Engine protocol in which a rule recognises an attack: 'block', "
+        "'warn' or 'off'. The sandbox confines it in any case.",
+    ).tag(config=True)
     allowed_origins = List(
         Unicode(), help="Origins of foreign web pages that may open the published sockets; '*' for all."
     ).tag(config=True)
@@ -136,6 +143,7 @@ class EmbedenvApp(ExtensionApp):
                 max_kernels=self.max_kernels, cull_idle_s=self.cull_kernels_s or None,
                 log_disk_bytes=self.log_disk_mib * MIB,
             ),
+            code_filter=CodeFilter(self.code_filter),
             snippets=SnippetSettings(
                 timeout_s=self.run_timeout_s or None, max_timeout_s=self.max_run_timeout_s or None,
                 session_idle_s=self.session_idle_s, runs_per_minute=self.runs_per_minute,

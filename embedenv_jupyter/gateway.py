@@ -29,7 +29,7 @@ from embedenv_jupyter.sandbox.choose import choose
 from embedenv_jupyter.sandbox.pool import Pool
 from embedenv_jupyter.sandbox.spec import SandboxSpec
 from embedenv_jupyter.sandbox.tiers import Tier
-from embedenv_jupyter.snippets.desk import Desk
+from embedenv_jupyter.snippets.desk import CodeFilter, Desk
 from embedenv_jupyter.snippets.sessions import Sessions, SnippetSettings
 
 log = logging.getLogger(__name__)
@@ -51,6 +51,7 @@ class GatewaySettings:
     kernel_pool_size: int = 1
     rooms: RoomSettings = field(default_factory=RoomSettings)
     kernels: KernelSettings = field(default_factory=KernelSettings)
+    code_filter: CodeFilter = CodeFilter.BLOCK
     snippets: SnippetSettings = field(default_factory=SnippetSettings)
 
 
@@ -125,7 +126,7 @@ class Gateway:
         sessions = Sessions(rooms, kernels, logs.path, settings.snippets)
         self._stack.push_async_callback(sessions.aclose)
         sessions.start()
-        self._desk = Desk(sessions)
+        self._desk = Desk(sessions, settings.code_filter)
         self._rooms, self._kernels = rooms, kernels
         self.metrics.show(rooms)
         self._stack.callback(self.metrics.hide)

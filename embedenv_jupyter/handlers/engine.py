@@ -188,7 +188,7 @@ class ExecuteHandler(OwnHandler):
     async def _stream(self, desk: Desk, account: Account, work: frames.Work) -> None:
         """Send a run's frames as events; the peer's going away ends a run that no session keeps."""
         name = work.session if work.session is not UNSET else None
-        job = desk.job(work, is_fresh=name is None)
+        job = await desk.job(work, is_fresh=name is None)
         session = await desk.sessions.enter(account, name, desk.limits(work))
         try:
             watcher = session.log.watch(session.log.last)

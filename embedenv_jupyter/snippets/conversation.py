@@ -229,7 +229,7 @@ class EngineConversation:
         desk = await self._host.desk()
         account = await self._authenticated(frame.api_key if frame.api_key is not UNSET else None)
         desk.sessions.rates.take(account.id)
-        job = desk.job(frame, is_fresh=frame.fresh or frame.pty is not UNSET, terminal=frame.pty)
+        job = await desk.job(frame, is_fresh=frame.fresh or frame.pty is not UNSET, terminal=frame.pty)
         session = await self._session(account, frame, desk)
         if frame.stream:
             id = str(frame.id)

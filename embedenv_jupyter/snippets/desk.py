@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
-from collections.abc import Callable
-from dataclasses import dataclass
+import enum
 from typing import TypeVar
 
 from msgspec import UNSET, UnsetType
@@ -15,6 +15,7 @@ from embedenv_jupyter.engine.events import Event, Outcome
 from embedenv_jupyter.engine.execution import RunOptions
 from embedenv_jupyter.engine.source import Source
 from embedenv_jupyter.errors import CodeBlockedError, SourceError
+from embedenv_jupyter.languages.filter import check
 from embedenv_jupyter.protocols.engine import frames
 from embedenv_jupyter.sandbox.spec import Limits
 from embedenv_jupyter.snippets.rendering import Collector
@@ -23,26 +24,28 @@ from embedenv_jupyter.snippets.sessions import Sessions
 
 T = TypeVar("T")
 
-Look = Callable[[str, str], list[tuple[str, str, int]]]
-"""Looks at code in a language (its id); returns rule, message and line of what it recognises."""
+QUICK_CHARS = 2000
+"""Code that is longer is looked at in a thread: that takes longer than the loop may wait."""
 
 
-@dataclass(frozen=True)
-class CodeFilter:
-    """What is done about code in which a rule recognises something; the sandbox is what confines it."""
+class CodeFilter(enum.StrEnum):
+    """What is done about code that a rule recognises an attack in; the sandbox is what confines it."""
 
-    look: Look
-    blocks: bool = True
+    BLOCK = "block"
+    WARN = "warn"
+    OFF = "off"
 
 
 class Desk:
     """Takes requests in; one for each gateway."""
 
-    def __init__(self, sessions: Sessions, code_filter: CodeFilter | None = None) -> None:
+    def __init__(self, sessions: Sessions, code_filter: CodeFilter = CodeFilter.BLOCK) -> None:
         self.sessions = sessions
         self._filter = code_filter
 
-    def job(self, work: frames.Work, *, is_fresh: bool, terminal: frames.Size | UnsetType = UNSET) -> Job:
+    async def job(
+        self, work: frames.Work, *, is_fresh: bool, terminal: frames.Size | UnsetType = UNSET
+    ) -> Job:
         """Check a request.
 
         In a session, code of a language without a compiler is a cell, which finds what
@@ -66,20 +69,29 @@ class Desk:
         )
         stdin, asked = _given(work.stdin), _given(work.cell)
         is_cell = not language.compile if asked is None else asked
-        warnings = self._warnings(language.id, work.code)
+        warnings = await self._warnings(language.id, work.code)
         return Job(
             language, source, options, is_fresh=is_fresh, is_cell=is_cell and not is_fresh,
             warnings=tuple(warnings),
             stdin=None if stdin is None else stdin.encode("utf-8", "replace"),
         )  # fmt: skip
 
-    def _warnings(self, language: str, code: str) -> list[tuple[str, str]]:
-        if self._filter is None:
+    async def _warnings(self, language: str, code: str) -> list[tuple[str, str]]:
+        """Return the rules that recognise something, and what.
+
+        Raises:
+            CodeBlockedError: such code is not run here.
+        """
+        if self._filter is CodeFilter.OFF:
             return []
-        found = self._filter.look(language, code)
-        if found and self._filter.blocks:
-            raise CodeBlockedError(*found[0])
-        return [(rule, f"line {line}: {message}") for rule, message, line in found]
+        found = (
+            check(language, code)
+            if len(code) <= QUICK_CHARS
+            else await asyncio.to_thread(check, language, code)
+        )
+        if found and self._filter is CodeFilter.BLOCK:
+            raise CodeBlockedError(found[0].rule, found[0].message, found[0].line)
+        return [(finding.rule, f"line {finding.line}: {finding.message}") for finding in found]
 
     def limits(self, work: frames.Work) -> Limits | None:
         """Return the limits that a request asks for, ``None`` for the usual ones.
@@ -120,7 +132,7 @@ class Desk:
             EmbedEnvError: nothing was run; the text says why.
         """
         name = _given(work.session)
-        job = self.job(work, is_fresh=name is None)
+        job = await self.job(work, is_fresh=name is None)
         session = await self.sessions.enter(account, name, self.limits(work))
         try:
             return await self.answer(session, job)
