@@ -93,7 +93,9 @@ class EngineConnection:
             self._unnamed += 1
             return
         if frame.id in self._waiting:
-            raise FrameError(f"a run with the id {frame.id!r} is not answered yet; choose another id")
+            raise FrameError(
+                f"a run with the id {frame.id!r} is not answered yet; choose another id", id=frame.id
+            )
         self._waiting[frame.id] = frame.stream
 
     # What was done.
