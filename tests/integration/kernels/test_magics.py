@@ -17,7 +17,7 @@ from embedenv_jupyter.protocols import kernels as protocol
 from embedenv_jupyter.rooms.events import MemberJoined, RunEnded, RunStarted, StopStep
 from embedenv_jupyter.rooms.room import Room
 from tests.integration.conftest import Served
-from tests.integration.kernels.conftest import DEADLINE_S, Api, KernelPeer, OpenRoom, Received
+from tests.integration.kernels.conftest import DEADLINE_S, Api, KernelPeer, OpenRoom, Received, text_of
 
 
 @pytest.fixture
@@ -98,23 +98,7 @@ def value(text: str, name: str) -> str:
 
 
 def types(messages: list[Received]) -> list[str]:
-    return [message.content.get("execution_state") or message.type for message in messages]
-
-
-async def answers(peer: KernelPeer, id: str) -> list[Received]:
-    """Receive all that answers one cell."""
-    seen: list[Received] = []
-    missing = {"execute_reply", "idle"}
-    while missing:
-        message = await peer.receive()
-        if message.parent == id:
-            seen.append(message)
-            missing -= {message.type, message.content.get("execution_state")}
-    return seen
-
-
-def text_of(messages: list[Received]) -> str:
-    return "".join(message.content["text"] for message in messages if message.type == "stream")
+    return [message.state or message.type for message in messages]
 
 
 # %embedenv
@@ -218,7 +202,7 @@ async def test_keys_are_issued_by_the_owner_and_shown_to_nobody_else(
     assert (issued.role.word, issued.expires_at is not None) == ("edit", True)
     id = await owner.execute("print('end', flush=True)")
     seen = await watcher.until("stream", id)
-    assert all(key not in str(message) for message in seen)
+    assert all(key not in str(message) for message in [*seen, *watcher.waiting])
     runner = await enter(room, await key_of(room, "run"))
     _, reply, _ = await runner.run("%embedenv keys")
     assert (reply["ename"], "'own'" in reply["evalue"]) == ("RoleError", True)
@@ -306,11 +290,7 @@ async def test_magics_take_their_turn_among_cells(enter: Enter, room: OpenRoom) 
         await peer.execute("%%lang bash\ncd; cat order; echo 2 >> order"),
         await peer.execute("print(open('order').read(), end='')"),
     ]
-    seen: list[Received] = []
-    while not any(message.type == "execute_reply" and message.parent == ids[2] for message in seen):
-        seen.append(await peer.receive())
-    assert text_of([message for message in seen if message.parent == ids[1]]) == "1"
-    assert text_of([message for message in seen if message.parent == ids[2]]) == "12\n"
+    assert [text_of(await peer.answers(id)) for id in ids] == ["", "1", "12\n"]
 
 
 @pytest.mark.parametrize("first", ["1 / 0", "%%lang bash\nexit 3", "%embedenv dance"])
@@ -320,7 +300,7 @@ async def test_cells_behind_an_error_are_aborted(enter: Enter, room: OpenRoom, f
     await peer.execute(first)
     behind = [await peer.execute("%%lang bash\necho no"), await peer.execute("print('no')")]
     for id in behind:
-        messages = await answers(peer, id)
+        messages = await peer.answers(id)
         (reply,) = (message for message in messages if message.type == "execute_reply")
         assert reply.content["status"] == "aborted"
         assert text_of(messages) == ""
@@ -344,9 +324,10 @@ async def test_cell_runs_in_another_room_and_all_of_it_comes_back(
         "open('made', 'w').write(x)\n{'a': 1}"
     )
     id = await peer.execute(f"%%room {there.join}\n{code}")
-    messages = await answers(peer, id)
+    messages = await peer.answers(id)
     assert {m.content["text"] for m in messages if m.type == "stream"} == {"there\n", "oops\n"}
-    assert types(messages)[:2] == ["busy", "execute_input"]
+    told = [message for message in messages if message.channel == "iopub"]
+    assert types(told)[:2] == ["busy", "execute_input"]
     (result,) = (message for message in messages if message.type == "execute_result")
     assert result.content["data"]["text/plain"] == "{'a': 1}"
     (reply,) = (message for message in messages if message.type == "execute_reply")
@@ -414,7 +395,7 @@ async def test_question_of_another_room_is_answered_here(
         (prompt,) = (await place.api("GET", f"{place.path}/prompts")).body
         assert prompt["text"] == "name? "
     await peer.send("stdin", "input_reply", {"value": "ann", "status": "ok"}, question.header)
-    assert "hello ann" in text_of(await answers(peer, id))
+    assert "hello ann" in text_of(await peer.answers(id))
     for place in (room, there):
         assert (await place.api("GET", f"{place.path}/prompts")).body == []
 
@@ -434,10 +415,9 @@ async def test_interrupt_reaches_the_other_room(
     id = await peer.execute("%%room there\nprint('on', flush=True)\nwhile True: time.sleep(0.01)")
     await peer.until("stream", id)
     asked = await peer.send("control", "interrupt_request", {})
-    seen = await peer.until("execute_reply", id)
-    assert seen[-1].content["ename"] == "KeyboardInterrupt"
-    if not any(message.type == "interrupt_reply" for message in seen):
-        await peer.until("interrupt_reply", asked)
+    (*_, reply) = await peer.until("execute_reply", id)
+    assert reply.content["ename"] == "KeyboardInterrupt"
+    await peer.until("interrupt_reply", asked)
 
 
 @pytest.mark.parametrize("role", ["view", "wrong"])
@@ -487,7 +467,7 @@ async def test_room_that_ends_while_its_cell_runs_says_so(
     id = await peer.execute("%%room there\nprint('on', flush=True)\nimport time\ntime.sleep(600)")
     await peer.until("stream", id)
     assert (await room.api("DELETE", f"api/rooms/{there.id}")).status == 204
-    messages = await answers(peer, id)
+    messages = await peer.answers(id)
     (reply,) = (message for message in messages if message.type == "execute_reply")
     assert (reply.content["status"], "ended" in reply.content["evalue"]) == ("error", True)
     assert (await peer.run("print('home')"))[0] == "home\n"
@@ -516,6 +496,7 @@ async def test_restart_ends_a_cell_in_another_room(
     id = await peer.execute("%%room there\nx = 1\nprint('on', flush=True)\nimport time\ntime.sleep(600)")
     await peer.until("stream", id)
     waiting = await peer.execute("print('no')")
+    await peer.taken()
     assert (await room.api("POST", f"{room.path}/kernels/{room.kernel}/restart", {})).status == 200
     for cell in (id, waiting):
         (*_, last) = await peer.until("execute_reply", cell)
@@ -611,14 +592,11 @@ async def test_c_is_compiled_and_reads_the_workspace(enter: Enter, room: OpenRoo
 async def test_python_asks_through_the_notebook(enter: Enter, room: OpenRoom) -> None:
     peer = await enter(room)
     id = await peer.execute("%%lang python\nprint('hello', input('name? '))\nprint(input('password: '))")
-    said = ""
     for prompt, is_secret, answer in (("name? ", False, "ann"), ("password: ", True, "x")):
-        (*before, question) = await peer.until("input_request", id)
-        said += text_of(before)
+        (*_, question) = await peer.until("input_request", id)
         assert question.content == {"prompt": prompt, "password": is_secret}
         await peer.send("stdin", "input_reply", {"value": answer, "status": "ok"}, question.header)
-    said += text_of(await answers(peer, id))
-    assert said == "hello ann\nx\n"
+    assert text_of(await peer.answers(id)) == "hello ann\nx\n"
 
 
 async def test_member_answers_the_question_of_a_program(enter: Enter, room: OpenRoom) -> None:
@@ -628,7 +606,7 @@ async def test_member_answers_the_question_of_a_program(enter: Enter, room: Open
     (prompt,) = (await room.api("GET", f"{room.path}/prompts")).body
     answer = await room.api("POST", f"{room.path}/prompts/{prompt['id']}", {"value": "bob"})
     assert answer.status == 204
-    assert "hello bob" in text_of(await answers(peer, id))
+    assert "hello bob" in text_of(await peer.answers(id))
 
 
 async def test_program_that_asks_without_a_word_gets_an_answer(enter: Enter, room: OpenRoom) -> None:
@@ -637,7 +615,7 @@ async def test_program_that_asks_without_a_word_gets_an_answer(enter: Enter, roo
     (*_, question) = await peer.until("input_request", id)
     assert question.content["prompt"] == ""
     await peer.send("stdin", "input_reply", {"value": "ann", "status": "ok"})
-    assert text_of(await answers(peer, id)) == "hello ann\n"
+    assert text_of(await peer.answers(id)) == "name:\nhello ann\n"
 
 
 async def test_program_of_a_client_without_input_gets_its_end(enter: Enter, room: OpenRoom) -> None:

@@ -53,8 +53,7 @@ async def test_a_viewer_is_refused_each_request_with_a_reply(room: OpenRoom) -> 
             assert seen[-1].content["status"] == "error"
             assert seen[-1].content["ename"] == "RoleError"
             assert "needs the role 'run'; yours is 'view'" in seen[-1].content["evalue"]
-            (*_, idle) = await viewer.until("status", id)
-            assert idle.content["execution_state"] == "idle"
+            await viewer.until_idle(id)
         for channel, kind in SAYINGS:
             id = await viewer.send(channel, kind, {"value": "x"})
             (*_, said) = await viewer.until("stream", id)
