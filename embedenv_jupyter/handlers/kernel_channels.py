@@ -18,7 +18,7 @@ from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
 from embedenv_jupyter.errors import CloseCode, EmbedEnvError, RemoteProtocolError
 from embedenv_jupyter.gateway import Gateway
-from embedenv_jupyter.handlers.access import Principal, principal_of
+from embedenv_jupyter.handlers.access import Principal, entered
 from embedenv_jupyter.handlers.base import InBandHandler
 from embedenv_jupyter.handlers.problems import problem_of
 from embedenv_jupyter.kernels import messages
@@ -70,9 +70,8 @@ class KernelChannelsHandler(InBandHandler):
             raise HTTPError(400, f"ask for the subprotocol {protocol.V1}")
         try:
             await self._gateway.ready()
-            kernels = self._gateway.kernels.of_id(room_id)
-            self._principal = await principal_of(self, self._gateway, kernels.room, "execute")
-            self._kernel = kernels.find(kernel_id)
+            room, self._principal = await entered(self, self._gateway, room_id, "execute")
+            self._kernel = self._gateway.kernels.of(room).find(kernel_id)
         except EmbedEnvError as exc:
             raise HTTPError(problem_of(exc).status_code, str(exc).replace("%", "%%")) from exc
         await WebSocketHandler.get(self, room_id, kernel_id)

@@ -122,9 +122,12 @@ class Kernel:
 
         Raises:
             SandboxError: it did not start; the text says why.
+            UnknownKernelError: the kernel was shut down meanwhile.
         """
         self._cwd, self._env = cwd, env
         async with self._changing:
+            if self._is_closed:
+                raise UnknownKernelError(self.id, ())
             await self._launch()
 
     async def _launch(self) -> None:
@@ -417,6 +420,9 @@ class Kernel:
 
     async def _execute(self, cell: Cell) -> None:
         if self.executions.had(cell.session.id, cell.header.msg_id):
+            if cell.session.is_visiting:  # the notebook that sent it waits for an answer
+                error = BusyError("A cell with this id was run in this room before.")
+                self._refuse(cell.session, cell.message, cell.header, error)
             return
         if self.executions.find(cell.header.msg_id) is not None:
             error = BusyError("Another client's cell with this id waits for this kernel.")
@@ -427,8 +433,10 @@ class Kernel:
                 "wait for some of them."
             )
             self._refuse(cell.session, cell.message, cell.header, error)
-        elif not self._cells.takes(cell):
-            await self.run_cell(cell)
+        else:
+            self.executions.remember(cell.session.id, cell.header.msg_id)
+            if not self._cells.takes(cell):
+                await self.run_cell(cell)
 
     def execution_of(self, cell: Cell) -> Execution:
         """Give a cell the number of a run."""

@@ -80,7 +80,7 @@ class Interpreter:
         if magic is not None and magic.name == lines.ROOM:
             return await self._in_room(turn, magic)
         if away is not None:
-            door = self._desk.door(member, session, away)
+            door = self._desk.entered(member, session, away)
             return await (await self._outposts.visit(cell.session, door)).run(turn, cell.request.code)
         assert magic is not None, "it is a magic, or the client is away"
         return await self._in_language(turn, magic)
@@ -147,7 +147,7 @@ class Interpreter:
         if isinstance(code, str) and code.lstrip().startswith("%"):
             return False  # magics are completed and explained here
         try:
-            visit = self._outposts.find(session, self._desk.door(session.member, session.id, away))
+            visit = self._outposts.find(session, self._desk.door(session.member, away))
         except EmbedEnvError:
             return False
         return visit is not None and await visit.pass_on(message, header)

@@ -18,6 +18,7 @@ from embedenv_jupyter.rooms.events import MemberJoined, RunEnded, RunStarted, St
 from embedenv_jupyter.rooms.room import Room
 from tests.integration.conftest import Served
 from tests.integration.kernels.conftest import DEADLINE_S, Api, KernelPeer, OpenRoom, Received, text_of
+from tests.integration.kernels.peers import execute
 
 
 @pytest.fixture
@@ -232,6 +233,21 @@ async def test_join_ends_when_the_key_is_revoked(
     assert (await peer.run("print('home')"))[0] == "home\n"
 
 
+async def test_completion_does_not_bring_a_client_home_unnoticed(
+    enter: Enter, room: OpenRoom, open_another: OpenAnother, served: Served
+) -> None:
+    """The next cell was written for the other room."""
+    there = await open_another("there")
+    key = await key_of(there, "run")
+    peer = await enter(room)
+    await peer.run(f"%embedenv join {key}")
+    found(served, there).revoke(key)
+    id = await peer.send("shell", "complete_request", {"code": "pri", "cursor_pos": 3})
+    await peer.until("complete_reply", id)
+    text, reply, _ = await peer.run("print('lost')")
+    assert (text, "not run" in reply["evalue"]) == ("", True), reply
+
+
 async def test_magic_that_is_written_wrongly_says_how(enter: Enter, room: OpenRoom) -> None:
     peer = await enter(room)
     for code, words in (
@@ -281,6 +297,19 @@ async def test_help_and_completion_are_the_kernels(enter: Enter, room: OpenRoom)
 
 
 # The order of cells
+
+
+@pytest.mark.parametrize("cell", ["%%room there\nprint('once')", "%%lang bash\necho once"])
+async def test_magic_that_is_sent_twice_is_done_once(
+    enter: Enter, room: OpenRoom, open_another: OpenAnother, cell: str
+) -> None:
+    await open_another("there")
+    peer = await enter(room)
+    parts = execute(cell)
+    for _ in range(2):
+        await peer.socket.send(protocol.encode(protocol.Message("shell", parts)))
+    await peer.run("print('next')")
+    assert text_of(peer.waiting) == "once\n"
 
 
 async def test_magics_take_their_turn_among_cells(enter: Enter, room: OpenRoom) -> None:
