@@ -208,7 +208,7 @@ class RoomKernels:
         """End the kernels that nobody has used for ``idle_s`` seconds."""
         now = datetime.now(UTC)
         for kernel in self:
-            is_used = kernel.is_busy or kernel.connected_within(idle_s)
+            is_used = kernel.is_busy or kernel.places.connected_within(idle_s)
             if not is_used and (now - kernel.last_activity).total_seconds() >= idle_s:
                 log.info("kernel %s of room %s was idle for %g s", kernel.id, self.room.id, idle_s)
                 await self._end(kernel)

@@ -47,7 +47,7 @@ class Interpreter:
     def turn_of(self, cell: Cell) -> Turn:
         """Prepare the answer of a cell."""
         kernel = self._kernel
-        execution = kernel.execution_of(cell)
+        execution = kernel.runs.of(cell)
         answer = Answer(kernel.log, execution, kernel.room.id, kernel.execution_count + 1)
         return Turn(kernel, cell, execution, answer, shown_code=self._shown(cell))
 
@@ -123,17 +123,17 @@ class Interpreter:
     async def _as_run(self, turn: Turn, doing: Awaitable[bool]) -> bool:
         """Do something as a run in the log of this room."""
         kernel, execution = self._kernel, turn.execution
-        kernel.begin_run(execution, turn.session.member, turn.shown_code)
+        kernel.runs.begin(execution, turn.session.member, turn.shown_code)
         is_done = False
         try:
             is_done = await doing
         except EmbedEnvError:
-            kernel.end_run(execution, code=1, reason="error")
+            kernel.runs.end(execution, code=1, reason="error")
             raise
         except BaseException:
-            kernel.end_run(execution, code=1, reason="interrupted")
+            kernel.runs.end(execution, code=1, reason="interrupted")
             raise
-        kernel.end_run(execution, code=0 if is_done else 1, reason="ok" if is_done else "error")
+        kernel.runs.end(execution, code=0 if is_done else 1, reason="ok" if is_done else "error")
         return is_done
 
     async def pass_on(self, session: KernelSession, message: Message, header: Header) -> bool:

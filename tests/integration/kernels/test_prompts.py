@@ -124,7 +124,7 @@ async def test_a_question_is_answered_by_rest_when_its_client_is_forgotten(
         await first.until("input_request", id)
     (prompt,) = await pending(room)
     path = f"{room.path}/prompts/{prompt['id']}"
-    await kernel.forget(kernel.sessions["before"])
+    await kernel.places.forget(kernel.sessions["before"])
     refused = await room.api("POST", path, {"value": "x"})
     assert (refused.status, refused.body["reason"]) == (429, "BusyError")
     async with peer_of(room, session_id="after") as second:

@@ -150,7 +150,7 @@ async def test_a_gap_is_reported_when_the_log_has_gone_on_too_far(
         await KernelPeer(socket).run("1")
     before = numbered.session.last
     for record in range(10):  # as if they had been written, and deleted with their segment
-        kernel.append("iopub", (b'{"msg_type":"x","msg_id":"%d"}' % record, b"{}", b"{}", b"{}"))
+        kernel.stand_in.append("iopub", (b'{"msg_type":"x","msg_id":"%d"}' % record, b"{}", b"{}", b"{}"))
     kernel.log._history.clear()
     last = kernel.log.last
     async with numbered.connected() as socket:
@@ -172,7 +172,7 @@ async def test_a_client_that_says_goodbye_is_not_remembered(served: Served, room
         await socket.recv()
         async with asyncio.timeout(DEADLINE_S):
             while set(kernel.sessions) != {"next"}:
-                await kernel._forget_old()
+                await kernel.places.make_room()
                 await asyncio.sleep(0.01)
 
 

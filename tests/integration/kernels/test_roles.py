@@ -206,7 +206,7 @@ async def test_members_come_and_go_with_their_connections(served: Served, room: 
 async def test_places_of_those_who_left_are_bounded(
     served: Served, room: OpenRoom, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("embedenv_jupyter.kernels.kernel.MAX_AWAY", 3)
+    monkeypatch.setattr("embedenv_jupyter.kernels.places.MAX_AWAY", 3)
     kernel = served.gateway.kernels.of_id(room.id).find(room.kernel)
     for number in range(8):
         async with socket_to(room, session_id=f"s{number}") as socket:
