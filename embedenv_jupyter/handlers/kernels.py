@@ -265,11 +265,6 @@ def session_model(session: NotebookSession) -> dict[str, Any]:
 
 
 def prompt_model(prompt: PendingPrompt) -> dict[str, Any]:
-    return {
-        "id": prompt.id,
-        "kernel": prompt.kernel,
-        "run": prompt.run,
-        "text": prompt.text,
-        "password": prompt.password,
-        "asked_at": prompt.asked_at,
-    }
+    """Describe a question; who asks it, and as which message, is the kernel's business."""
+    shown = ("id", "kernel", "run", "text", "password", "asked_at")
+    return {name: getattr(prompt, name) for name in shown}
