@@ -4,8 +4,8 @@ if (function_exists('pcntl_async_signals')) {
     pcntl_async_signals(true);
     pcntl_signal(SIGINT, function () { throw new Exception('Interrupted'); });
 }
-$__cells = fopen(getenv('CELL_IN'), 'r');
-$__answers = fopen(getenv('CELL_OUT'), 'w');
+$__cells = fopen('php://fd/3', 'r');
+$__answers = fopen('php://fd/4', 'w');
 fwrite($__answers, "ready\n");
 while (($__path = fgets($__cells)) !== false) {
     $__good = true;

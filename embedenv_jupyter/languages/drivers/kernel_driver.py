@@ -1,5 +1,7 @@
 """A Jupyter kernel as a session: kernel_driver.py kotlin|deno. Kernel and client are both inside the room."""
 
+from __future__ import annotations
+
 import glob
 import json
 import os
@@ -7,7 +9,9 @@ import signal
 import subprocess
 import sys
 import tempfile
+from typing import Any
 
+from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import KernelManager
 
@@ -15,23 +19,30 @@ VENV = "/usr/local/lib/embedenv/venv"
 READY_S = 120
 
 
-def kotlin():
+def kotlin() -> list[str]:
     (home,) = glob.glob(f"{VENV}/lib/python3*/site-packages/run_kotlin_kernel")
     with open(f"{home}/config/jar_args.json") as file:
         jars = json.load(file)
     path = ":".join(f"{home}/jars/{name}" for name in jars["classPath"])
     # Not by its own launcher, which opens a port for debuggers.
     return [
-        "java", "-Xmx768m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC",
-        "-jar", f"{home}/jars/{jars['mainJar']}", f"-classpath={path}", "{connection_file}", f"-home={home}",
+        "java",
+        "-Xmx768m",
+        "-XX:TieredStopAtLevel=1",
+        "-XX:+UseSerialGC",
+        "-jar",
+        f"{home}/jars/{jars['mainJar']}",
+        f"-classpath={path}",
+        "{connection_file}",
+        f"-home={home}",
     ]
 
 
-def deno():
+def deno() -> list[str]:
     return [f"{VENV}/bin/deno", "jupyter", "--kernel", "--conn", "{connection_file}"]
 
 
-def start(name, argv):
+def start(name: str, argv: list[str]) -> tuple[KernelManager, BlockingKernelClient]:
     """Start the kernel by a spec of our own making."""
     folder = tempfile.mkdtemp(prefix="kernels-")
     os.makedirs(f"{folder}/{name}")
@@ -46,7 +57,7 @@ def start(name, argv):
     return manager, client
 
 
-def show(message):
+def show(message: dict[str, Any]) -> None:
     content = message["content"]
     match message["msg_type"]:
         case "stream":
@@ -59,11 +70,11 @@ def show(message):
     sys.stderr.flush()
 
 
-def serve(name, argv):
+def serve(name: str, argv: list[str]) -> None:
     manager, client = start(name, argv)
     signal.signal(signal.SIGINT, lambda *_: manager.interrupt_kernel())
 
-    def give_line(message):
+    def give_line(message: dict[str, Any]) -> None:
         sys.stdout.write(message["content"].get("prompt", ""))
         sys.stdout.flush()
         client.input(sys.stdin.readline().rstrip("\n"))

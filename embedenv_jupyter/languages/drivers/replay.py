@@ -5,12 +5,16 @@ writes before the mark is dropped. So a cell costs a compilation, and what earli
 cells do outside the program (files, time, input, chance) happens again.
 """
 
+from __future__ import annotations
+
 import os
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Sequence
+from typing import BinaryIO
 
 MARK = b"\x1e\n"
 
@@ -45,16 +49,25 @@ LANGUAGES = {
     "d": ("main.d", ["ldc2", "-wi", "-of=main", "main.d"], D),
     "nim": (
         "main.nim",
-        ["nim", "c", "--hints:off", "--warnings:off", "--verbosity:0", "--nimcache:cache", "-o:main", "main.nim"],
+        [
+            "nim",
+            "c",
+            "--hints:off",
+            "--warnings:off",
+            "--verbosity:0",
+            "--nimcache:cache",
+            "-o:main",
+            "main.nim",
+        ],
         NIM,
     ),
     "crystal": ("main.cr", ["crystal", "build", "--no-color", "-o", "main", "main.cr"], CRYSTAL),
 }
 
 
-def after_mark(source, target):
+def after_mark(source: BinaryIO, target: BinaryIO) -> None:
     """Copy what comes after the mark, as it comes."""
-    waiting = b""
+    waiting: bytes | None = b""
     while data := os.read(source.fileno(), 65536):
         if waiting is not None:
             waiting += data
@@ -66,15 +79,19 @@ def after_mark(source, target):
         target.flush()
 
 
-def is_good(folder, language, earlier, cell):
+def is_good(folder: str, language: str, earlier: Sequence[str], cell: str) -> bool:
     name, compiler, template = LANGUAGES[language]
     with open(os.path.join(folder, name), "w") as file:
         file.write(template.format(earlier="\n".join(earlier), cell=cell))
-    compiled = subprocess.run(compiler, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True)
+    compiled = subprocess.run(
+        compiler, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, check=False
+    )
     if compiled.returncode:
         sys.stderr.buffer.write(compiled.stderr + compiled.stdout)
         return False
     program = subprocess.Popen([f"{folder}/main"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert program.stdout is not None
+    assert program.stderr is not None
     streams = ((program.stdout, sys.stdout.buffer), (program.stderr, sys.stderr.buffer))
     copies = [threading.Thread(target=after_mark, args=pair) for pair in streams]
     for copy in copies:
@@ -84,10 +101,10 @@ def is_good(folder, language, earlier, cell):
     return program.wait() == 0
 
 
-def serve(language):
+def serve(language: str) -> None:
     signal.signal(signal.SIGINT, lambda *_: None)  # the program gets it, too, and ends
     folder = tempfile.mkdtemp(prefix="replay-")
-    earlier = []
+    earlier: list[str] = []
     with open(os.environ["CELL_IN"]) as cells, open(os.environ["CELL_OUT"], "w", buffering=1) as answers:
         answers.write("ready\n")
         for path in iter(cells.readline, ""):
