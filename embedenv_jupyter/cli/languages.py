@@ -204,7 +204,10 @@ def _session(finding: Finding) -> str:
 @command.command()
 @click.argument("names", nargs=-1, required=True, metavar="NAME…")
 @click.option("--dry-run", is_flag=True, help="Print the commands and run none.")
-def install(names: tuple[str, ...], dry_run: bool) -> None:
+@click.option(
+    "--warm/--no-warm", default=True, show_default=True, help="Compile libraries and drivers in advance."
+)
+def install(names: tuple[str, ...], dry_run: bool, warm: bool) -> None:
     """Install languages on this machine, with packages of Debian, PyPI and npm.
 
     That takes root. Anybody else gets the commands to hand on.
@@ -213,7 +216,7 @@ def install(names: tuple[str, ...], dry_run: bool) -> None:
         chosen = _chosen(names)
     except UnknownLanguageError as exc:
         raise click.ClickException(str(exc)) from exc
-    steps = installing.steps(chosen, present=_present())
+    steps = installing.steps(chosen, present=_present(), warm=warm)
     why_not = "" if dry_run else _why_not()
     if dry_run or why_not:
         for step in steps:
