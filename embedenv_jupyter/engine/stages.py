@@ -207,7 +207,8 @@ class Watch:
         if status.code == 0 and not is_late and not control.is_stopped:
             return Reason.EXIT, ""
         now, limits = sandbox.keeper.counters(), sandbox.spec.limits
-        if now.oom_kills > self._before.oom_kills and status.shell_code == _KILLED.shell_code:
+        if now.oom_kills > self._before.oom_kills and not is_late:
+            # Often it is a child that was killed, and the program itself says so: gcc, a shell.
             size = f" ({limits.memory_bytes // MIB} MiB)" if limits.memory_bytes else ""
             return Reason.OOM, f"The memory limit{size} was reached."
         pids = now.pid_refusals > self._before.pid_refusals

@@ -119,16 +119,19 @@ async def test_input_and_its_end_are_read(engine: Engine) -> None:
     assert (seen.stdout, seen.ended.ok) == ("got one\ntwo\n", True)
 
 
-async def test_input_for_a_program_that_has_ended_is_refused_or_ignored(engine: Engine) -> None:
-    execution = await engine.start(PYTHON, Source("import os, time; os.close(0); print(1); time.sleep(60)"))
-    async with execution:
-        async for event in execution:
-            if isinstance(event, Output):
-                with pytest.raises(BrokenPipeError):
-                    await execution.write_stdin(b"x" * (1 << 20))
-                await execution.stop()
-        await execution.write_stdin(b"late")
-        await execution.close_stdin()
+async def test_input_that_nobody_can_read_is_refused_and_late_input_is_ignored(engine: Engine) -> None:
+    code = "import os, time; os.close(0); os.write(1, b'ready'); time.sleep(60)"
+    execution = await engine.start(PYTHON, Source(code))
+
+    async def write() -> None:
+        with pytest.raises(BrokenPipeError):
+            await execution.write_stdin(b"x" * (1 << 20))
+        await execution.stop()
+
+    seen = await read(execution, lambda seen: seen.stdout == "ready", write)
+    assert seen.ended.reason is Reason.STOPPED
+    await execution.write_stdin(b"late")
+    await execution.close_stdin()
 
 
 async def test_a_signal_reaches_the_program(engine: Engine) -> None:
