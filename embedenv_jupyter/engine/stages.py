@@ -64,8 +64,8 @@ async def run_stage(sandbox: Sandbox, command: Command, queue: EventQueue, contr
     """
     watch = Watch(sandbox)
     began_s = time.monotonic()
-    process = await _spawned(sandbox, command)
     await queue.put(StageBegan(command.stage))
+    process = await _spawned(sandbox, command)
     takes_input = command.stage is Stage.RUN
     connect(control, process, takes_input=takes_input)
     try:
@@ -73,8 +73,6 @@ async def run_stage(sandbox: Sandbox, command: Command, queue: EventQueue, contr
             process.stdin.close()
         is_late, status = await _ended(process, command, queue, control)
     finally:
-        disconnect(control)
-        await kill(process)
         process.close()
     wall_ms = (time.monotonic() - began_s) * 1000
     cpu_ms = None if status.cpu_s is None else status.cpu_s * 1000

@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 from rich.console import Console
 
 from embedenv_jupyter.cli import languages as module
-from embedenv_jupyter.cli.languages import Row, command, show
+from embedenv_jupyter.cli.languages import Row, command, markdown, show
 from embedenv_jupyter.engine.survey import Finding
 from embedenv_jupyter.engine.trial import Check, Verdict
 from embedenv_jupyter.languages import installing
@@ -68,6 +68,11 @@ def test_the_table_says_what_is_here_and_how_to_get_the_rest() -> None:
     assert "no clang-repl-22" in text and "files only" in text and "1.0" in text
     assert "2 of 3 are here." in text
     assert "embedenv languages install php" in text
+
+
+def test_the_table_in_the_documentation_has_a_row_for_each_language() -> None:
+    *_, last = markdown([row("c"), row("awk", hello=Check(Verdict.OK))]).splitlines()
+    assert last == "| AWK (gawk) | `awk`, `gawk` | 1.0 | files only | ok |"
 
 
 def test_a_check_that_failed_is_told_with_what_was_seen() -> None:
