@@ -94,17 +94,26 @@ async def _principal_of_key(gateway: Gateway, key: str) -> Principal:
     Raises:
         ProblemError: nobody's.
     """
-    if gateway.is_local_key(key):
-        return Principal(LOCAL, Role.OWN, LOCAL_ACCOUNT)
-    public, is_pair, secret = key.partition(":")
     try:
-        if is_pair:
-            account = await gateway.accounts.authenticate(public, secret)
-        else:
-            account = await gateway.accounts.authenticate_api_key(key)
+        account = await account_of_key(gateway, key)
     except AuthenticationError as exc:
         raise problem_of(exc) from exc
-    return Principal(account.name or GUEST, Role.OWN, account)
+    name = LOCAL if account.id == LOCAL_ACCOUNT.id else account.name or GUEST
+    return Principal(name, Role.OWN, account)
+
+
+async def account_of_key(gateway: Gateway, key: str) -> Account:
+    """Return the account of an API key, of a pair ``PUBLIC:SECRET``, or of this gateway's own key.
+
+    Raises:
+        AuthenticationError: it is nobody's.
+    """
+    if gateway.is_local_key(key):
+        return LOCAL_ACCOUNT
+    public, is_pair, secret = key.partition(":")
+    if is_pair:
+        return await gateway.accounts.authenticate(public, secret)
+    return await gateway.accounts.authenticate_api_key(key)
 
 
 class OwnHandler(APIHandler):

@@ -8,6 +8,7 @@ Standard library only.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -26,6 +27,14 @@ from embedenv_jupyter.sandbox import foreground, oom, tree
 MAX_REMEMBERED_GROUPS = 256
 """How many ended jobs are remembered whose process group may still have members."""
 
+_FIRST_FREE = 10
+"""Below it are the numbers that programs know their streams by."""
+
+_STREAMS = (True, False, False)
+"""Stdin, stdout and stderr: whether a program reads it."""
+
+_SIDE = (True, False)
+
 _RESET_SIGNALS = [
     number
     for number in range(1, signal.NSIG)
@@ -42,6 +51,9 @@ class Job:
     number: int
     pid: int
     status: int | None = None
+    cpu_s: float = 0.0
+    peak_bytes: int = 0
+    """Of the program and what it waited for; not less than this process has held itself (getrusage(2))."""
 
 
 class Jobs:
@@ -59,23 +71,15 @@ class Jobs:
         self._next = 1
 
     def spawn_piped(
-        self, argv: list[str], cwd: str | int | None, env: dict[str, str]
+        self, argv: list[str], cwd: str | int | None, env: dict[str, str], *, side: bool = False
     ) -> tuple[Job, list[int]]:
-        """Start a program on three pipes; return the gateway's ends: stdin, stdout, stderr."""
-        inside: list[int] = []
-        outside: list[int] = []
-        try:
-            for is_input in (True, False, False):
-                reader, writer = os.pipe()
-                inside.append(reader if is_input else writer)
-                outside.append(writer if is_input else reader)
+        """Start a program on three pipes; return the gateway's ends: stdin, stdout, stderr.
+
+        With ``side`` it has two more, as descriptors 3 to read and 4 to write.
+        """
+        with _pipes(_STREAMS + _SIDE if side else _STREAMS) as (inside, outside):
             actions = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(inside)]
             return self._spawn(argv, cwd, env, actions), outside
-        except BaseException:
-            _close(outside)
-            raise
-        finally:
-            _close(inside)
 
     def spawn_terminal(
         self,
@@ -141,8 +145,42 @@ class Jobs:
         forget: Callable[[], None],
         cwd: str | None = None,
     ) -> tuple[Job, int]:
-        """Fork a child of this process that runs ``body``; return the read end of its stderr."""
+        """Fork a child of this process that runs ``body``; return the read end of all that it prints."""
         reader, writer = os.pipe()
+        try:
+            null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+            try:
+                return self._fork(body, (null, writer, writer), [reader], env, forget, cwd), reader
+            finally:
+                os.close(null)
+        except BaseException:
+            os.close(reader)
+            raise
+        finally:
+            os.close(writer)
+
+    def fork_piped(
+        self,
+        body: Callable[[], None],
+        *,
+        env: dict[str, str],
+        forget: Callable[[], None],
+        cwd: str | None = None,
+    ) -> tuple[Job, list[int]]:
+        """Fork a child that runs ``body`` on three pipes; return our ends: stdin, stdout, stderr."""
+        with _pipes(_STREAMS) as (inside, outside):
+            stdin, stdout, stderr = inside
+            return self._fork(body, (stdin, stdout, stderr), outside, env, forget, cwd), outside
+
+    def _fork(
+        self,
+        body: Callable[[], None],
+        streams: tuple[int, int, int],
+        ours: list[int],
+        env: dict[str, str],
+        forget: Callable[[], None],
+        cwd: str | None,
+    ) -> Job:
         with oom.expendable_children():
             pid = os.fork()
             if pid == 0:
@@ -150,9 +188,9 @@ class Jobs:
         if pid == 0:
             status = 1
             try:
-                os.close(reader)
+                _close(ours)
                 forget()
-                _become_child(writer)
+                _become_child(streams)
                 self._enter(cwd)
                 os.environ.clear()
                 os.environ.update({**self._environment, **env})
@@ -165,8 +203,7 @@ class Jobs:
                 sys.stderr.flush()
             finally:
                 os._exit(status)
-        os.close(writer)
-        return self._add(pid), reader
+        return self._add(pid)
 
     def _add(self, pid: int) -> Job:
         job = Job(self._next, pid)
@@ -179,7 +216,7 @@ class Jobs:
         """Collect the children that have ended; strangers that pid 1 inherited are only reaped."""
         while True:
             try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
+                pid, status, used = os.wait4(-1, os.WNOHANG)
             except ChildProcessError:
                 return
             if pid == 0:
@@ -187,6 +224,8 @@ class Jobs:
             job = self._by_pid.pop(pid, None)
             if job is not None:
                 job.status = os.waitstatus_to_exitcode(status)
+                job.cpu_s = used.ru_utime + used.ru_stime
+                job.peak_bytes = used.ru_maxrss << 10
                 self._forget_old()
                 yield job, job.status
 
@@ -238,7 +277,26 @@ class Jobs:
         return foreground.awaiting_input(job.pid)
 
 
-def _become_child(stderr: int) -> None:
+@contextlib.contextmanager
+def _pipes(are_input: tuple[bool, ...]) -> Iterator[tuple[list[int], list[int]]]:
+    """Make pipes: a program's ends, and ours, which stay open on success. ``True`` is one that it reads."""
+    inside: list[int] = []
+    outside: list[int] = []
+    try:
+        for is_input in are_input:
+            reader, writer = os.pipe()
+            outside.append(writer if is_input else reader)
+            # Out of the way of the numbers that the program will know them by.
+            inside.append(_moved_up(reader if is_input else writer))
+        yield inside, outside
+    except BaseException:
+        _close(outside)
+        raise
+    finally:
+        _close(inside)
+
+
+def _become_child(streams: tuple[int, int, int]) -> None:
     """Give a forked child the session, signals and standard streams of a program."""
     os.setsid()
     for number in _RESET_SIGNALS:
@@ -247,10 +305,8 @@ def _become_child(stderr: int) -> None:
         except (OSError, ValueError):
             continue
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    null = os.open(os.devnull, os.O_RDWR)
-    os.dup2(null, 0)
-    os.dup2(stderr, 1)
-    os.dup2(stderr, 2)
+    for number, fd in enumerate(streams):
+        os.dup2(fd, number)
     sys.stdin = sys.__stdin__ = open(0, closefd=False)  # type: ignore[misc]  # noqa: SIM115
     sys.stdout = sys.__stdout__ = open(1, "w", buffering=1, closefd=False)  # type: ignore[misc]  # noqa: SIM115
     sys.stderr = sys.__stderr__ = open(2, "w", buffering=1, closefd=False)  # type: ignore[misc]  # noqa: SIM115
@@ -264,6 +320,13 @@ def _set_modes(slave: int, *, echo: bool, cooked: bool) -> None:
     if not echo:
         modes[3] &= ~(termios.ECHO | termios.ECHONL | termios.ECHOCTL | termios.ECHOKE)
     termios.tcsetattr(slave, termios.TCSANOW, modes)
+
+
+def _moved_up(fd: int) -> int:
+    try:
+        return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _FIRST_FREE)
+    finally:
+        os.close(fd)
 
 
 def _close(fds: list[int]) -> None:

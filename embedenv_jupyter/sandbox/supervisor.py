@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import selectors
 import signal
 import socket
@@ -27,12 +28,23 @@ import tarfile
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from embedenv_jupyter.sandbox import archive, channel, confine, kernel, landlock, syscalls, workspace
+from embedenv_jupyter.sandbox import (
+    archive,
+    channel,
+    confine,
+    kernel,
+    landlock,
+    script,
+    syscalls,
+    workspace,
+)
 from embedenv_jupyter.sandbox.jobs import Job, Jobs
-from embedenv_jupyter.sandbox.spec import HOME, RUNTIME, SandboxSpec
+from embedenv_jupyter.sandbox.spec import HOME, RUNTIME, TOOLCHAINS, SandboxSpec
 
 Answer = tuple[dict[str, Any], list[int]]
 Handler = Callable[["Supervisor", dict[str, Any], list[int]], Answer]
+
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 _IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1,
             signal.SIGUSR2, signal.SIGALRM, signal.SIGPIPE, signal.SIGTSTP)  # fmt: skip
@@ -88,7 +100,14 @@ class Supervisor:
         for job, status in self.jobs.reap():
             if (name := self._kernels.pop(job.number, None)) is not None:
                 kernel.remove_folder(self.runtime, name)
-            channel.send(self.connection, {"event": "exit", "job": job.number, "status": status})
+            self._tell_exit(job, status)
+
+    def _tell_exit(self, job: Job, status: int) -> None:
+        """Send how a job ended; its peak only where it is not hidden below what we hold ourselves."""
+        told = {"event": "exit", "job": job.number, "status": status, "cpu_s": job.cpu_s}
+        if job.peak_bytes > resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10:
+            told["peak_bytes"] = job.peak_bytes
+        channel.send(self.connection, told)
 
     def _serve_request(self) -> None:
         try:
@@ -143,8 +162,10 @@ class Supervisor:
         return {}, []
 
     def spawn(self, message: dict[str, Any], fds: list[int]) -> Answer:
-        """Start a program on pipes (answer: stdin, stdout, stderr)."""
-        job, ends = self.jobs.spawn_piped(message["argv"], message.get("cwd"), message.get("env") or {})
+        """Start a program on pipes (answer: stdin, stdout, stderr, and with ``side`` two more)."""
+        job, ends = self.jobs.spawn_piped(
+            message["argv"], message.get("cwd"), message.get("env") or {}, side=bool(message.get("side"))
+        )
         return _started(job), ends
 
     def spawn_pty(self, message: dict[str, Any], fds: list[int]) -> Answer:
@@ -182,6 +203,15 @@ class Supervisor:
             os.close(writer)
         self._kernels[job.number] = message["name"]
         return _started(job), [stderr, reader, folder]
+
+    def fork_script(self, message: dict[str, Any], fds: list[int]) -> Answer:
+        """Run a Python program in a fork of this warm process (answer: stdin, stdout, stderr)."""
+        path, arguments = str(message["path"]), [str(word) for word in message.get("argv") or []]
+        job, ends = self.jobs.fork_piped(
+            lambda: script.run_script(path, arguments),
+            cwd=message.get("cwd"), env=message.get("env") or {}, forget=self._forget,
+        )  # fmt: skip
+        return _started(job), ends
 
     def _forget(self) -> None:
         """Close, in a forked child, what only the supervisor may hold."""
@@ -289,8 +319,8 @@ class Supervisor:
 _HANDLERS: dict[str, Handler] = {
     name: getattr(Supervisor, name)
     for name in (
-        "ping", "spawn", "spawn_pty", "fork_kernel", "signal", "awaiting_input", "signal_all", "open",
-        "write", "make_dir", "rename", "remove", "connect", "ports", "snapshot", "restore",
+        "ping", "spawn", "spawn_pty", "fork_kernel", "fork_script", "signal", "awaiting_input", "signal_all",
+        "open", "write", "make_dir", "rename", "remove", "connect", "ports", "snapshot", "restore",
     )
 }  # fmt: skip
 
@@ -315,7 +345,11 @@ def program_environment(spec: SandboxSpec, home: str) -> dict[str, str]:
     own_bin = os.path.join(sys.prefix, "bin")
     shell = "/bin/bash" if os.path.exists("/bin/bash") else "/bin/sh"
     return {
-        "PATH": f"{home}/.local/bin:{own_bin}:/usr/local/bin:/usr/bin:/bin",
+        "PATH": (
+            f"{home}/.local/bin:{own_bin}:/usr/local/bin:/usr/bin:/bin:"
+            f"{TOOLCHAINS}/bin:{TOOLCHAINS}/venv/bin:{TOOLCHAINS}/node/node_modules/.bin"
+        ),
+        "EMBEDENV_LANGUAGES": os.path.join(_PACKAGE, "languages"),
         "HOME": home,
         "USER": "user",
         "LOGNAME": "user",

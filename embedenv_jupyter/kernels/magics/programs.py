@@ -22,6 +22,7 @@ from embedenv_jupyter.kernels.magics.lines import MagicError
 from embedenv_jupyter.kernels.magics.turn import Turn
 from embedenv_jupyter.languages.registry import Language, Languages, UnknownLanguageError
 from embedenv_jupyter.protocols.kernels import Message
+from embedenv_jupyter.rooms.cells import program_command
 from embedenv_jupyter.rooms.events import Event, Output, Prompt, StopStep
 from embedenv_jupyter.rooms.runs import Run, RunState
 from embedenv_jupyter.sandbox.spec import MIB, ExitStatus
@@ -59,7 +60,7 @@ class Programs:
         language = await self._language(name)
         folder = f"{FOLDER}/{language.id}-{self._kernel.id[:8]}"
         room = self._kernel.room
-        turn.execution.cost = await room.charge_command(_priced(language, source), turn.execution.run)
+        turn.execution.cost = await room.charge_command(program_command(language, source), turn.execution.run)
         try:
             await room.sandbox.write_file(f"{folder}/{language.source}", source.encode("utf-8", "replace"))
         except SandboxRequestError as exc:
@@ -72,7 +73,7 @@ class Programs:
             raise
 
     async def _stages(self, turn: Turn, language: Language, folder: str, arguments: list[str]) -> bool:
-        line = f"exec {shlex.join([*shlex.split(language.run), *arguments])}"
+        line = f"exec {language.run} {shlex.join(arguments)}"
         for command, what in ((language.compile, "The compiler"), (line, "The program")):
             if command and not await self._stage(turn, language, folder, command, what):
                 return False
@@ -92,7 +93,7 @@ class Programs:
         except UnknownLanguageError:
             here = await self._named_here()
             raise MagicError(f"There is no language {name!r:.80}. This room can run: {here}.") from None
-        needed = _programs_of(language)
+        needed = list(language.needs)
         missing = [program for program in needed if program not in await self._found(needed)]
         if missing:
             packages = "; ".join(
@@ -105,7 +106,7 @@ class Programs:
         return language
 
     async def _named_here(self) -> str:
-        needed = {language.id: _programs_of(language) for language in self._languages}
+        needed = {language.id: list(language.needs) for language in self._languages}
         found = await self._found(sorted({program for programs in needed.values() for program in programs}))
         here = [name for name, programs in needed.items() if found.issuperset(programs)]
         return ", ".join(here) or "none"
@@ -250,15 +251,3 @@ async def _kill(run: Run) -> None:
 
 def _work(run: Run) -> str:
     return f"lang-{id(run):x}"
-
-
-def _programs_of(language: Language) -> list[str]:
-    """Return the programs that a language needs, without those that it makes itself."""
-    lines = (shlex.split(line) for line in (language.compile, language.run) if line)
-    return [words[0] for words in lines if not words[0].startswith("./")]
-
-
-def _priced(language: Language, source: str) -> str:
-    """Return the shell lines that a cell costs as much as: a shell script by what it calls."""
-    own = f"{language.compile} ; {language.run}" if language.compile else language.run
-    return f"{own}\n{source}" if language.id == "bash" else own
