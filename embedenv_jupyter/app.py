@@ -147,6 +147,7 @@ class EmbedenvApp(ExtensionApp):
             snippets=SnippetSettings(
                 timeout_s=self.run_timeout_s or None, max_timeout_s=self.max_run_timeout_s or None,
                 session_idle_s=self.session_idle_s, runs_per_minute=self.runs_per_minute,
+                log_disk_bytes=self.log_disk_mib * MIB,
             ),
             rooms=RoomSettings(
                 limits=self._limits(), network=self.network, idle_s=self.idle_s or None,

@@ -12,10 +12,10 @@ import asyncio
 import contextlib
 import logging
 import signal
-from collections.abc import Awaitable
-from typing import Final, Protocol
+from collections.abc import Awaitable, Coroutine
+from typing import Any, Final, Protocol, TypeVar
 
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 from tornado.websocket import WebSocketClosedError
 
 from embedenv_jupyter.accounts import Account
@@ -33,8 +33,12 @@ from embedenv_jupyter.snippets.session import Session
 from embedenv_jupyter.snippets.streamed import StreamedRun
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 SEND_TIMEOUT_S: Final = 60.0
+MAX_ASKED: Final = 64
+"""How many frames wait for what was asked before them, until no more are read."""
+
 MAX_SESSIONS: Final = 32
 """How many sessions one connection may be in."""
 
@@ -90,14 +94,15 @@ class EngineConversation:
         self._own: Session | None = None
         self._sessions: dict[str, Session] = {}
         self._carriers: dict[str, asyncio.Task[None]] = {}
+        self._asked: asyncio.Queue[frames.ClientFrame] = asyncio.Queue(MAX_ASKED)
+        self._performing: asyncio.Task[None] | None = None
         self._works: set[asyncio.Task[None]] = set()
-        self._entering = asyncio.Lock()
         self._unnamed = asyncio.Lock()
         self._sending = asyncio.Lock()
         self._is_closed = False
 
     async def receive(self, data: str | bytes) -> None:
-        """Do what one frame asks, or begin to.
+        """Answer a frame, or put what it asks in its place among what was asked before.
 
         Raises:
             WebSocketClosedError: the peer is gone.
@@ -105,13 +110,23 @@ class EngineConversation:
         """
         with contextlib.suppress(FrameError):  # its error frame waits to be sent, and then the close
             frame = self._connection.receive_frame(data)
-            if isinstance(frame, frames.Execute):
-                work = asyncio.create_task(self._guarded(self._execute(frame)), name="request of the engine")
-                self._works.add(work)
-                work.add_done_callback(self._works.discard)
-            elif frame is not None:
-                await self._perform(frame)
+            if frame is not None:
+                if self._performing is None:
+                    self._performing = asyncio.create_task(
+                        self._guarded(self._perform_all()), name="engine requests"
+                    )
+                await self._asked.put(frame)
         await self._flush()
+
+    async def _perform_all(self) -> None:
+        """Do what the peer asks, in its order; what takes long is only begun."""
+        while True:
+            frame = await self._asked.get()
+            if isinstance(frame, frames.Execute):
+                await self._admit(frame)
+            else:
+                await self._perform(frame)
+            await self._flush()
 
     async def _perform(self, frame: frames.ClientFrame) -> None:
         id = getattr(frame, "id", UNSET)
@@ -129,7 +144,7 @@ class EngineConversation:
             case frames.Resume():
                 await self._resume(frame)
             case frames.Close(session=name):
-                await self._close(name if name is not UNSET else None)
+                await self._close(_given(name))
             case frames.Stdin(id=id, data=data):
                 self._run(id).give(data.encode("utf-8", "replace"))
             case frames.Eof(id=id):
@@ -172,31 +187,21 @@ class EngineConversation:
 
     async def _session(self, account: Account, frame: frames.Execute, desk: Desk) -> Session:
         """Return the session that a request is for, entering it where this peer is not in it yet."""
-        name = frame.session if frame.session is not UNSET else None
-        async with self._entering:
-            known = self._own if name is None else self._sessions.get(name)
-            if known is not None and known.is_open:
-                return known
-            if len(self._sessions) >= MAX_SESSIONS:
-                raise BusyError(f"This connection is in {MAX_SESSIONS} sessions already; close one of them.")
-            session = await desk.sessions.enter(account, name, desk.limits(frame))
-            if name is None:
-                self._own = session
-            self._attach(session, session.log.last, desk)
-            return session
+        name = _given(frame.session)
+        known = self._own if name is None else self._sessions.get(name)
+        if known is not None and known.is_open:
+            return known
+        if len(self._sessions) >= MAX_SESSIONS:
+            raise BusyError(f"This connection is in {MAX_SESSIONS} sessions already; close one of them.")
+        session = await desk.sessions.enter(account, name, desk.limits(frame))
+        if name is None:
+            self._own = session
+        self._attach(session, session.log.watch(session.log.last), desk)
+        return session
 
-    def _attach(self, session: Session, after: int, desk: Desk) -> None:
-        """Begin to carry a session's frames to the peer.
-
-        Raises:
-            UnknownNumberError: the log has not come to ``after``.
-        """
-        try:
-            watcher = session.log.watch(after)
-        except BaseException:
-            desk.sessions.leave(session)
-            raise
-        before = self._carriers.get(session.name)
+    def _attach(self, session: Session, watcher: Watcher, desk: Desk) -> None:
+        """Begin to carry a session's frames to the peer, in the place of a carrier that there was."""
+        before = self._carriers.pop(session.name, None)
         if before is not None:
             before.cancel()
         if (replaced := self._sessions.get(session.name)) is not None:
@@ -208,49 +213,65 @@ class EngineConversation:
 
     # Runs.
 
-    async def _execute(self, frame: frames.Execute) -> None:
-        """Answer one request, or begin its stream."""
-        is_unnamed = frame.id is UNSET
-        # Without ids, the order of the answers is all that tells them apart.
-        async with self._unnamed if is_unnamed else contextlib.nullcontext():
-            try:
-                await self._begin(frame)
-            except EXPECTED as exc:
-                log.info("the engine did not run %r: %s", frame, exc)
-                self._connection.refused(frame, frame_of(exc, None if is_unnamed else str(frame.id)))
-            except WebSocketClosedError:
-                raise
-            except Exception as exc:
-                log.exception("a run of the engine failed")
-                self._connection.refused(frame, frame_of(exc, None if is_unnamed else str(frame.id)))
-            await self._flush()
-
-    async def _begin(self, frame: frames.Execute) -> None:
-        desk = await self._host.desk()
-        account = await self._authenticated(frame.api_key if frame.api_key is not UNSET else None)
-        desk.sessions.rates.take(account.id)
-        job = await desk.job(frame, is_fresh=frame.fresh or frame.pty is not UNSET, terminal=frame.pty)
-        session = await self._session(account, frame, desk)
-        if frame.stream:
-            id = str(frame.id)
-            run = session.begin(id, job)
-            run.task.add_done_callback(lambda _: self._connection.ended(id))
+    async def _admit(self, frame: frames.Execute) -> None:
+        """Begin a run, or answer that it is not run."""
+        try:
+            desk = await self._host.desk()
+            account = await self._authenticated(_given(frame.api_key))
+            desk.sessions.rates.take(account.id)
+            is_fresh = frame.fresh or frame.pty is not UNSET
+            job = await desk.job(frame, is_fresh=is_fresh, terminal=frame.pty)
+            session = await self._session(account, frame, desk)
+        except Exception as exc:  # noqa: BLE001 (each request is answered, also by a fault of ours)
+            self._answer_later(frame, _failing(exc))
             return
-        id_or_none = frame.id if frame.id is not UNSET else None
-        self._connection.answer(await desk.answer(session, job, id_or_none))
+        if not frame.stream:
+            self._answer_later(frame, desk.answer(session, job, _given(frame.id)))
+            return
+        id = str(frame.id)
+        try:
+            run = session.begin(id, job)
+        except BusyError as exc:
+            self._connection.refused(frame, frame_of(exc, id))
+        else:
+            run.task.add_done_callback(lambda _: self._connection.ended(id))
+
+    def _answer_later(self, frame: frames.Execute, answer: Coroutine[Any, Any, frames.Answer]) -> None:
+        work = asyncio.create_task(self._guarded(self._answer(frame, answer)), name="engine answer")
+        self._works.add(work)
+        work.add_done_callback(self._works.discard)
+
+    async def _answer(self, frame: frames.Execute, answer: Coroutine[Any, Any, frames.Answer]) -> None:
+        """Answer when it is known; without ids, the order of the answers is all that tells them apart."""
+        id = _given(frame.id)
+        async with self._unnamed if id is None else contextlib.nullcontext():
+            try:
+                self._connection.answer(await answer)
+            except Exception as exc:
+                if isinstance(exc, EXPECTED):
+                    log.info("the engine did not run %r: %s", frame, exc)
+                else:
+                    log.error("a run of the engine failed", exc_info=exc)
+                self._connection.refused(frame, frame_of(exc, id))
+            finally:
+                answer.close()  # what was cancelled before its turn was never begun
+            await self._flush()
 
     async def _resume(self, frame: frames.Resume) -> None:
         desk = await self._host.desk()
-        account = await self._authenticated(frame.api_key if frame.api_key is not UNSET else None)
+        account = await self._authenticated(_given(frame.api_key))
         session = desk.sessions.find(account, frame.session)
-        newest = session.log.last
+        try:
+            watcher = session.log.watch(frame.after)
+        except BaseException:
+            desk.sessions.leave(session)
+            raise
+        running = sorted(session.streams)
         self._connection.send(
-            frames.Resumed(
-                session=session.name, room=session.room.id, n=newest, running=sorted(session.streams)
-            )
+            frames.Resumed(session=session.name, room=session.room.id, n=session.log.last, running=running)
         )
         await self._flush()  # before what is carried after it
-        self._attach(session, frame.after, desk)
+        self._attach(session, watcher, desk)
 
     async def _close(self, name: str | None) -> None:
         session = self._own if name is None else self._sessions.get(name)
@@ -300,6 +321,8 @@ class EngineConversation:
             return
         self._is_closed = True
         tasks = [*self._works, *self._carriers.values()]
+        if self._performing is not None:
+            tasks.append(self._performing)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -309,6 +332,14 @@ class EngineConversation:
                 desk = await self._host.desk()
                 for session in sessions:
                     desk.sessions.leave(session)
+
+
+async def _failing(exc: Exception) -> frames.Answer:
+    raise exc
+
+
+def _given(value: T | UnsetType) -> T | None:
+    return None if isinstance(value, UnsetType) else value
 
 
 def _pieces(records: list[Record | Gap]) -> list[bytes]:

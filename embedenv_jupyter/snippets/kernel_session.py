@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import re
 import signal as signals
 import time
@@ -40,6 +41,8 @@ from embedenv_jupyter.kernels.manager import RoomKernels
 from embedenv_jupyter.languages.language import Language
 from embedenv_jupyter.protocols.kernels import Message
 from embedenv_jupyter.sandbox.spec import ExitStatus
+
+log = logging.getLogger(__name__)
 
 INTERRUPT_S: Final = 2.0
 """How long a cell that was interrupted has to end before its kernel is restarted."""
@@ -143,6 +146,7 @@ class _Cell:
         self._was_signalled = 0
         self._is_late = False
         self._is_lost = False
+        self._restarting: asyncio.Task[None] | None = None
 
     async def run(self, source: Source, options: RunOptions) -> Outcome:
         await self.queue.put(StageBegan(Stage.RUN))
@@ -156,6 +160,10 @@ class _Cell:
         finally:
             clock.cancel()
             await asyncio.gather(clock, return_exceptions=True)
+            if self._restarting is not None:
+                fault = (await asyncio.gather(self._restarting, return_exceptions=True))[0]
+                if fault is not None:
+                    log.warning("the kernel of a session was not restarted: %s", fault)
         return await self._outcome(options)
 
     async def _prepare(self, source: Source) -> None:
@@ -265,9 +273,11 @@ class _Cell:
             await self._restart()
 
     async def _restart(self) -> None:
+        """Restart the kernel; once, and to the end, though the cell is answered before that."""
         self._is_lost = True
-        with contextlib.suppress(EmbedEnvError):
-            await self._kernel.restart()
+        if self._restarting is None:
+            self._restarting = asyncio.create_task(self._kernel.restart(), name="restart of a kernel")
+        await asyncio.wait({self._restarting})
 
     async def _limit(self, timeout_s: float | None) -> None:
         if timeout_s is None:

@@ -45,6 +45,7 @@ class StreamedRun:
         self._has_input = asyncio.Event()
         self._feeding: asyncio.Task[None] | None = None
         self.task = asyncio.create_task(self._run(), name=f"streamed run {id}")
+        self.task.add_done_callback(self._over)
         if job.stdin is not None:
             self._input.extend((job.stdin, None))
             self._has_input.set()
@@ -65,9 +66,6 @@ class StreamedRun:
                 async for event in execution:
                     self._append(*renderer.render(event))
                     await self._session.log.writable()
-        except asyncio.CancelledError:
-            self._append(frame_of(RoomClosedError("stopped"), self.id))
-            raise
         except EXPECTED as exc:
             self._append(frame_of(exc, self.id))
         except Exception as exc:
@@ -76,6 +74,11 @@ class StreamedRun:
         finally:
             if self._feeding is not None:
                 self._feeding.cancel()
+
+    def _over(self, task: asyncio.Task[None]) -> None:
+        """Tell the end of a run that was called off, perhaps before it began; each has an end."""
+        if task.cancelled():
+            self._append(frame_of(RoomClosedError("stopped"), self.id))
 
     def _append(self, *told: frames.StreamFrame) -> None:
         if not self._session.log.is_finished:
