@@ -18,7 +18,7 @@ from embedenv_jupyter.languages.filter.facts import (
     Removed,
     Value,
 )
-from embedenv_jupyter.languages.filter.rules import NAMESPACE_FLAG, SYSTEM_CALLS
+from embedenv_jupyter.languages.filter.rules import NAMESPACE_FLAG, RULE_OF_CALL
 from embedenv_jupyter.languages.filter.vocabulary import Vocabulary
 
 _WRITING_FLAGS: Final = {"O_WRONLY", "O_RDWR", "O_APPEND", "O_TRUNC", "O_CREAT", "WRONLY", "RDWR"}
@@ -63,7 +63,7 @@ def _programs(call: Call, vocabulary: Vocabulary) -> Iterator[Fact]:
 
 
 def _words(call: Call, without: tuple[int, ...]) -> Words:
-    """Lay the arguments out flat, but for the words at ``without`` (the second of execl, which only names)."""
+    """Lay the arguments out flat, without the words at ``without``: the second of execl only names."""
     arguments = call.arguments or (call.keywords.get("args"),)
     return tuple(word for index, word in enumerate(_flat(arguments)) if index not in without)
 
@@ -85,7 +85,7 @@ def _kernel(call: Call, vocabulary: Vocabulary) -> Iterator[Fact]:
     if before is None:
         return
     asked = call.name[before.end() :].lower()
-    if any(asked in calls for calls in SYSTEM_CALLS.values()):
+    if asked in RULE_OF_CALL:
         yield Asked(asked)
     elif asked in ("clone", "clone3") and any(map(_is_namespace_flag, _flags(call.arguments))):
         yield Asked("unshare")

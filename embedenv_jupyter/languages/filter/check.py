@@ -1,4 +1,4 @@
-"""The filter's one question: what in this code is against a rule?"""
+"""The filter's one question: what in a piece of code is against a rule."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from embedenv_jupyter.languages.filter import grammars, python, shell, vocabulary
+from embedenv_jupyter.languages.filter import grammars, python, shell, source, vocabulary
 from embedenv_jupyter.languages.filter.calls import facts, starts_this_program
 from embedenv_jupyter.languages.filter.facts import Call, Place, Program, Scope, Sighting
 from embedenv_jupyter.languages.filter.flow import Where, bombs, walk
 from embedenv_jupyter.languages.filter.grammars import Grammar
 from embedenv_jupyter.languages.filter.judge import shown, verdicts
-from embedenv_jupyter.languages.filter.source import Reader
 from embedenv_jupyter.languages.filter.vocabulary import Vocabulary
 
 MAX_CODE_CHARS: Final = 200_000
@@ -55,8 +54,9 @@ class Finding:
 def check(language_id: str, code: str) -> list[Finding]:
     """Find what in ``code`` is against a rule, in the order of its lines, at most ``MAX_FINDINGS``.
 
-    Never raises: code that is no program has no findings, it fails by itself. What
-    stands in comments and in texts is looked at only where the program runs it.
+    Never raises: code that is no program has no findings, it fails by itself, and neither has
+    code that is too long, too large or too slow to read. What stands in comments and in texts is
+    looked at only where the program runs it.
     """
     if len(code) > MAX_CODE_CHARS:
         return []
@@ -100,9 +100,9 @@ def _sightings(language_id: str, code: str) -> Iterator[Sighting]:
         program = python.read(code) if _may_matter(vocabulary.PYTHON, code) else None
         if program is not None:
             yield from _of_program(program, vocabulary.PYTHON)
-    elif grammar := _GRAMMARS.get(language_id):
-        if _may_matter(grammar.vocabulary, code):
-            reader = Reader(grammar, code.encode("utf-8", "replace"))
+    elif (grammar := _GRAMMARS.get(language_id)) and _may_matter(grammar.vocabulary, code):
+        reader = source.read(grammar, code.encode("utf-8", "replace"))
+        if reader is not None:
             yield from reader.shell
             yield from _of_program(reader.program, grammar.vocabulary)
 

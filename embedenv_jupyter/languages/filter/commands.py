@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator
 from typing import Final
@@ -90,11 +91,13 @@ def interpreter_of(program: str) -> tuple[str, str] | None:
 
 
 def _text_to_run(language: str, option: str, words: Words) -> Iterator[Fact]:
-    for word, text in zip(words, words[1:], strict=False):
+    for word, text in itertools.pairwise(words):
         if not isinstance(word, str) or not word.startswith("-"):
             return
         # `bash -ec TEXT`: options of one letter may stand together.
-        if (word == option or (not word.startswith("--") and word.endswith(option[1]))) and isinstance(text, str):
+        if (word == option or (not word.startswith("--") and word.endswith(option[1]))) and isinstance(
+            text, str
+        ):
             yield Program(language, text)
             return
 
@@ -109,10 +112,14 @@ def _system_tools(name: str, words: Words, texts: list[str]) -> Iterator[Rule]:
         yield KERNEL_FILES
     elif name in SOCKET_CLIENTS and any(_SOCKET.search(text) for text in texts):
         yield CONTAINER_SOCKET
-    elif name in ("init", "telinit") and texts in (["0"], ["6"]):
+    elif _ends_the_machine(name, texts):
         yield POWER
-    elif name == "systemctl" and {"reboot", "poweroff", "halt", "kexec"} & set(texts):
-        yield POWER
+
+
+def _ends_the_machine(name: str, texts: list[str]) -> bool:
+    if name == "systemctl":
+        return bool({"reboot", "poweroff", "halt", "kexec"} & set(texts))
+    return name in ("init", "telinit") and texts in (["0"], ["6"])
 
 
 def _mounts(words: Words) -> bool:
@@ -145,7 +152,9 @@ def _files(name: str, texts: list[str]) -> Iterator[Fact]:
         if not {"-name", "-iname", "-path", "-regex", "-empty", "-mtime", "-newer", "-user"} & set(texts):
             yield from map(Removed, plain[:1])
     elif name == "dd":
-        yield from (Opened(text[3:], writes=text[0] == "o") for text in texts if text.startswith(("of=", "if=")))
+        yield from (
+            Opened(text[3:], writes=text[0] == "o") for text in texts if text.startswith(("of=", "if="))
+        )
     elif name in WRITERS:
         yield from (Opened(text, writes=True) for text in plain)
     elif name in COPIERS and len(plain) > 1:
@@ -176,7 +185,9 @@ def starts_itself(words: Words) -> bool:
     words = unwrapped(words)
     if len(words) > 1 and words[1] == SELF and _may_interpret(words[0]):
         words = words[1:]
-    return bool(words) and words[0] in (SELF, "/proc/self/exe") and all(word == Name("$@") for word in words[1:])
+    return (
+        bool(words) and words[0] in (SELF, "/proc/self/exe") and all(word == Name("$@") for word in words[1:])
+    )
 
 
 def _may_interpret(word: str | Name | None) -> bool:

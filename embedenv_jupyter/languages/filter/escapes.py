@@ -1,4 +1,4 @@
-"""Escapes in the texts of most languages: ``\\n``, ``\\x2f``, ``\\057``, ``\\u002f``."""
+r"""Escapes in the texts of most languages: ``\n``, ``\x2f``, ``\057``, ``\u002f``."""
 
 from __future__ import annotations
 
@@ -6,9 +6,20 @@ import re
 from typing import Final
 
 _ESCAPE: Final = re.compile(
-    r"\\(?:x([0-9a-fA-F]{1,2})|u\{([0-9a-fA-F]{1,6})\}|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|([0-7]{1,3})|(.))", re.DOTALL
+    r"\\(?:x([0-9a-fA-F]{1,2})|u\{([0-9a-fA-F]{1,6})\}|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|([0-7]{1,3})|(.))",
+    re.DOTALL,
 )
-_NAMED: Final = {"n": "\n", "t": "\t", "r": "\r", "0": "\0", "a": "\a", "b": "\b", "f": "\f", "v": "\v", "e": "\x1b"}
+_NAMED: Final = {
+    "n": "\n",
+    "t": "\t",
+    "r": "\r",
+    "0": "\0",
+    "a": "\a",
+    "b": "\b",
+    "f": "\f",
+    "v": "\v",
+    "e": "\x1b",
+}
 
 
 def decoded(text: str) -> str:

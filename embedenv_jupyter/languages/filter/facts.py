@@ -1,4 +1,4 @@
-"""What the readers of the languages tell the judge: what a piece of code would do, in words of no language."""
+"""What the readers of languages tell the judge: what code would do, in words of no language."""
 
 from __future__ import annotations
 
@@ -53,6 +53,8 @@ class Scope:
     items: list[Scope | Call | End] = field(default_factory=list)
     name: str = ""
     """Of a function; empty for one without a name, which runs where it stands."""
+    may_end: bool | None = None
+    """Whether something in it may end it or wait, once that was asked."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,8 @@ class Program:
 
 @dataclass(frozen=True)
 class Opened:
+    """A file is opened or connected to."""
+
     path: str
     writes: bool
 

@@ -15,10 +15,11 @@ from embedenv_jupyter.languages.filter.facts import Call, End, Multiplied, Name,
 
 HOLDING: Final = frozenset(
     (
-        "Accept Exit Read ReadString Scan Scanln Sleep Wait _Exit _exit abort accept acquire communicate die "
-        "epoll_wait exit exit! fgets fread get getline gets input join nanosleep pause pcntl_wait pcntl_waitpid poll "
-        "pthread_join quit read readline readlines recv recvfrom result scanf select shutdown sigwait sleep "
-        "socket_accept stream_select stream_socket_accept usleep wait wait2 wait3 wait4 waitall waitid waitpid"
+        "Accept Exit Read ReadString Scan Scanln Sleep Wait _Exit _exit abort accept acquire communicate "
+        "die epoll_wait exit exit! fgets fread get getline gets input join nanosleep pause pcntl_wait "
+        "pcntl_waitpid poll pthread_join quit read readline readlines recv recvfrom result scanf select "
+        "shutdown sigwait sleep socket_accept stream_select stream_socket_accept usleep "
+        "wait wait2 wait3 wait4 waitall waitid waitpid"
     ).split()
 )
 """Calls that end a loop, or make it wait for something, by the last part of their names."""
@@ -63,8 +64,10 @@ def _may_end(item: Scope | Call | End) -> bool:
             return name.rpartition(".")[2] in HOLDING
         case Scope(kind="function", name=name) if name:
             return False
-        case Scope(items=items):
-            return any(map(_may_end, items))
+        case Scope():
+            if item.may_end is None:
+                item.may_end = any(map(_may_end, item.items))
+            return item.may_end
 
 
 def is_unheld(loop: Scope | None) -> bool:
@@ -89,16 +92,23 @@ def bombs(
     ``forks`` make a second process of the program, ``spawns`` start another one beside it.
     """
     surely_run = _surely_run(program)
+    restarting = _restarting(program)
     for call, where in walk(program, Where()):
         runs = where.function is None or where.function.name in surely_run
         if starts_itself(call) and ((where.is_sure and runs) or is_unheld(where.loop)):
             yield Multiplied(by_itself=True), call.place
-        elif call.name in forks and (is_unheld(where.loop) or is_unheld(where.many)):
+        elif call.name in forks | spawns and _has_no_end(call, where, call.name in forks, restarting):
             yield Multiplied(by_itself=False), call.place
-        elif call.name in spawns and is_unheld(where.loop):
-            yield Multiplied(by_itself=False), call.place
-        elif call.name in forks | spawns and where.is_sure and _recurs(call, where.function):
-            yield Multiplied(by_itself=False), call.place
+
+
+def _has_no_end(start: Call, where: Where, is_fork: bool, restarting: set[str]) -> bool:
+    if is_unheld(where.loop) or (is_fork and is_unheld(where.many)):
+        return True
+    if where.function is None or not where.is_sure:
+        return False
+    # It calls itself, or is itself what is started.
+    own = where.function.name
+    return own in restarting or Name(own) in (*start.arguments, *start.keywords.values())
 
 
 def _surely_run(program: Scope) -> set[str]:
@@ -117,11 +127,10 @@ def _surely_run(program: Scope) -> set[str]:
     return found
 
 
-def _recurs(start: Call, function: Scope | None) -> bool:
-    """Tell whether a function that surely starts a process surely starts over, in this process or in that."""
-    if function is None:
-        return False
-    values = (*start.arguments, *start.keywords.values())
-    if Name(function.name) in values:
-        return True
-    return any(where.is_sure and call.name == function.name for call, where in own_calls(function))
+def _restarting(program: Scope) -> set[str]:
+    """Name the functions that surely call themselves."""
+    return {
+        call.name
+        for call, where in walk(program, Where())
+        if where.is_sure and where.function is not None and where.function.name == call.name
+    }

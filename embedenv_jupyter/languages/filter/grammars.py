@@ -25,20 +25,22 @@ class Grammar:
     joined: frozenset[str] = frozenset({"concatenated_string", "chained_string"})
     """Texts that are made of the texts inside."""
     lists: frozenset[str] = frozenset()
-    wrappers: frozenset[str] = frozenset({"argument", "parenthesized_expression", "expression_list", "array_element_initializer"})
+    wrappers: frozenset[str] = frozenset(
+        {"argument", "parenthesized_expression", "expression_list", "array_element_initializer"}
+    )
     """What stands for the one thing inside of it."""
     gives: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     """What gives a name a value: the fields of both."""
     loops: Mapping[str, str] = field(default_factory=dict)
-    """Loops, and the field of their condition; without one, or with one that always holds, they are endless."""
+    """Loops, and the field of their condition: without one, or if it always holds, they are endless."""
     never: frozenset[str] = frozenset()
     """Loops that go on while the condition does *not* hold."""
     choices: Mapping[str, str] = field(default_factory=dict)
     """What runs a part or not: the field of the part that runs in any case."""
     functions: Mapping[str, str] = field(default_factory=dict)
     ends: frozenset[str] = frozenset()
-    shell: frozenset[str] = frozenset()
-    """Texts that are run by the shell: backticks."""
+    backticks: frozenset[str] = frozenset()
+    """Texts that are run by the shell."""
     ourselves: frozenset[str] = frozenset()
     """How the path of the running program is written."""
     bare_calls: frozenset[str] = frozenset()
@@ -48,7 +50,11 @@ class Grammar:
     ignores_case: bool = False
 
 
-_C_LIKE_LOOPS: Final = {"while_statement": "condition", "for_statement": "condition", "do_statement": "condition"}
+_C_LIKE_LOOPS: Final = {
+    "while_statement": "condition",
+    "for_statement": "condition",
+    "do_statement": "condition",
+}
 _C_LIKE_CHOICES: Final = {
     "if_statement": "condition",
     "switch_statement": "condition",
@@ -100,7 +106,10 @@ JAVASCRIPT: Final = Grammar(
 )
 
 TYPESCRIPT: Final = Grammar(
-    **{**{name: getattr(JAVASCRIPT, name) for name in JAVASCRIPT.__dataclass_fields__}, "parser": "typescript"}
+    **{
+        **{name: getattr(JAVASCRIPT, name) for name in JAVASCRIPT.__dataclass_fields__},
+        "parser": "typescript",
+    }
 )
 
 PHP: Final = Grammar(
@@ -118,7 +127,7 @@ PHP: Final = Grammar(
     choices=_C_LIKE_CHOICES,
     functions={"function_definition": "name", "method_declaration": "name"},
     ends=_C_LIKE_ENDS | {"exit_statement", "throw_expression", "yield_expression"},
-    shell=frozenset({"shell_command_expression"}),
+    backticks=frozenset({"shell_command_expression"}),
     ourselves=frozenset({"__FILE__", "$argv[0]", "$_SERVER['argv'][0]", "PHP_SELF"}),
     ignores_case=True,
 )
@@ -135,11 +144,12 @@ RUBY: Final = Grammar(
     never=frozenset({"until", "until_modifier"}),
     choices={
         **dict.fromkeys(("if", "unless", "if_modifier", "unless_modifier", "conditional"), "condition"),
-        **{"case": "value", "rescue": "exceptions"},
+        "case": "value",
+        "rescue": "exceptions",
     },
     functions={"method": "name"},
     ends=frozenset({"break", "return", "yield"}),
-    shell=frozenset({"subshell"}),
+    backticks=frozenset({"subshell"}),
     ourselves=frozenset({"__FILE__", "$0", "$PROGRAM_NAME"}),
     bare_calls=frozenset({"fork", "exit", "wait"}),
     endless_calls=frozenset({"loop"}),

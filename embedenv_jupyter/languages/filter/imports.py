@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from embedenv_jupyter.languages.filter.trees import MAX_DEPTH, text
 
 if TYPE_CHECKING:
-    from tree_sitter import Node
+    from embedenv_jupyter.languages.filter.trees import Node
 
 _QUOTES: Final = "'\"`"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import warnings
+from itertools import islice
 from typing import Final
 
 from embedenv_jupyter.languages.filter.facts import Call, End, Place, Scope, Value
@@ -11,12 +12,13 @@ from embedenv_jupyter.languages.filter.python_names import Names
 
 MAX_DEPTH: Final = 80
 """How deep statements and expressions may stand in one another; what is deeper is not looked at."""
+MAX_NODES: Final = 50_000
 MANY: Final = 16
 """So many turns of a loop that forks are 65,536 processes."""
 
 
 def read(code: str) -> Scope | None:
-    """Read a program; ``None`` for what is none, which fails by itself."""
+    """Read a program; ``None`` for what is none, which fails by itself, and for one that is too much."""
     try:
         with warnings.catch_warnings():
             # What the parser has to say about escapes is for the author, not for our log.
@@ -24,12 +26,13 @@ def read(code: str) -> Scope | None:
             tree = ast.parse(code)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
-    return _Reader(tree).program
+    nodes = list(islice(ast.walk(tree), MAX_NODES + 1))
+    return _Reader(tree, Names(nodes)).program if len(nodes) <= MAX_NODES else None
 
 
 class _Reader:
-    def __init__(self, tree: ast.Module) -> None:
-        self._names = Names(tree)
+    def __init__(self, tree: ast.Module, names: Names) -> None:
+        self._names = names
         self.program = Scope("plain")
         self._statements(tree.body, self.program, MAX_DEPTH)
 
@@ -37,7 +40,9 @@ class _Reader:
         for node in nodes:
             self._node(node, scope, depth)
 
-    def _inside(self, kind: str, nodes: list[ast.stmt] | list[ast.expr], scope: Scope, depth: int, name: str = "") -> None:
+    def _inside(
+        self, kind: str, nodes: list[ast.stmt] | list[ast.expr], scope: Scope, depth: int, name: str = ""
+    ) -> None:
         inner = Scope(kind, name=name)
         scope.items.append(inner)
         for node in nodes:
@@ -56,7 +61,10 @@ class _Reader:
             case ast.For(iter=over, body=body) | ast.AsyncFor(iter=over, body=body):
                 self._node(over, scope, depth)
                 self._inside(self._kind_of_loop(over), body, scope, depth)
-            case ast.ListComp(elt=element, generators=[first, *_]) | ast.SetComp(elt=element, generators=[first, *_]):
+            case (
+                ast.ListComp(elt=element, generators=[first, *_])
+                | ast.SetComp(elt=element, generators=[first, *_])
+            ):
                 self._inside(self._kind_of_loop(first.iter), [element], scope, depth)
             case ast.If() | ast.IfExp() | ast.BoolOp():
                 self._choice(node, scope, depth)
@@ -103,7 +111,9 @@ class _Reader:
             case "range", [*_, ast.expr()]:
                 bounds = [self._names.value(argument) for argument in over.args[:2]]
                 sizes = [bound for bound in bounds if isinstance(bound, int)]
-                return "many" if len(sizes) == len(bounds) and sizes[-1] - sum(sizes[:-1]) >= MANY else "plain"
+                return (
+                    "many" if len(sizes) == len(bounds) and sizes[-1] - sum(sizes[:-1]) >= MANY else "plain"
+                )
         return "plain"
 
     def _call(self, node: ast.Call) -> Call:
@@ -131,7 +141,9 @@ def _is_true(test: ast.expr) -> bool:
             return bool(value)
         case ast.UnaryOp(op=ast.Not(), operand=ast.Constant(value=value)):
             return not value
-        case ast.Compare(left=ast.Constant(value=left), ops=[ast.Eq()], comparators=[ast.Constant(value=right)]):
+        case ast.Compare(
+            left=ast.Constant(value=left), ops=[ast.Eq()], comparators=[ast.Constant(value=right)]
+        ):
             return bool(left == right)
     return False
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections import Counter
+from collections.abc import Iterable
 from typing import Final
 
 from embedenv_jupyter.languages.filter.facts import SELF, Name, Value
@@ -17,7 +18,13 @@ MAX_ITEMS: Final = 256
 _IMPORTING: Final = {"__import__", "importlib.import_module"}
 _SAME_PATH: Final = {
     *("os.path.abspath", "os.path.realpath", "os.path.normpath", "os.fspath", "str", "bytes", "shlex.split"),
-    *("pathlib.Path", "pathlib.PurePath", "pathlib.PosixPath", "pathlib.Path().resolve", "pathlib.Path().absolute"),
+    *(
+        "pathlib.Path",
+        "pathlib.PurePath",
+        "pathlib.PosixPath",
+        "pathlib.Path().resolve",
+        "pathlib.Path().absolute",
+    ),
 }
 _PATHS: Final = {"pathlib.PurePath", "pathlib.PosixPath", "pathlib.PurePosixPath"}
 
@@ -25,19 +32,20 @@ _PATHS: Final = {"pathlib.PurePath", "pathlib.PosixPath", "pathlib.PurePosixPath
 class Names:
     """The imports and the names that a program gives a value once: those are taken for what they got."""
 
-    def __init__(self, tree: ast.Module) -> None:
+    def __init__(self, nodes: Iterable[ast.AST]) -> None:
         self._imported: dict[str, str] = {}
         self._starred: list[str] = []
         self._given: dict[str, ast.expr] = {}
         times: Counter[str] = Counter()
-        for node in ast.walk(tree):
+        for node in nodes:
             match node:
                 case ast.Import():
                     self._import(node)
                 case ast.ImportFrom(module=str(module), level=0):
                     self._import_from(module, node)
-                case ast.Assign(targets=[ast.Name(id=name)], value=value) | ast.NamedExpr(
-                    target=ast.Name(id=name), value=value
+                case (
+                    ast.Assign(targets=[ast.Name(id=name)], value=value)
+                    | ast.NamedExpr(target=ast.Name(id=name), value=value)
                 ):
                     self._given[name] = value
                 case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value):
@@ -89,7 +97,15 @@ class Names:
         if self._starred and name not in self._defined:
             # Which of them has it is not known; names that matter are rare enough.
             for module in self._starred:
-                if module in ("os", "subprocess", "ctypes", "multiprocessing", "shutil", "pathlib", "threading"):
+                if module in (
+                    "os",
+                    "subprocess",
+                    "ctypes",
+                    "multiprocessing",
+                    "shutil",
+                    "pathlib",
+                    "threading",
+                ):
                     return f"{module}.{name}"
         return name
 
@@ -123,7 +139,9 @@ class Names:
             case ast.List(elts=items) | ast.Tuple(elts=items):
                 return self._of_items(items, steps)
             case ast.JoinedStr(values=parts):
-                return "".join(part.value if isinstance(part, ast.Constant) else HOLE for part in parts)[:MAX_CHARS]
+                return "".join(str(part.value) if isinstance(part, ast.Constant) else HOLE for part in parts)[
+                    :MAX_CHARS
+                ]
             case ast.BinOp():
                 return self._of_operator(node, steps)
             case ast.Call():
@@ -176,7 +194,11 @@ class Names:
             return parts[0] if len(parts) == 1 else _joined(parts)
         if called in _SAME_PATH and node.args:
             inner = self.value(node.args[0], steps - 1)
-            return tuple(inner.split()[:MAX_ITEMS]) if called == "shlex.split" and isinstance(inner, str) else inner
+            return (
+                tuple(inner.split()[:MAX_ITEMS])
+                if called == "shlex.split" and isinstance(inner, str)
+                else inner
+            )
         match node.func:
             case ast.Attribute(value=owner, attr="split" | "encode" | "strip" | "format" as method):
                 text = self.value(owner, steps - 1)

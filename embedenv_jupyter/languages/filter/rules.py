@@ -88,8 +88,8 @@ RULES: Final = {
     )
 }
 
-SYSTEM_CALLS: Final = {
-    # Numbers are those of x86-64, for code that writes `syscall(101, …)`; from 424 on all machines have the same.
+SYSTEM_CALLS: Final[dict[Rule, dict[str, int | None]]] = {
+    # Numbers are those of x86-64, for code that writes `syscall(101, …)`; from 424 on all have the same.
     KERNEL_CALL: {
         "init_module": 175,
         "finit_module": 313,
@@ -157,7 +157,12 @@ WRITTEN_FILES: Final = (
     (KERNEL_FILES, re.compile(r"/(?:.*/)?release_agent")),
     (PROCESS_MEMORY, re.compile(rf"/proc/{_PID}(?:/task/{_PID})?/mem")),
     (KERNEL_FILES, re.compile(rf"/proc/{_PID}/(?:uid_map|gid_map|setgroups)")),
-    (RAW_DEVICE, re.compile(r"/dev/(?:[shv]d[a-z]+\d*|xvd[a-z]+\d*|nvme\d.*|mmcblk\d.*|dm-\d+|loop\d+|md\d+|mapper/.+)")),
+    (
+        RAW_DEVICE,
+        re.compile(
+            r"/dev/(?:[shv]d[a-z]+\d*|xvd[a-z]+\d*|nvme\d.*|mmcblk\d.*|dm-\d+|loop\d+|md\d+|mapper/.+)"
+        ),
+    ),
     (RAW_DEVICE, re.compile(r"/dev/disk/.+")),
 )
 """Paths that are not written to."""

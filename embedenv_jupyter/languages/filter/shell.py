@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from embedenv_jupyter.languages.filter.commands import Words, interpreter_of, starts_itself
@@ -27,12 +28,18 @@ from embedenv_jupyter.languages.filter.rules import HOLE
 from embedenv_jupyter.languages.filter.trees import MAX_DEPTH, first_error, parsed, text
 
 if TYPE_CHECKING:
-    from tree_sitter import Node
+    from embedenv_jupyter.languages.filter.trees import Node
+
+MAX_FUNCTIONS: Final = 300
+"""So many functions are looked at for how they call one another."""
 
 _OURSELVES: Final = {"$0", "${0}", "$BASH_SOURCE", "${BASH_SOURCE}", "${BASH_SOURCE[0]}"}
 _THE_SAME: Final = {"$@", "$*", "${@}", "${*}"}
 _WRITING: Final = {">", ">>", ">|", "&>", "&>>", "<>"}
-_ENDLESS: Final = {"while": {"true", ":", "/bin/true", "[ 1 ]", "[[ 1 ]]", "((1))", "(( 1 ))"}, "until": {"false", "! true"}}
+_ENDLESS: Final = {
+    "while": {"true", ":", "/bin/true", "[ 1 ]", "[[ 1 ]]", "((1))", "(( 1 ))"},
+    "until": {"false", "! true"},
+}
 _SAYING: Final = {"echo", "printf"}
 _CHOICES: Final = {"if_statement", "elif_clause", "else_clause", "case_item"}
 
@@ -40,6 +47,8 @@ _CHOICES: Final = {"if_statement", "elif_clause", "else_clause", "case_item"}
 def sightings(code: bytes) -> Iterator[Sighting]:
     """Yield what a script does, in the order of its text, as far as the text is a script."""
     root = parsed("bash", code)
+    if root is None:
+        return
     reader = _Reader(root, first_error(root))
     yield from reader.found
     yield from _bombs(reader.script)
@@ -60,7 +69,13 @@ class _Reader:
         for node in _named(root, "variable_assignment"):
             name, value = text(node.child_by_field_name("name")), node.child_by_field_name("value")
             times[name] += 1
-            if value is not None and value.type in ("word", "raw_string", "string", "number", "concatenation"):
+            if value is not None and value.type in (
+                "word",
+                "raw_string",
+                "string",
+                "number",
+                "concatenation",
+            ):
                 word = self.word(value)
                 if isinstance(word, str) and HOLE not in word:
                     self._given[name] = word
@@ -75,7 +90,11 @@ class _Reader:
 
     def _node(self, node: Node, scope: Scope, is_beside: bool, depth: int) -> None:
         """Read one node; ``is_beside`` says that it runs in a process beside the script's own."""
-        if depth <= 0 or node.is_error or (self._end is not None and node.end_byte > self._end and not node.has_error):
+        if (
+            depth <= 0
+            or node.is_error
+            or (self._end is not None and node.end_byte > self._end and not node.has_error)
+        ):
             return
         depth -= 1
         match node.type:
@@ -111,7 +130,13 @@ class _Reader:
                 self._children(node, scope, is_beside, depth)
 
     def _inside(
-        self, kind: str, node: Node | None, scope: Scope, is_beside: bool, depth: int, named: Node | None = None
+        self,
+        kind: str,
+        node: Node | None,
+        scope: Scope,
+        is_beside: bool,
+        depth: int,
+        named: Node | None = None,
     ) -> None:
         if node is not None:
             inner = Scope(kind, name=text(named.child_by_field_name("name")) if named else "")
@@ -144,13 +169,16 @@ class _Reader:
     def words(self, node: Node) -> Words:
         """Give the words of a command, without its redirections."""
         return tuple(
-            self.word(child.named_children[0] if child.type == "command_name" and child.named_children else child)
+            self.word(
+                child.named_children[0] if child.type == "command_name" and child.named_children else child
+            )
             for child in node.named_children
-            if child.type not in ("variable_assignment", "file_redirect", "herestring_redirect", "heredoc_redirect")
+            if child.type
+            not in ("variable_assignment", "file_redirect", "herestring_redirect", "heredoc_redirect")
         )
 
     def word(self, node: Node, depth: int = 8) -> str | Name | None:
-        """Give a word as the shell would after it has taken quotes away; parts that only a run knows are holes."""
+        """Give a word without its quotes, as the shell does; parts that only a run knows are holes."""
         raw = text(node)
         if raw.strip('"') in _OURSELVES:
             return SELF
@@ -180,7 +208,11 @@ class _Reader:
         source = node.text or b""
         for child in node.named_children:
             if child.type != "string_content" and depth > 0:
-                parts.append(source[at - node.start_byte : child.start_byte - node.start_byte].decode("utf-8", "replace"))
+                parts.append(
+                    source[at - node.start_byte : child.start_byte - node.start_byte].decode(
+                        "utf-8", "replace"
+                    )
+                )
                 word = self.word(child, depth - 1)
                 parts.append(word if isinstance(word, str) else HOLE)
                 at = child.end_byte
@@ -251,8 +283,8 @@ def _bombs(script: Scope) -> Iterator[Sighting]:
 
 
 def _multiplying_functions(script: Scope) -> Iterator[Sighting]:
-    """Find functions that call themselves twice, beside themselves and without a condition; through others, too."""
-    functions = {scope.name: scope for scope in _functions(script)}
+    """Find functions that surely call themselves twice, once of it beside themselves; through others, too."""
+    functions = {scope.name: scope for scope in islice(_functions(script), MAX_FUNCTIONS)}
     calls = {
         name: [call for call, where in own_calls(scope) if where.is_sure and call.name in functions]
         for name, scope in functions.items()

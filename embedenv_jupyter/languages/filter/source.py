@@ -7,14 +7,24 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from embedenv_jupyter.languages.filter.escapes import decoded
-from embedenv_jupyter.languages.filter.facts import SELF, Call, End, Name, Place, Program, Scope, Sighting, Value
+from embedenv_jupyter.languages.filter.facts import (
+    SELF,
+    Call,
+    End,
+    Name,
+    Place,
+    Program,
+    Scope,
+    Sighting,
+    Value,
+)
 from embedenv_jupyter.languages.filter.grammars import Grammar
 from embedenv_jupyter.languages.filter.imports import imported
 from embedenv_jupyter.languages.filter.rules import HOLE
 from embedenv_jupyter.languages.filter.trees import MAX_DEPTH, first_error, literal, parsed, text
 
 if TYPE_CHECKING:
-    from tree_sitter import Node
+    from embedenv_jupyter.languages.filter.trees import Node
 
 MAX_STEPS: Final = 10
 """How many names and operators are followed for one value."""
@@ -25,12 +35,17 @@ _FALSE: Final = re.compile(r"false|0|nil", re.IGNORECASE)
 _BOTH: Final = {"&&", "||", "and", "or", "??"}
 
 
-class Reader:
-    """One program: its ``scopes``, and the ``shell`` lines that it has in backticks."""
+def read(grammar: Grammar, code: bytes) -> Reader | None:
+    """Read a program; ``None`` for one that is too much."""
+    root = parsed(grammar.parser, code)
+    return Reader(grammar, root) if root else None
 
-    def __init__(self, grammar: Grammar, code: bytes) -> None:
+
+class Reader:
+    """What is read of one ``program``, and the ``shell`` lines that it has in backticks."""
+
+    def __init__(self, grammar: Grammar, root: Node) -> None:
         self._grammar = grammar
-        root = parsed(grammar.parser, code)
         self._end = first_error(root)
         self._imported = imported(grammar.parser, root)
         self._given: dict[str, Node] = {}
@@ -48,7 +63,10 @@ class Reader:
             node, depth = waiting.pop()
             if node.type in self._grammar.gives:
                 name_field, value_field = self._grammar.gives[node.type]
-                name, value = text(node.child_by_field_name(name_field)).strip("*&[] "), node.child_by_field_name(value_field)
+                name, value = (
+                    text(node.child_by_field_name(name_field)).strip("*&[] "),
+                    node.child_by_field_name(value_field),
+                )
                 times[name] += 1
                 if value is not None:
                     self._given[name] = value
@@ -67,7 +85,11 @@ class Reader:
 
     def _node(self, node: Node, scope: Scope, depth: int) -> None:
         grammar = self._grammar
-        if depth <= 0 or node.is_error or (self._end is not None and node.end_byte > self._end and not node.has_error):
+        if (
+            depth <= 0
+            or node.is_error
+            or (self._end is not None and node.end_byte > self._end and not node.has_error)
+        ):
             return
         depth -= 1
         kind = node.type
@@ -79,7 +101,7 @@ class Reader:
             self._choice(node, node.child_by_field_name(grammar.choices[kind]), scope, depth)
         elif kind in ("binary_expression", "binary") and _operator(node) in _BOTH:
             self._choice(node, node.child_by_field_name("left"), scope, depth)
-        elif kind in grammar.shell:
+        elif kind in grammar.backticks:
             line = literal(node, "string_content", HOLE, decoded)
             self.shell.append((Program("bash", line), _place(node)))
         elif kind in grammar.calls:
@@ -101,7 +123,9 @@ class Reader:
     def _function(self, node: Node, scope: Scope, depth: int) -> None:
         inner = Scope("function", name=self._function_name(node))
         scope.items.append(inner)
-        self._children(node, inner, depth, without=node.child_by_field_name(self._grammar.functions[node.type]))
+        self._children(
+            node, inner, depth, without=node.child_by_field_name(self._grammar.functions[node.type])
+        )
 
     def _function_name(self, node: Node) -> str:
         part = node.child_by_field_name(self._grammar.functions[node.type])
@@ -122,7 +146,9 @@ class Reader:
         if condition is None and self._grammar.parser == "go":
             # `for cond {}` has it as a child without a name, `for a; b; c {}` in a clause.
             body = node.child_by_field_name("body")
-            condition = next((child for child in node.named_children if child != body and child.type != "comment"), None)
+            condition = next(
+                (child for child in node.named_children if child != body and child.type != "comment"), None
+            )
             if condition is not None and condition.type == "for_clause":
                 condition = condition.child_by_field_name("condition")
         return text(condition).strip("(); \t\r\n")
@@ -156,13 +182,19 @@ class Reader:
             value = declarator.child_by_field_name("value")
             if value is not None and value.type == "argument_list":
                 name = self._plain(text(node.child_by_field_name("type")))
-                scope.items.append(Call(name, tuple(map(self.value, value.named_children)), _place(declarator)))
+                scope.items.append(
+                    Call(name, tuple(map(self.value, value.named_children)), _place(declarator))
+                )
 
     def _called(self, node: Node, steps: int = MAX_STEPS) -> str:
         function = node.child_by_field_name(self._grammar.calls[node.type][0])
         if function is None:
             return ""
-        owner = node.child_by_field_name("receiver") or node.child_by_field_name("object") or node.child_by_field_name("scope")
+        owner = (
+            node.child_by_field_name("receiver")
+            or node.child_by_field_name("object")
+            or node.child_by_field_name("scope")
+        )
         if owner is None:
             return self._cased(self.name(function, steps))
         before = self.name(owner, steps - 1) or "?"
@@ -193,7 +225,9 @@ class Reader:
         called = self._called(node, steps - 1)
         if called in ("require", "process.getBuiltinModule"):
             arguments = node.child_by_field_name("arguments")
-            module = self.value(arguments.named_children[0]) if arguments and arguments.named_children else None
+            module = (
+                self.value(arguments.named_children[0]) if arguments and arguments.named_children else None
+            )
             return module.removeprefix("node:").replace("/", ".") if isinstance(module, str) else ""
         return f"{called}()" if called else ""
 
@@ -253,4 +287,3 @@ def _operator(node: Node) -> str:
 
 def _place(node: Node) -> Place:
     return Place(node.start_point.row + 1, node.start_point.column + 1)
-

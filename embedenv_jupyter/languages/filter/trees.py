@@ -1,27 +1,39 @@
 """The parsers of tree-sitter, loaded when the first code in their language is judged.
 
 tree-sitter reads any text without an error: what it does not understand becomes a
-node that says so. Its trees are walked to a bounded depth.
+node that says so. Some texts take its parsers a millisecond for each byte, so a parser
+that has used up its time is stopped. That is the one use of a clock here: the time
+that this thread has computed, which a busy machine does not shorten.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from tree_sitter import Node, Parser
+    import tree_sitter
+    from tree_sitter import Language, Point
+
+    Node = tree_sitter.Node
 
 MAX_DEPTH: Final = 120
 """How deep nodes may stand in one another; what is deeper is not looked at."""
 
 
-@cache
-def _parser(grammar: str) -> Parser:
-    from tree_sitter import Language, Parser
+MAX_NODES: Final = 50_000
+MAX_PARSING_S: Final = 0.25
+_PIECE_BYTES: Final = 256
+"""Small, because the text of each node is read by the piece again."""
 
-    return Parser(Language(_grammar(grammar)()))
+
+@cache
+def _language(grammar: str) -> Language:
+    from tree_sitter import Language
+
+    return Language(_grammar(grammar)())
 
 
 def _grammar(name: str) -> Callable[[], object]:
@@ -47,9 +59,25 @@ def _grammar(name: str) -> Callable[[], object]:
     return language
 
 
-def parsed(grammar: str, source: bytes) -> Node:
-    """Read ``source`` into a tree."""
-    return _parser(grammar).parse(source).root_node
+def parsed(grammar: str, source: bytes) -> Node | None:
+    """Read ``source`` into a tree; ``None`` where that takes too long or gives too large a tree."""
+    from tree_sitter import Parser
+
+    language = _language(grammar)
+    deadline_s = time.thread_time() + MAX_PARSING_S
+
+    def read(start: int, _: Point) -> bytes:
+        return source[start : start + _PIECE_BYTES]
+
+    def is_too_late(_: int, has_error: bool) -> bool:
+        return time.thread_time() > deadline_s
+
+    try:
+        # A parser has a state: each call has its own.
+        root = Parser(language).parse(read, progress_callback=is_too_late).root_node
+    except ValueError:  # It was stopped.
+        return None
+    return root if root.descendant_count <= MAX_NODES else None
 
 
 def text(node: Node | None) -> str:

@@ -1,7 +1,7 @@
-"""The calls of each language that matter, as data: what starts programs, opens files, asks the kernel.
+r"""The calls of each language that matter, as data: what starts programs, opens files, asks the kernel.
 
 Names are written with dots and without what their language puts before them
-(``std::``, ``\\``); ``X().y`` is the method ``y`` of what ``X()`` gave.
+(``std::``, ``\``); ``X().y`` is the method ``y`` of what ``X()`` gave.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Vocabulary:
     lines: frozenset[str] = frozenset()
     """Run their first argument as a line of the shell."""
     words: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-    """Run their arguments, lists laid out flat, as the words of a command; without those at these places."""
+    """Run their arguments, laid out flat, as the words of a command; not those at these places."""
     replaces: frozenset[str] = frozenset()
     """Those of the above that end the program that calls them."""
     opens: Mapping[str, int] = field(default_factory=dict)
@@ -46,7 +46,7 @@ class Vocabulary:
     numbered: re.Pattern[str] = re.compile(r"(?!)")
     """Matches calls whose first argument is the number of a system call, or a name for it."""
     marks: tuple[str, ...] = ()
-    """What else of a source text can matter: code without any of these and of the names is not read at all."""
+    """What else can matter in a text: code without any of these and of the names is not read at all."""
 
     @cached_property
     def mark(self) -> re.Pattern[str]:
@@ -88,10 +88,14 @@ PYTHON: Final = Vocabulary(
     opens={"open": 1, "io.open": 1, "os.open": 1, "os.fdopen": 1, "codecs.open": 1, "pathlib.Path().open": 0},
     writes=_names("pathlib.Path().", "write_text write_bytes touch") | {"os.truncate"},
     copies=_names("shutil.", "copy copy2 copyfile move") | _names("os.", "rename replace"),
-    connects=frozenset({"connect", "connect_ex", "open_unix_connection", "create_unix_connection", "DockerClient"}),
+    connects=frozenset(
+        {"connect", "connect_ex", "open_unix_connection", "create_unix_connection", "DockerClient"}
+    ),
     removes=_names("shutil.", "rmtree"),
     evaluates={"exec": "python", "eval": "python", "compile": "python", "builtins.exec": "python"},
-    kernel=re.compile(r"os\.|ctypes\.(?:CDLL\(\)|PyDLL\(\)|cdll\.LoadLibrary\(\)|cdll\.\w+|pythonapi)\.|.*\bdlopen\(\)\."),
+    kernel=re.compile(
+        r"os\.|ctypes\.(?:CDLL\(\)|PyDLL\(\)|cdll\.LoadLibrary\(\)|cdll\.\w+|pythonapi)\.|.*\bdlopen\(\)\."
+    ),
     numbered=re.compile(r"(?:ctypes\..*|.*\bdlopen\(\))\.syscall"),
     marks=("ctypes", "dlopen"),
 )
@@ -147,7 +151,9 @@ RUBY: Final = Vocabulary(
     forks=frozenset({"fork", "Process.fork", "Kernel.fork"}),
     spawns=frozenset({"spawn", "Process.spawn", "Kernel.spawn", "IO.popen", "Thread.new"}),
     lines=frozenset({"system", "exec", "spawn", "Kernel.system", "Kernel.exec", "Process.spawn", "IO.popen"}),
-    words=dict.fromkeys(("system", "exec", "spawn", "Kernel.system", "Kernel.exec", "Process.spawn", "IO.popen"), ()),
+    words=dict.fromkeys(
+        ("system", "exec", "spawn", "Kernel.system", "Kernel.exec", "Process.spawn", "IO.popen"), ()
+    ),
     replaces=frozenset({"exec", "Kernel.exec"}),
     opens={"File.open": 1, "File.new": 1, "open": 1, "File.read": NO_MODE, "IO.read": NO_MODE},
     writes=frozenset({"File.write", "IO.write", "File.binwrite"}),

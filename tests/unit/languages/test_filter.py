@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 
 from embedenv_jupyter.languages.filter import JUDGED, RULES, check
 from embedenv_jupyter.languages.filter.check import MAX_CODE_CHARS, MAX_EXCERPT_CHARS, MAX_FINDINGS
+from embedenv_jupyter.languages.filter.trees import MAX_NODES
 from embedenv_jupyter.languages.registry import Languages
 
 GOLDEN = tomllib.loads((Path(__file__).parents[2] / "golden" / "filter.toml").read_text("utf-8"))
@@ -74,7 +76,11 @@ def test_what_is_right_before_a_fault_of_the_text_is_found_in_a_script() -> None
 
 ATTACKS = sorted({line for row in GOLDEN["found"] for line in (row["code"], *row["code"].splitlines())})
 TEXTS = st.lists(
-    st.one_of(st.sampled_from(ATTACKS), st.text(max_size=20), st.sampled_from(["'", '"', "\\", "`", "$(", "*/", "\n", "#"])),
+    st.one_of(
+        st.sampled_from(ATTACKS),
+        st.text(max_size=20),
+        st.sampled_from(["'", '"', "\\", "`", "$(", "*/", "\n", "#"]),
+    ),
     min_size=1,
     max_size=5,
 ).map("".join)
@@ -90,12 +96,14 @@ def single_quoted(text: str) -> str:
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
-QUOTED = {
+Write = Callable[[str], str]
+
+QUOTED: dict[str, list[Write]] = {
     "python": [lambda text: f"x = {text!r}\nprint({text!r})\n", lambda text: f"def f():\n    {text!r}\n"],
     "bash": [
         lambda text: f"echo {shlex.quote(text)}\n",
         lambda text: f"cat > notes <<'END_OF_TEXT'\n{text}\nEND_OF_TEXT\nls\n",
-        lambda text: f"x={shlex.quote(text)}; printf %s \"$x\"\n",
+        lambda text: f'x={shlex.quote(text)}; printf %s "$x"\n',
     ],
     "c": [lambda text: f"int main() {{ puts({json.dumps(text)}); }}", lambda text: block(text, "/*", "*/")],
     "cpp": [lambda text: f"int main() {{ puts({json.dumps(text)}); }}"],
@@ -116,7 +124,16 @@ QUOTED = {
         lambda text: "package main\nvar x = `" + text.replace("`", "'") + "`\n",
     ],
 }
-COMMENT = {"python": "#", "bash": "#", "ruby": "#", "c": "//", "cpp": "//", "javascript": "//", "typescript": "//", "go": "//"}
+COMMENT = {
+    "python": "#",
+    "bash": "#",
+    "ruby": "#",
+    "c": "//",
+    "cpp": "//",
+    "javascript": "//",
+    "typescript": "//",
+    "go": "//",
+}
 
 
 def block(text: str, begin: str, end: str) -> str:
@@ -146,7 +163,13 @@ def test_no_comment_is_a_finding(language: str, text: str) -> None:
 
 @pytest.mark.parametrize("language", sorted(JUDGED | {"no such language", ""}))
 @settings(max_examples=60, deadline=None)
-@given(code=st.one_of(st.text(), st.binary().map(lambda data: data.decode("latin-1")), st.text("(){}[]|&;:<>'\"`$\\ \nfork\0")))
+@given(
+    code=st.one_of(
+        st.text(),
+        st.binary().map(lambda data: data.decode("latin-1")),
+        st.text("(){}[]|&;:<>'\"`$\\ \nfork\0"),
+    )
+)
 @example("\0")
 @example("\ud800 os.fork()")
 @example("\udcff:(){ :|:& };:\x00")
@@ -154,7 +177,7 @@ def test_no_input_upsets_it(language: str, code: str) -> None:
     check(language, code)
 
 
-DEEP = {
+DEEP: dict[str, Callable[[int], str]] = {
     "parentheses": lambda n: "fork" + "(" * n + ")" * n,
     "minus": lambda n: "fork" + "-" * n + "1",
     "attributes": lambda n: "fork" + ".a" * n,
@@ -163,12 +186,15 @@ DEEP = {
     "lists": lambda n: "fork;" + "[" * n,
     "braces": lambda n: "fork;" + "{" * n + "}" * n,
     "substitutions": lambda n: "$(" * n + ")" * n,
-    "blocks": lambda n: "".join(" " * i + "if fork:\n" for i in range(min(n, 90))) + " " * 90 + "pass",
     "elifs": lambda n: "if fork: pass\n" + "elif 1: pass\n" * (n // 10) + "\n",
-    "doubling": lambda n: "x0 = 'fork'\n" + "".join(f"x{i + 1} = x{i} + x{i}\n" for i in range(n // 20)) + "open(x99)",
+    "doubling": lambda n: (
+        "x0 = 'fork'\n" + "".join(f"x{i + 1} = x{i} + x{i}\n" for i in range(n // 20)) + "open(x99)"
+    ),
     "lambdas": lambda n: "fork;" + "lambda:" * (n // 7) + "0",
     "quotes": lambda n: "fork '" * n,
     "functions": lambda n: "".join(f"f{i}() {{ f{i + 1} | f{i + 1} & }}\n" for i in range(n // 30)),
+    "forks": lambda n: "while True:\n" + " os.fork()\n" * (n // 11),
+    "forks in C": lambda n: "int main() { while (1) {" + "fork();" * (n // 8) + "} }",
     "commands": lambda n: "ls | cat &\n" * (n // 10),
 }
 
@@ -176,12 +202,16 @@ DEEP = {
 @pytest.mark.parametrize("shape", DEEP)
 def test_deep_and_long_code_is_read_in_bounded_time(shape: str) -> None:
     """In a process of its own: what overflows a stack kills it, and must not do so to a gateway."""
-    code = DEEP[shape](MAX_CODE_CHARS // 8)[:MAX_CODE_CHARS]
+    code = DEEP[shape](MAX_CODE_CHARS)[:MAX_CODE_CHARS]
     script = (
-        "import sys, time; from embedenv_jupyter.languages.filter import JUDGED, check; code = sys.stdin.read()\n"
+        "import sys, time\n"
+        "from embedenv_jupyter.languages.filter import JUDGED, check\n"
+        "code = sys.stdin.read()\n"
         "for language in sorted(JUDGED):\n"
         "    check(language, '')\n"
-        "    start = time.process_time(); check(language, code); print(language, time.process_time() - start)"
+        "    start = time.process_time()\n"
+        "    check(language, code)\n"
+        "    print(language, time.process_time() - start)"
     )
     result = subprocess.run(
         [sys.executable, "-c", script], input=code, capture_output=True, text=True, timeout=100, check=False
@@ -189,7 +219,7 @@ def test_deep_and_long_code_is_read_in_bounded_time(shape: str) -> None:
     assert result.returncode == 0, result.stderr[-2000:]
     times = dict(line.split() for line in result.stdout.splitlines())
     assert times.keys() == JUDGED
-    assert max(map(float, times.values())) < 5
+    assert max(map(float, times.values())) < 3
 
 
 def test_code_beyond_the_bound_is_let_through_at_once() -> None:
@@ -200,5 +230,14 @@ def test_code_beyond_the_bound_is_let_through_at_once() -> None:
 
 def test_ordinary_code_is_not_even_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
     """A cell without a word that matters costs a search, not a parser."""
-    monkeypatch.setattr("embedenv_jupyter.languages.filter.python.read", lambda code: pytest.fail("was parsed"))
+    monkeypatch.setattr(
+        "embedenv_jupyter.languages.filter.python.read", lambda code: pytest.fail("was parsed")
+    )
     assert check("python", "import math\nprint(math.pi * 2)\n") == []
+
+
+def test_the_page_lists_the_rules_and_the_bounds() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "security.md").read_text("utf-8")
+    rows = [f"| `{rule.id}` | {rule.title} |" for rule in RULES.values()]
+    assert [row for row in rows if row not in page] == []
+    assert f"{MAX_CODE_CHARS:,} characters or {MAX_NODES:,} nodes" in page
