@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -12,42 +13,81 @@ from tests.integration.snippets.conftest import Dial, EnginePeer
 SMALL = {"memory_mib": 96, "pids": 24, "disk_mib": 8}
 """Bombs get their limits first."""
 
-BOMBS: dict[str, tuple[str, str, dict[str, Any], dict[str, Any]]] = {
-    "endless loop": ("python", "print('on', flush=True)\nwhile True: pass", {"timeout": 0.7}, {"ended_by": "time"}),
-    "endless output": ("python", "while True: print('x' * 1000)", {"timeout": 1}, {"ended_by": "time"}),
-    "memory": ("python", "print('on', flush=True)\nx = []\nwhile True: x.append(bytearray(1 << 20))", {},
-               {"ended_by": "oom"}),
-    "processes": ("python", "import subprocess\nprint('on', flush=True)\nkept = []\n"
-                  "while True: kept.append(subprocess.Popen(['sleep', '60']))", {"timeout": 5}, {"ended_by": "pids"}),
-    "threads": ("python", "import threading, time\nprint('on', flush=True)\n"
-                "while True: threading.Thread(target=time.sleep, args=(60,), daemon=True).start()", {"timeout": 5},
-                {"ended_by": "pids"}),
-    "disk": ("python", "print('on', flush=True)\nwith open('big', 'wb') as f:\n    while True: f.write(bytes(1 << 16))",
-             {}, {"ended_by": "disk"}),
-    "a compiler without end": ("c", "#define A B B B B B B B B\n#define B C C C C C C C C\n#define C D D D D D D D D\n"
-                               "#define D E E E E E E E E\n#define E F F F F F F F F\n#define F G G G G G G G G\n"
-                               "#define G int x;\nA A A A A A A A\n", {}, {"exit_code": "failed"}),
-    "a compiler that fills the disk": ("c", "#include <stdint.h>\nstatic uint8_t big[1 << 30] = {1};\n"
-                                       "int main(void) { return big[5]; }", {}, {"exit_code": "failed"}),
-    "its own group": ("bash", "echo on; kill -9 0", {}, {"signal": "SIGKILL"}),
-    "everybody": ("bash", "echo on; kill -9 -1", {}, {"signal": "SIGKILL"}),
-}  # fmt: skip
+NO_FILTER = {"code_filter": "off"}
 
 
+@dataclass(frozen=True)
+class Bomb:
+    """What does harm, and how its end is named."""
+
+    code: str
+    ended_by: str = ""
+    language: str = "python"
+    timeout_s: float = 20
+
+
+CHILDREN = """
+import subprocess
+print('on', flush=True)
+kept = []
+while True:
+    kept.append(subprocess.Popen(['sleep', '60']))
+"""
+THREADS = """
+import threading, time
+print('on', flush=True)
+while True:
+    threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
+"""
+FULL_DISK = """
+print('on', flush=True)
+with open('big', 'wb') as file:
+    while True:
+        file.write(bytes(1 << 16))
+"""
+ENDLESS_MACRO = """
+#define A B B B B B B B B
+#define B C C C C C C C C
+#define C D D D D D D D D
+#define D E E E E E E E E
+#define E F F F F F F F F
+#define F G G G G G G G G
+#define G int x;
+A A A A A A A A
+"""
+LARGE_PROGRAM = """
+char big[1 << 30] = {1};
+int main(int count, char **words) { return big[count]; }
+"""
+BOMBS = {
+    "endless loop": Bomb("print('on', flush=True)\nwhile True: pass", "time", timeout_s=0.7),
+    "endless output": Bomb("while True: print('on' * 1000)", "time", timeout_s=1),
+    "memory": Bomb("print('on', flush=True)\nx = []\nwhile True: x.append(bytearray(1 << 20))", "oom"),
+    "processes": Bomb(CHILDREN, "pids"),
+    "threads": Bomb(THREADS, "pids"),
+    "disk": Bomb(FULL_DISK, "disk"),
+    "a compiler without end": Bomb(ENDLESS_MACRO, language="c"),
+    "a program that is too large": Bomb(LARGE_PROGRAM, language="c"),
+    "its own group": Bomb("echo on; kill -9 0", language="bash"),
+    "everybody": Bomb("echo on; kill -9 -1", language="bash"),
+}
+
+
+@pytest.mark.parametrize("embedenv_config", [NO_FILTER])
 @pytest.mark.parametrize("name", BOMBS)
 async def test_bombs_are_named_and_hurt_nobody_else(dial_engine: Dial, name: str) -> None:
-    language, code, options, expected = BOMBS[name]
+    bomb = BOMBS[name]
     neighbour, peer = await dial_engine(), await dial_engine()
     await neighbour.ask("x = 1")
-    bomb = asyncio.create_task(peer.ask(code, language, fresh=True, limits=SMALL, **options))
-    while not bomb.done():
+    harm = asyncio.create_task(
+        peer.ask(bomb.code, bomb.language, fresh=True, limits=SMALL, timeout=bomb.timeout_s)
+    )
+    while not harm.done():
         assert (await neighbour.ask("print(x)"))["stdout"] == "1\n"
-    answer = await bomb
+    answer = await harm
     assert answer["exit_code"] != 0, answer
-    for field, value in expected.items():
-        assert value == "failed" or answer[field] == value, answer
-    if "on" in code and language == "python":
-        assert answer["stdout"].startswith("on")
+    assert bomb.ended_by in ("", answer.get("ended_by")), answer
+    assert bomb.language == "c" or answer["stdout"].startswith("on"), answer
     again = await peer.ask("print('alive')", fresh=True, limits=SMALL)
     assert again["stdout"] == "alive\n", (answer, again)
 
@@ -57,10 +97,18 @@ async def test_more_output_than_an_answer_holds_is_counted(peer: EnginePeer) -> 
     assert len(answer["stdout"]) + answer["omitted_bytes"] == 3_000_001
 
 
+FORGER = """
+import os
+for fd in range(3, 64):
+    try:
+        os.write(fd, b'ok\\n' * 100)
+    except OSError:
+        pass
+os._exit(9)
+"""
 SOURCES: dict[str, tuple[str, dict[str, Any], str]] = {
     "ten megabytes": ("x = 1\n" * 1_700_000, {}, "code"),
     "NUL": ("print(1)\0", {}, "NUL"),
-    "half a character": ("print('\ud800')", {}, "surrogate"),
     "a name with NUL": ("1", {"files": {"a\0b": ""}}, "path"),
     "a path upwards": ("1", {"files": {"a/../../b": ""}}, "relative"),
     "an absolute path": ("1", {"files": {"/etc/passwd": ""}}, "relative"),
@@ -89,7 +137,6 @@ async def test_output_that_is_no_utf8_arrives_with_marks(peer: EnginePeer) -> No
 
 async def test_a_program_cannot_forge_the_end_of_another_ones_run(peer: EnginePeer) -> None:
     """What drivers say is not trusted: exit code and limits come from outside of the program."""
-    code = "import os\nfor fd in range(3, 64):\n    try: os.write(fd, b'ok\\n' * 100)\n    except OSError: pass\nos._exit(9)"
-    answer = await peer.ask(code, fresh=True)
+    answer = await peer.ask(FORGER, fresh=True)
     assert answer["exit_code"] == 9
     assert (await peer.ask("print('next')"))["stdout"] == "next\n"
