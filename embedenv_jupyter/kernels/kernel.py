@@ -387,7 +387,8 @@ class Kernel:
         session, message = cell.session, cell.message
         execution = self.runs.of(cell)
         try:
-            await self.runs.charge(execution, cell.request.code)
+            if not session.is_prepaid:
+                await self.runs.charge(execution, cell.request.code)
         except AccountError as exc:
             self.stand_in.refuse(session, message, cell.header, exc)
             return

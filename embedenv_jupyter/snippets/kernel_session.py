@@ -97,7 +97,7 @@ class KernelSession:
     async def _connected(self) -> tuple[Kernel, KernelLink]:
         if self._link is None or self._kernel is None:
             self._kernel = await self._kernels.start()
-            self._link = await KernelLink.join(self._kernel, self._user, COLOUR)
+            self._link = await KernelLink.join(self._kernel, self._user, COLOUR, is_prepaid=True)
         return self._kernel, self._link
 
     async def _run(self, cell: _Cell, source: Source, options: RunOptions) -> Outcome:

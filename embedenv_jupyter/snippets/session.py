@@ -16,7 +16,13 @@ from embedenv_jupyter.engine.engine import Engine
 from embedenv_jupyter.engine.execution import Execution, RunOptions
 from embedenv_jupyter.engine.session import LanguageSession
 from embedenv_jupyter.engine.source import Source
-from embedenv_jupyter.errors import BusyError, EmbedEnvError, RoomClosedError, SandboxError
+from embedenv_jupyter.errors import (
+    BusyError,
+    EmbedEnvError,
+    InsufficientCreditsError,
+    RoomClosedError,
+    SandboxError,
+)
 from embedenv_jupyter.kernels.manager import RoomKernels
 from embedenv_jupyter.languages.language import Language
 from embedenv_jupyter.rooms.cells import program_command
@@ -143,15 +149,16 @@ class Session:
     @asynccontextmanager
     async def _paid(self, job: Job, run: str) -> AsyncIterator[tuple[Execution, int]]:
         """Charge for a run and start it; give the cost back when it does not start."""
-        room = self.room
+        room, code = self.room, job.source.code
         is_cell = _is_kernels(job)
         try:
-            cost = (
-                0
-                if is_cell
-                else await room.charge_command(program_command(job.language, job.source.code), run)
-            )
+            if is_cell:
+                cost = await room.charge_cell(code, run)
+            else:
+                cost = await room.charge_command(program_command(job.language, code), run)
             execution = await self._started(job)
+        except InsufficientCreditsError:
+            raise
         except BaseException:
             await asyncio.shield(room.refund_cell(run))
             raise
