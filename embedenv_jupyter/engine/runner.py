@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import shlex
 import signal as signals
 import time
 
@@ -166,13 +165,24 @@ class Program:
             return await run_stage(self._runner.sandbox, self._command(), queue, control)
         except SandboxGoneError as exc:
             return _never_run(stage, Reason.GONE, signals.SIGKILL, str(exc))
+        except SandboxRequestError as exc:
+            if exc.errno not in (errno.EAGAIN, errno.ENOMEM):
+                raise
+            detail = f"The room can start no more programs now ({exc.detail or exc})."
+            return _never_run(stage, Reason.PIDS, signals.SIGKILL, detail)
 
     def _command(self) -> Command:
         language, source = self.language, self.source
-        line = f"exec {language.run} {shlex.join(source.arguments)}"
-        env, options = {**language.env, **source.env}, self.options
-        script = (language.source, *source.arguments) if _is_forked(language, options) else ()
-        return Command(Stage.RUN, line, self.folder, env, options.timeout_s, options.terminal, script)
+        return Command(
+            Stage.RUN,
+            f'exec {language.run} "$@"',
+            self.folder,
+            {**language.env, **source.env},
+            self.options.timeout_s,
+            source.arguments,
+            self.options.terminal,
+            script=language.source if _is_forked(language, self.options) else "",
+        )
 
     def _outcome(self, ended: list[Ended], wall_ms: float) -> Outcome:
         last = ended[-1]

@@ -40,9 +40,11 @@ class Command:
     folder: str
     env: Mapping[str, str]
     timeout_s: float | None
+    arguments: tuple[str, ...] = ()
+    """What the line finds as ``"$@"``, or the script as ``sys.argv[1:]``."""
     terminal: tuple[int, int] | None = None
-    script: tuple[str, ...] = ()
-    """A Python file and its arguments, to be run in a fork of the supervisor in the place of the line."""
+    script: str = ""
+    """A Python file that is run in a fork of the supervisor in the place of the line."""
 
 
 @dataclass(frozen=True)
@@ -86,9 +88,10 @@ async def run_stage(sandbox: Sandbox, command: Command, queue: EventQueue, contr
 
 async def _spawned(sandbox: Sandbox, command: Command) -> Process:
     if command.script:
-        path, *arguments = command.script
-        return await sandbox.fork_script(path, arguments, cwd=command.folder, env=command.env)
-    argv = ["sh", "-c", command.line]
+        return await sandbox.fork_script(
+            command.script, command.arguments, cwd=command.folder, env=command.env
+        )
+    argv = ["sh", "-c", command.line, "sh", *command.arguments]
     if command.terminal is None:
         return await sandbox.spawn(argv, cwd=command.folder, env=command.env)
     return await sandbox.spawn_pty(
