@@ -36,6 +36,9 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 SEND_TIMEOUT_S: Final = 60.0
+RECHECK_S: Final = 1.0
+"""For so long a key that was good is taken to be good: it is looked up once for all cells of a moment."""
+
 MAX_ASKED: Final = 64
 """How many frames wait for what was asked before them, until no more are read."""
 
@@ -91,6 +94,7 @@ class EngineConversation:
         self._send_timeout_s = send_timeout_s
         self._connection = EngineConnection()
         self._account: Account | None = None
+        self._checked_at_s = 0.0
         self._own: Session | None = None
         self._sessions: dict[str, Session] = {}
         self._carriers: dict[str, asyncio.Task[None]] = {}
@@ -179,10 +183,13 @@ class EngineConversation:
         key = key if key is not None else self._key
         if key is None:
             raise SourceError("api_key", "is missing: send it with the request, or once in an auth frame")
+        now_s = asyncio.get_running_loop().time()
+        if key == self._key and self._account is not None and now_s - self._checked_at_s < RECHECK_S:
+            return self._account
         account = await self._host.account(key)
         if self._account is not None and account.id != self._account.id:
             raise SourceError("api_key", "is another account's than this connection's; open a new one")
-        self._key, self._account = key, account
+        self._key, self._account, self._checked_at_s = key, account, now_s
         return account
 
     async def _session(self, account: Account, frame: frames.Execute, desk: Desk) -> Session:

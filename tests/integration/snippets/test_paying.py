@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import pytest
 
-from tests.integration.conftest import Served
+from tests.integration.conftest import DEADLINE_S, Served
 from tests.integration.snippets.conftest import Dial, EnginePeer
 
 
@@ -59,3 +60,17 @@ async def test_without_credits_nothing_runs_and_the_session_stays(payer: Payer) 
 async def test_what_does_not_start_is_given_back(payer: Payer) -> None:
     answer = await payer.peer.ask("1", files={"main.py": "2"}, fresh=True)
     assert (answer["error"], await payer.left()) == ("bad_request", 20)
+
+
+async def test_a_revoked_key_runs_nothing_more_on_a_connection_that_is_open(
+    served: Served, dial_engine: Dial
+) -> None:
+    accounts = served.gateway.accounts
+    key = await accounts.create_key("Ben", credits=1000)
+    peer = await dial_engine(key.api_key)
+    assert (await peer.ask("print(1)"))["stdout"] == "1\n"
+    await accounts.revoke(key.public_key)
+    async with asyncio.timeout(DEADLINE_S):
+        while (answer := await peer.ask("print(1)")).get("error") is None:
+            assert answer["stdout"] == "1\n"
+    assert answer["error"] == "unauthorized"
