@@ -42,6 +42,7 @@ COMMANDS = {
         ("doctor", "Say what works on this machine, and why not."),
         ("kernelspec", "Add languages to the list of kernels."),
         ("keys", "Create, list and revoke keys."),
+        ("languages", "List, test and install languages."),
         ("run", "Run a file in a new room."),
         ("serve", "Serve rooms without JupyterLab."),
     )

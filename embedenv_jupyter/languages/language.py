@@ -15,6 +15,7 @@ MANAGERS: Final = ("apt", "pip", "npm")
 
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9+#.-]*\Z")
 _FILE: Final = re.compile(r"[A-Za-z0-9_]+\.[A-Za-z0-9]+\Z")
+_BUILT: Final = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9]+)?\Z")
 
 
 class UnknownLanguageError(LookupError):
@@ -104,6 +105,16 @@ class Samples:
 
 
 @dataclass(frozen=True)
+class Cells:
+    """Cells that show what a session keeps: see the head of languages.toml."""
+
+    define: str
+    use: str
+    fail: str
+    loop: str = ""
+
+
+@dataclass(frozen=True)
 class Language:
     """How one language's source is compiled and run, as shell lines in the source's folder.
 
@@ -125,8 +136,10 @@ class Language:
     prompt: PromptWay
     editor: Editor
     samples: Samples
+    wrappers: tuple[str, ...] = ()
     prepare: str = ""
     session: SessionPlan | None = None
+    cells: Cells | None = None
 
     @property
     def all_packages(self) -> dict[str, tuple[str, ...]]:
@@ -160,12 +173,16 @@ def language_from(id: str, row: object) -> Language:
         prompt=PromptWay(table.one_of("prompt", tuple(PromptWay))),
         editor=_editor(table.table("editor")),
         samples=_samples(table.table("samples")),
+        wrappers=table.texts("wrappers", _NAME) if "wrappers" in table else (),
         prepare=table.text("prepare", default="", empty=True),
         session=_session(table.table("session")) if "session" in table else None,
+        cells=_cells(table.table("cells")) if "cells" in table else None,
     )
     table.done()
     table.check(_FILE.match(language.source) is not None, "source", "is no plain file name")
     table.check(language.source.endswith(f".{language.extension}"), "source", "has another extension")
+    has_both = (language.session is None) == (language.cells is None)
+    table.check(has_both, "cells", "and session stand together")
     table.check(bool(language.needs), "needs", "is empty: nothing would ever be missing")
     return language
 
@@ -196,6 +213,17 @@ def _samples(table: _Table) -> Samples:
     return samples
 
 
+def _cells(table: _Table) -> Cells:
+    cells = Cells(
+        define=table.text("define"),
+        use=table.text("use"),
+        fail=table.text("fail"),
+        loop=table.text("loop", default="", empty=True),
+    )
+    table.done()
+    return cells
+
+
 def _session(table: _Table) -> SessionPlan:
     plan = SessionPlan(
         way=SessionWay(table.one_of("way", tuple(SessionWay))),
@@ -210,7 +238,7 @@ def _session(table: _Table) -> SessionPlan:
     table.done()
     table.check(bool(plan.build) == bool(plan.built), "build", "and built stand together")
     table.check(_is_pattern(plan.program), "program", "is no regular expression")
-    table.check(not plan.built or _FILE.match(plan.built) is not None, "built", "is no plain file name")
+    table.check(not plan.built or _BUILT.match(plan.built) is not None, "built", "is no plain file name")
     return plan
 
 

@@ -49,14 +49,18 @@ _OLD, _NEW = "/old", "/new"
 _SHELL_FOLDERS = ("bin", "sbin", "lib", "lib64", "lib32", "libx32")
 
 _CONFIGURATION = (
-    "ImageMagick*", "R", "alternatives", "bash.bashrc", "bash_completion.d", "ca-certificates",
-    "debian_version", "erlang", "fonts", "gai.conf", "ghostscript", "inputrc", "java*", "ld.so.cache",
-    "ld.so.conf", "ld.so.conf.d", "lsb-release", "localtime", "magic", "magic.mime", "mailcap",
-    "mime.types", "mono", "nanorc", "octave*", "os-release", "papersize", "perl", "php", "pki/ca-trust",
-    "pki/tls/certs", "profile.d", "protocols", "python3*", "rpc", "services", "shells", "ssl/certs",
+    "alternatives", "bash.bashrc", "bash_completion.d", "ca-certificates", "debian_version", "emacs",
+    "erlang", "fish", "fonts", "fpc*.cfg", "gai.conf", "ghostscript", "gnucobol", "GNUstep", "groovy",
+    "ImageMagick*", "inputrc", "java*", "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "ldc2.conf",
+    "localtime", "lsb-release", "magic", "magic.mime", "mailcap", "mime.types", "mono", "nanorc", "nim",
+    "octave*", "os-release", "papersize", "perl", "php", "pki/ca-trust", "pki/tls/certs", "profile.d",
+    "protocols", "python3*", "R", "racket", "rpc", "sbclrc", "services", "shells", "ssl/certs",
     "ssl/openssl.cnf", "terminfo", "texmf", "timezone", "vim",
 )  # fmt: skip
 """What programs read below /etc and every user of the host may read too; no file of secrets."""
+
+_PACKAGE_DATABASES = ("/var/lib/ghc", "/var/lib/perl6")
+"""Where compilers below /usr find their libraries, though it is not below /usr."""
 
 _STORES = ("/nix/store", "/gnu/store")
 
@@ -83,7 +87,7 @@ _BYTES_PER_INODE = 4096
 class Host:
     """What every room sees of this host: looked up once, as long as links still lead there.
 
-    ``configuration`` are paths below /etc; ``python`` pairs each folder of the
+    ``configuration`` are paths below /etc and /var/lib; ``python`` pairs each folder of the
     interpreter and its modules, as it is called, with where it really is. ``private``
     are folders below those that no room may look into.
     """
@@ -95,7 +99,8 @@ class Host:
 
 def look_at_host(module_folders: Iterable[str] = ()) -> Host:
     """Find what every room sees; ``module_folders`` are further ones that this process imports from."""
-    found = (match for pattern in _CONFIGURATION for match in glob.glob(f"/etc/{pattern}"))
+    found = [match for pattern in _CONFIGURATION for match in glob.glob(f"/etc/{pattern}")]
+    found += filter(os.path.isdir, _PACKAGE_DATABASES)
     return Host(tuple(sorted(found)), _resolved(python_folders(module_folders)), _server_settings())
 
 
@@ -323,7 +328,7 @@ def _mount_tmpfs(target: str, size_bytes: int, options: str) -> None:
 
 def _make_writable(spec: SandboxSpec, uid: int, workspace: str | None) -> None:
     for folder in ("/tmp", "/var", "/run", HOME):  # noqa: S108
-        os.makedirs(_NEW + folder, mode=0o755)
+        os.makedirs(_NEW + folder, mode=0o755, exist_ok=True)
     os.symlink("/tmp", _NEW + "/var/tmp")  # noqa: S108
     os.symlink("/run", _NEW + "/var/run")
     _mount_tmpfs("/tmp", spec.limits.tmp_bytes, "mode=1777")  # noqa: S108

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from embedenv_jupyter.accounts import LOCAL_ACCOUNT
-from embedenv_jupyter.errors import CloseCode
+from embedenv_jupyter.errors import CloseCode, RoomClosedError, UnknownKernelError
 from embedenv_jupyter.kernels.process import fork
 from tests.integration.conftest import Served
 from tests.integration.kernels.conftest import DEADLINE_S, Api, KernelPeer, OpenRoom
@@ -118,6 +118,47 @@ async def test_a_room_has_so_many_kernels_and_no_more(room: OpenRoom) -> None:
     assert all("2 kernels already" in answer.body["message"] for answer in answers if answer.status == 429)
     assert (await room.api("DELETE", f"{room.path}/kernels/{room.kernel}")).status == 204
     assert (await room.api("POST", f"{room.path}/kernels", {})).status == 201
+
+
+async def test_a_kernel_that_is_shut_down_while_it_starts_does_not_start(
+    served: Served, room: OpenRoom, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kernels = served.gateway.kernels.of_id(room.id)
+
+    async def shut_down(path: str) -> None:
+        await kernels.shutdown("young")
+
+    monkeypatch.setattr(kernels, "_folder_of", shut_down)
+    before = inventory()
+    with pytest.raises(UnknownKernelError, match="young"):
+        await kernels.start(id="young")
+    assert [kernel.id for kernel in kernels] == [room.kernel]
+    await until_as_before(before)
+
+
+async def test_a_room_that_ends_starts_no_kernel(served: Served, room: OpenRoom) -> None:
+    """Nobody would end it: what is kept for the room's kernels goes when its end begins."""
+    found = served.gateway.rooms.find(room.id)
+    assert found is not None
+    kernels = served.gateway.kernels.of(found)
+    closing = asyncio.create_task(found.aclose("test"))
+    await asyncio.sleep(0)
+    with pytest.raises(RoomClosedError, match="test"):
+        await kernels.start()
+    with pytest.raises(RoomClosedError, match="test"):
+        served.gateway.kernels.of(found)
+    await closing
+    assert list(served.gateway.kernels) == []
+
+
+async def test_sessions_of_documents_are_bounded(room: OpenRoom, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("embedenv_jupyter.kernels.manager.MAX_NOTEBOOKS", 2)
+    path = f"{room.path}/sessions"
+    bodies = [{"path": f"{name}.ipynb", "kernel": {"id": room.kernel}} for name in "abc"]
+    answers = [await room.api("POST", path, body) for body in bodies]
+    assert [answer.status for answer in answers] == [201, 201, 429]
+    assert "2 sessions already" in answers[-1].body["message"]
+    assert (await room.api("POST", path, bodies[0])).body["id"] == answers[0].body["id"]
 
 
 @configured(cull_kernels_s=0.5)
