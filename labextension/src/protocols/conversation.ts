@@ -10,10 +10,6 @@
  * GREETING says who pays. RESUMING comes back to one session after the other and takes in what was
  * missed; only then it is known which requests the gateway never got, and those are sent again. So
  * code runs at most once, and each frame of a run arrives once and in order.
- *
- * Input and signals have no acknowledgement of their own. A ping goes after them, and its pong says that
- * they arrived. What was not acknowledged when a connection was cut is sent again where twice does no
- * harm (`eof`, `resize`); otherwise the run is told that it may be lost.
  */
 
 import { ConnectionLostError, EngineError, SessionLostError, UsageError } from "../errors.js";
@@ -29,13 +25,7 @@ import type {
   RunFrame,
 } from "./engine.js";
 import { encodeFrame, parseFrame } from "./engine.js";
-
-/** How many requests of one connection a gateway lets wait. */
-export const MAX_IN_FLIGHT = 64;
-/** How many requests wait here, those in flight included. */
-export const MAX_WAITING = 1000;
-/** How much input of one run waits for the gateway to take it. */
-export const MAX_CONTROLS = 10_000;
+import { Requests } from "./requests.js";
 
 /** The gateway did not do what a control frame asked; the run goes on. */
 export interface IRefused {
@@ -71,16 +61,6 @@ export interface IListener {
 
 export type Phase = "offline" | "greeting" | "resuming" | "open" | "closed";
 
-interface IRun {
-  readonly frame: IExecute;
-  isSent: boolean;
-  isAccepted: boolean;
-  /** Not sent, in order. */
-  controls: ControlFrame[];
-  /** Sent, and not known to have arrived. */
-  unconfirmed: ControlFrame[];
-}
-
 interface ISession {
   lastN: number | null;
   /** While it is resumed: up to which number frames follow, who ran then, and whether some are missing. */
@@ -88,16 +68,12 @@ interface ISession {
   hasGap: boolean;
 }
 
-const CONFIRMING = "confirm-";
-
 export class Conversation {
   private phaseNow: Phase = "offline";
-  private readonly runs = new Map<string, IRun>();
+  private readonly runs = new Requests();
   private readonly sessions = new Map<string, ISession>();
   private toResume: string[] = [];
   private outgoing: string[] = [];
-  private confirming: { readonly id: string; readonly upTo: Map<string, number> } | null = null;
-  private confirmations = 0;
   private refusal: EngineError | null = null;
   private told = 0;
 
@@ -131,38 +107,13 @@ export class Conversation {
     if (this.phaseNow === "closed") {
       throw new ConnectionLostError("The engine is closed.");
     }
-    if (frame.language === "") {
-      throw new UsageError("the language has no name");
-    }
-    if (this.runs.has(frame.id)) {
-      throw new UsageError(`a run with the id "${frame.id}" is not answered yet`);
-    }
-    if (this.runs.size >= MAX_WAITING) {
-      throw new UsageError(`${MAX_WAITING} runs wait already`);
-    }
-    this.runs.set(frame.id, {
-      frame: { action: "execute", api_key: this.apiKey, ...frame },
-      isSent: false,
-      isAccepted: false,
-      controls: [],
-      unconfirmed: [],
-    });
+    this.runs.add({ action: "execute", api_key: this.apiKey, ...frame });
     this.pump();
   }
 
   /** Sends a control frame as soon as its run is there to take it; one for a run that has ended is dropped. */
   control(frame: ControlFrame): void {
-    const run = this.runs.get(frame.id);
-    if (run === undefined) {
-      return;
-    }
-    if (!run.frame.stream) {
-      throw new UsageError("a run without a stream takes neither input nor signals");
-    }
-    if (run.controls.length + run.unconfirmed.length >= MAX_CONTROLS) {
-      throw new UsageError(`${MAX_CONTROLS} frames of input wait already`);
-    }
-    run.controls.push(frame);
+    this.runs.control(frame);
     this.pump();
   }
 
@@ -186,7 +137,7 @@ export class Conversation {
       return;
     }
     this.phaseNow = "closed";
-    for (const id of [...this.runs.keys()]) {
+    for (const [id] of this.runs.all()) {
       this.end(id, error);
     }
   }
@@ -209,32 +160,19 @@ export class Conversation {
     this.phaseNow = "offline";
     this.refusal = null;
     this.outgoing = [];
-    this.confirming = null;
     this.toResume = [];
     for (const session of this.sessions.values()) {
       session.resumed = null;
       session.hasGap = false;
     }
-    for (const [id, run] of [...this.runs]) {
+    for (const [id, run] of this.runs.all()) {
       if (run.isSent && !run.frame.stream) {
         this.end(id, new ConnectionLostError(`cut while it ran, its answer is lost: ${reason}`));
-      } else {
-        this.recover(id, run);
       }
     }
-  }
-
-  private recover(id: string, run: IRun): void {
-    const again: ControlFrame[] = [];
-    for (const frame of run.unconfirmed) {
-      if (frame.action === "eof" || frame.action === "resize") {
-        again.push(frame);
-      } else {
-        this.listener.event(id, { type: "unconfirmed", frame });
-      }
+    for (const frame of this.runs.lost()) {
+      this.listener.event(frame.id, { type: "unconfirmed", frame });
     }
-    run.controls = [...again, ...run.controls];
-    run.unconfirmed = [];
   }
 
   /** Takes in one message; throws a `FrameError` for what is no frame of a gateway. */
@@ -325,7 +263,7 @@ export class Conversation {
       return;
     }
     const running = new Set(session.resumed.running);
-    for (const [id, run] of [...this.runs]) {
+    for (const [id, run] of this.runs.all()) {
       if (run.frame.session !== name || !run.isSent || running.has(id)) {
         continue;
       }
@@ -346,7 +284,7 @@ export class Conversation {
   private notThere(name: string): void {
     const session = this.sessions.get(name);
     const isNews = session?.lastN !== null;
-    for (const [id, run] of [...this.runs]) {
+    for (const [id, run] of this.runs.all()) {
       if (run.frame.session !== name || !run.isSent) {
         continue;
       }
@@ -401,7 +339,7 @@ export class Conversation {
       session.hasGap = true;
       this.isNew(name, frame.n);
     }
-    for (const [id, run] of [...this.runs]) {
+    for (const [id, run] of this.runs.all()) {
       if (run.isSent && run.frame.stream && (name === undefined || run.frame.session === name)) {
         this.listener.event(id, frame);
       }
@@ -448,7 +386,7 @@ export class Conversation {
   }
 
   private ended(name: string, reason: string): void {
-    for (const [id, run] of [...this.runs]) {
+    for (const [id, run] of this.runs.all()) {
       if (run.frame.session === name && run.isSent) {
         this.end(id, new SessionLostError(name));
       }
@@ -459,13 +397,8 @@ export class Conversation {
   }
 
   private pong(id: string): void {
-    if (!id.startsWith(CONFIRMING)) {
+    if (!this.runs.confirmed(id)) {
       this.listener.pong(id);
-    } else if (this.confirming?.id === id) {
-      for (const [runId, count] of this.confirming.upTo) {
-        this.runs.get(runId)?.unconfirmed.splice(0, count);
-      }
-      this.confirming = null;
     }
   }
 
@@ -475,44 +408,17 @@ export class Conversation {
     if (this.phaseNow !== "open") {
       return;
     }
-    let inFlight = [...this.runs.values()].filter((run) => run.isSent).length;
-    for (const run of this.runs.values()) {
-      if (!run.isSent && inFlight < MAX_IN_FLIGHT) {
-        this.begin(run);
-        inFlight += 1;
+    for (const frame of this.runs.framesToSend()) {
+      if (frame.action === "execute") {
+        this.beginsIn(frame);
       }
-      if (run.isAccepted) {
-        run.controls.forEach((frame) => {
-          this.send(frame);
-        });
-        run.unconfirmed.push(...run.controls);
-        run.controls = [];
-      }
+      this.send(frame);
     }
-    this.confirm();
   }
 
-  private begin(run: IRun): void {
-    const { session, stream } = run.frame;
+  private beginsIn({ session, stream }: IExecute): void {
     if (session !== undefined && stream && !this.sessions.has(session)) {
       this.sessions.set(session, { lastN: null, resumed: null, hasGap: false });
-    }
-    run.isSent = true;
-    this.send(run.frame);
-  }
-
-  /** Asks whether what was sent to runs has arrived, with one ping at a time. */
-  private confirm(): void {
-    const upTo = new Map<string, number>();
-    for (const [id, run] of this.runs) {
-      if (run.unconfirmed.length > 0) {
-        upTo.set(id, run.unconfirmed.length);
-      }
-    }
-    if (this.confirming === null && upTo.size > 0) {
-      this.confirmations += 1;
-      this.confirming = { id: `${CONFIRMING}${this.confirmations}`, upTo };
-      this.send({ action: "ping", id: this.confirming.id });
     }
   }
 
