@@ -292,7 +292,7 @@ class EngineConversation:
     async def _carry(self, session: Session, watcher: Watcher) -> None:
         async with watcher:
             async for records in watcher:
-                for piece in _pieces(records):
+                for piece in _pieces(records, session.name):
                     async with self._sending, asyncio.timeout(self._send_timeout_s):
                         await self._socket.send_framed(piece)
                     await asyncio.sleep(0)
@@ -349,13 +349,13 @@ def _given(value: T | UnsetType) -> T | None:
     return None if isinstance(value, UnsetType) else value
 
 
-def _pieces(records: list[Record | Gap]) -> list[bytes]:
+def _pieces(records: list[Record | Gap], session: str) -> list[bytes]:
     """Write records as WebSocket frames, several in one piece; each carries its number."""
     pieces: list[bytes] = []
     waiting: list[bytes] = []
     size = 0
     for record in records:
-        waiting.append(text_frame(_frame(record)))
+        waiting.append(text_frame(_frame(record, session)))
         size += len(waiting[-1])
         if size >= PIECE_BYTES:
             pieces.append(b"".join(waiting))
@@ -365,9 +365,9 @@ def _pieces(records: list[Record | Gap]) -> list[bytes]:
     return pieces
 
 
-def _frame(record: Record | Gap) -> bytes:
+def _frame(record: Record | Gap, session: str) -> bytes:
     if isinstance(record, Gap):
-        return encode(frames.Gap(missing=record.events, n=record.last))
+        return encode(frames.Gap(missing=record.events, session=session, n=record.last))
     event = record.event
     assert isinstance(event, EngineFrame), "a session's log has nothing else"
     return b'%b,"n":%d}' % (event.frame[:-1], record.last)

@@ -276,6 +276,7 @@ class Gap(Struct, frozen=True, kw_only=True, tag="gap", tag_field="type"):
     """``missing`` frames were produced while the client was away, and are kept no more."""
 
     missing: int
+    session: str | UnsetType = UNSET
     n: int | UnsetType = UNSET
 
 
