@@ -41,8 +41,10 @@ class Command:
     env: Mapping[str, str]
     timeout_s: float | None
     arguments: tuple[str, ...] = ()
-    """What the line finds as ``"$@"``."""
+    """What the line finds as ``"$@"``, or the script as ``sys.argv[1:]``."""
     terminal: tuple[int, int] | None = None
+    script: str = ""
+    """A Python file that is run in a fork of the supervisor in the place of the line."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,10 @@ async def run_stage(sandbox: Sandbox, command: Command, queue: EventQueue, contr
 
 
 async def _spawned(sandbox: Sandbox, command: Command) -> Process:
+    if command.script:
+        return await sandbox.fork_script(
+            command.script, command.arguments, cwd=command.folder, env=command.env
+        )
     argv = ["sh", "-c", command.line, "sh", *command.arguments]
     if command.terminal is None:
         return await sandbox.spawn(argv, cwd=command.folder, env=command.env)
