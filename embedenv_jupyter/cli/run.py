@@ -104,7 +104,7 @@ async def _run_here(file: Path, language: Language, arguments: tuple[str, ...], 
                 status = await _stage(room, language, language.compile, options, interactive=False)
                 if status.shell_code != 0:
                     return await _ended(room, status)
-            line = shlex.join([*shlex.split(language.run), *arguments])
+            line = f"{language.run} {shlex.join(arguments)}"
             status = await _stage(room, language, f"exec {line}", options, interactive=True)
             return await _ended(room, status)
         finally:

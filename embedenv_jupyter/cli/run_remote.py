@@ -46,13 +46,13 @@ async def run(
             compiling = await room.shell(_line(language, language.compile))
             if code := await _follow(compiling, timeout_s, sys.stderr.fileno(), None):
                 return code
-        program = [*shlex.split(language.run), *arguments]
+        program = f"{language.run} {shlex.join(arguments)}"
         feed = feed_typed
         if not (sys.stdin.isatty() or room.is_plain):
             await room.files.write(f"/{DECODER}", await asyncio.to_thread(_source_of_decoder))
-            program = ["python3", "-I", f"../{DECODER}", *program]
+            program = f"python3 -I ../{DECODER} {program}"
             feed = feed_piped
-        started = await room.shell(_line(language, f"exec {shlex.join(program)}"))
+        started = await room.shell(_line(language, f"exec {program}"))
         return await _follow(started, timeout_s, sys.stdout.fileno(), feed)
 
 

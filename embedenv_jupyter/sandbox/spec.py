@@ -21,6 +21,9 @@ RUNTIME = "/run/room"
 
 RUNTIME_BYTES = 1 << 20
 
+TOOLCHAINS = "/usr/local/lib/embedenv"
+"""Where languages that PyPI or npm bring are installed, on a host and in an image: a part of /usr."""
+
 
 @dataclass(frozen=True)
 class Limits:

@@ -29,10 +29,12 @@ from typing import Any, NoReturn
 
 from embedenv_jupyter.sandbox import archive, channel, confine, kernel, landlock, syscalls, workspace
 from embedenv_jupyter.sandbox.jobs import Job, Jobs
-from embedenv_jupyter.sandbox.spec import HOME, RUNTIME, SandboxSpec
+from embedenv_jupyter.sandbox.spec import HOME, RUNTIME, TOOLCHAINS, SandboxSpec
 
 Answer = tuple[dict[str, Any], list[int]]
 Handler = Callable[["Supervisor", dict[str, Any], list[int]], Answer]
+
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 _IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1,
             signal.SIGUSR2, signal.SIGALRM, signal.SIGPIPE, signal.SIGTSTP)  # fmt: skip
@@ -315,7 +317,11 @@ def program_environment(spec: SandboxSpec, home: str) -> dict[str, str]:
     own_bin = os.path.join(sys.prefix, "bin")
     shell = "/bin/bash" if os.path.exists("/bin/bash") else "/bin/sh"
     return {
-        "PATH": f"{home}/.local/bin:{own_bin}:/usr/local/bin:/usr/bin:/bin",
+        "PATH": (
+            f"{home}/.local/bin:{own_bin}:/usr/local/bin:/usr/bin:/bin:"
+            f"{TOOLCHAINS}/bin:{TOOLCHAINS}/venv/bin:{TOOLCHAINS}/node/node_modules/.bin"
+        ),
+        "EMBEDENV_LANGUAGES": os.path.join(_PACKAGE, "languages"),
         "HOME": home,
         "USER": "user",
         "LOGNAME": "user",

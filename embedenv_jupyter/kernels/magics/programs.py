@@ -72,7 +72,7 @@ class Programs:
             raise
 
     async def _stages(self, turn: Turn, language: Language, folder: str, arguments: list[str]) -> bool:
-        line = f"exec {shlex.join([*shlex.split(language.run), *arguments])}"
+        line = f"exec {language.run} {shlex.join(arguments)}"
         for command, what in ((language.compile, "The compiler"), (line, "The program")):
             if command and not await self._stage(turn, language, folder, command, what):
                 return False
@@ -92,7 +92,7 @@ class Programs:
         except UnknownLanguageError:
             here = await self._named_here()
             raise MagicError(f"There is no language {name!r:.80}. This room can run: {here}.") from None
-        needed = _programs_of(language)
+        needed = list(language.needs)
         missing = [program for program in needed if program not in await self._found(needed)]
         if missing:
             packages = "; ".join(
@@ -105,7 +105,7 @@ class Programs:
         return language
 
     async def _named_here(self) -> str:
-        needed = {language.id: _programs_of(language) for language in self._languages}
+        needed = {language.id: list(language.needs) for language in self._languages}
         found = await self._found(sorted({program for programs in needed.values() for program in programs}))
         here = [name for name, programs in needed.items() if found.issuperset(programs)]
         return ", ".join(here) or "none"
@@ -250,12 +250,6 @@ async def _kill(run: Run) -> None:
 
 def _work(run: Run) -> str:
     return f"lang-{id(run):x}"
-
-
-def _programs_of(language: Language) -> list[str]:
-    """Return the programs that a language needs, without those that it makes itself."""
-    lines = (shlex.split(line) for line in (language.compile, language.run) if line)
-    return [words[0] for words in lines if not words[0].startswith("./")]
 
 
 def _priced(language: Language, source: str) -> str:

@@ -65,8 +65,8 @@ async def test_long_output_is_cut_into_messages(kernel: Recorder, monkeypatch: p
 def test_a_language_that_we_do_not_know_describes_itself(
     kernel: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kernel.language = "cobol"
+    kernel.language = "befunge"
     assert kernel.language_info["file_extension"] == ".txt"
-    assert kernel.banner == "Embedenv: cobol on gateway.example"
+    assert kernel.banner == "Embedenv: befunge on gateway.example"
     monkeypatch.delenv("EMBEDENV_URL")
     assert kernel.banner.endswith("on nowhere: EMBEDENV_URL is not set")

@@ -1,0 +1,1 @@
+STDOUT.sync = true # a prompt without a line end is seen before its answer is read
