@@ -22,11 +22,12 @@ from dataclasses import dataclass
 
 from embedenv_jupyter.errors import SandboxUnavailableError
 from embedenv_jupyter.sandbox import syscalls
+from embedenv_jupyter.sandbox.spec import TOOLCHAINS
 
 PACKAGE = "/run/embedenv"
 """Where the folder that holds this package is bound, in rooms that stand on a tree."""
 
-PYTHONS = ("/opt/langs/venv/bin/python", "/usr/local/bin/python3", "/usr/bin/python3")
+PYTHONS = (f"{TOOLCHAINS}/venv/bin/python", "/usr/local/bin/python3", "/usr/bin/python3")
 """Where an image may have its Python, the first one counts."""
 
 OLDEST_PYTHON = (3, 11)

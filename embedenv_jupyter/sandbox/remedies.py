@@ -9,6 +9,7 @@ import errno
 from collections.abc import Iterator, Mapping
 
 from embedenv_jupyter.sandbox.host_facts import HostFacts
+from embedenv_jupyter.sandbox.image import REPOSITORY
 from embedenv_jupyter.sandbox.probe_layers import Attempt
 
 _NO_ATTEMPT = Attempt(True)

@@ -97,7 +97,7 @@ class Host:
     configuration: tuple[str, ...]
     python: tuple[tuple[str, str], ...]
     private: tuple[str, ...] = ()
-    data: tuple[str, ...] = _DATA
+    data: tuple[str, ...] = ()
     tree: str = ""
 
 
@@ -108,9 +108,10 @@ def look_at_host(module_folders: Iterable[str] = (), tree: str = "") -> Host:
     """
     python = _resolved(python_folders(module_folders))
     if tree:
-        return Host(image_configuration(), python, data=_IMAGE_DATA, tree=tree)
+        return Host(image_configuration(), python, data=tuple(image_data("")), tree=tree)
     found = (match for pattern in _CONFIGURATION for match in glob.glob(f"/etc/{pattern}"))
-    return Host(tuple(sorted(found)), python, _server_settings())
+    data = tuple(folder for folder in _DATA if os.path.isdir(folder))
+    return Host(tuple(sorted(found)), python, _server_settings(), data)
 
 
 def image_configuration(tree: str = "") -> tuple[str, ...]:
@@ -168,7 +169,7 @@ def build(spec: SandboxSpec, uid: int, host: Host) -> None:
             the host or would hide one of the room's own; the text names it.
     """
     if host.tree:
-        _refuse_the_images_own(spec.read_only, host.data)
+        refuse_the_images_own(spec.read_only)
     folders = [(target, source, "") for target, source in host.python]
     folders += [(target, source, host.tree) for target, source in _resolved(spec.read_only, host.tree)]
     workspace = real_path(spec.workspace, host.tree) if spec.workspace is not None else None
@@ -230,10 +231,14 @@ def _open_in(tree: str, path: str, flags: int) -> int:
         os.close(root)
 
 
-def _refuse_the_images_own(folders: Iterable[str], data: Iterable[str]) -> None:
-    """Refuse folders of the host where the image has its own: nothing can be put into what is read-only."""
+def refuse_the_images_own(folders: Iterable[str]) -> None:
+    """Refuse folders of the host where an image has its own: nothing can be put into what is read-only.
+
+    Raises:
+        OSError: one of them is such a folder; the text names it.
+    """
     for folder in folders:
-        for own in ("/usr", *data):
+        for own in ("/usr", *_IMAGE_DATA):
             if is_below(os.path.normpath(folder), own):
                 raise OSError(errno.EROFS, f"{folder} cannot be shown in a room that stands on an image: "
                               f"{own} is the image's own")  # fmt: skip
