@@ -59,7 +59,7 @@ def command() -> None:
 @click.option("--name", metavar="NAME", help="What it is called.  [default: core, all, or its languages]")
 @click.option("--suite", metavar="NAME", help="The release of Debian or the like.  [default: this machine's]")
 @click.option("--sources", type=click.Path(exists=True, dir_okay=False, path_type=Path),
-              help="A list of apt's sources for it, in the format deb822.  [default: this machine's]")  # fmt: skip
+              help="A list of apt's sources for it (deb822).  [default: this machine's]")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the image's record as JSON.")
 def build(
     wanted: tuple[str, ...], name: str | None, suite: str | None, sources: Path | None, as_json: bool

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import IO
 
 from embedenv_jupyter.images.errors import ImageError
-from embedenv_jupyter.images.store import REPOSITORY, Listed
+from embedenv_jupyter.images.store import Listed
 from embedenv_jupyter.languages.language import TOOLCHAINS
-from embedenv_jupyter.sandbox.image import TreeLease, lease
+from embedenv_jupyter.sandbox.image import REPOSITORY, TreeLease, lease
 
 ENGINES = ("docker", "podman")
 

@@ -25,13 +25,10 @@ from pathlib import Path
 from embedenv_jupyter.images.errors import ImageInUseError, UnknownImageError
 from embedenv_jupyter.images.plan import NAME, RESERVED
 from embedenv_jupyter.images.record import Record
-from embedenv_jupyter.sandbox.image import Image
+from embedenv_jupyter.sandbox.image import REPOSITORY, Image
 
 FOLDER = "images"
 """What the folder of all images is called in the folder of our data."""
-
-REPOSITORY = "localhost/embedenv"
-"""What container engines know our images by, with the name as a tag."""
 
 _GONE = ".gone-"
 

@@ -30,6 +30,9 @@ PACKAGE = "/run/embedenv"
 PYTHONS = (f"{TOOLCHAINS}/venv/bin/python", "/usr/local/bin/python3", "/usr/bin/python3")
 """Where an image may have its Python, the first one counts."""
 
+REPOSITORY = "localhost/embedenv"
+"""What container engines know images by that were built here, with the name as a tag."""
+
 OLDEST_PYTHON = (3, 11)
 
 _FOLDERS = ("usr", "etc")
