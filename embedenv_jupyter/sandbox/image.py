@@ -88,11 +88,17 @@ class Tree:
 
 
 class TreeLease:
-    """Keeps a root tree from being removed, until :meth:`release`."""
+    """Keeps a root tree from being removed, until :meth:`release`. ``asked`` is the path that led to it."""
 
-    def __init__(self, tree: Tree, fd: int) -> None:
+    def __init__(self, tree: Tree, asked: str, fd: int) -> None:
         self.tree = tree
+        self.asked = asked
         self._fd = fd
+
+    @property
+    def is_outdated(self) -> bool:
+        """Whether the path leads to another tree by now."""
+        return os.path.realpath(self.asked) != self.tree.path
 
     def release(self) -> None:
         """Let the tree be removed; idempotent."""
@@ -117,7 +123,7 @@ def lease(path: str) -> TreeLease:
         try:
             fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
             if os.path.realpath(path) == real and os.path.samestat(os.fstat(fd), os.stat(real)):
-                return TreeLease(look_at(real), fd)
+                return TreeLease(look_at(real), path, fd)
         except (BlockingIOError, FileNotFoundError):
             pass  # it is being removed
         except BaseException:

@@ -86,7 +86,7 @@ class BwrapTier:
             return keeper
 
         def make(connection: socket.socket, keeper: ExecKeeper) -> Sandbox:
-            return Sandbox(spec, connection, keeper, self.name)
+            return Sandbox(spec, connection, keeper, self.name, lease=ground)
 
         async def find_supervisor(keeper: ExecKeeper) -> int:
             """Learn the supervisor's pid while bubblewrap waits, and put it into its cgroup."""

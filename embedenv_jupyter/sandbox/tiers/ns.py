@@ -151,7 +151,7 @@ class NsTier:
                         pidfd = await birth.forked
             watched = not {"memory", "pids"} <= self.controllers
             keeper.attach(pidfd, spec.limits, watched=watched)
-            sandbox = Sandbox(spec, ours, keeper, self.name)
+            sandbox = Sandbox(spec, ours, keeper, self.name, lease=zygote.lease)
         except BaseException as exc:
             ours.close()  # a room that is born all the same then ends by itself
             self._clean(_discard(keeper))

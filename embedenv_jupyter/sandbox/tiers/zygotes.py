@@ -24,15 +24,13 @@ class Zygote:
     """One zygote with what it stands on. ``users`` are its rooms, those that are being started included."""
 
     client: ZygoteClient
-    asked: str | None
-    """The path that led to its tree; another tree may be there by now."""
     lease: TreeLease | None
     users: int = 0
 
     @property
-    def is_stale(self) -> bool:
-        """Whether its next room would have to stand on something else."""
-        return self.lease is not None and _led_to(self.asked) != self.lease.tree.path
+    def is_outdated(self) -> bool:
+        """Whether its next room would have to stand on another tree."""
+        return self.lease is not None and self.lease.is_outdated
 
 
 class Zygotes:
@@ -83,7 +81,7 @@ class Zygotes:
                     self._on_death(zygote, cause)
 
             client = await self._launch(None if lease is None else lease.tree, died)
-            zygote = Zygote(client, path, lease)
+            zygote = Zygote(client, lease)
             return zygote
         except BaseException as exc:
             if lease is None:
@@ -105,7 +103,7 @@ class Zygotes:
         idle = {tree: zygote for tree, zygote in self._zygotes.items() if zygote.users == 0}
         too_many = list(idle)[: max(0, len(idle) - MAX_IDLE)]
         for tree, zygote in idle.items():
-            if tree in too_many or zygote.is_stale:
+            if tree in too_many or zygote.is_outdated:
                 del self._zygotes[tree]
                 self._own(_end(zygote))
 
