@@ -147,7 +147,7 @@ def _npm_settings() -> Iterator[tuple[str, str]]:
         return
     for key in _NPM_KEYS:
         value = settings.get(key)
-        text = ",".join(value) if isinstance(value, list) else str(value or "")
+        text = ",".join(filter(None, value)) if isinstance(value, list) else str(value or "")
         if text:
             yield key, text
     if settings.get("strict-ssl") is False:
