@@ -24,6 +24,10 @@
     │   ├── UnknownAccountError       there is no such account or public key
     │   ├── IdempotencyError          one idempotency key was used for two different requests
     │   └── AccountsUnavailableError  the database of the accounts cannot be used now
+    ├── EngineError
+    │   ├── SourceError               code, files, arguments or environment are not acceptable
+    │   ├── MissingToolchainError     the room lacks what a language needs; says what to install
+    │   └── SessionError              a language session is busy, or has ended
     └── ConnectionLostError           the client could not reach its gateway again
 
 The errors carry data; ``str()`` writes the sentence that a peer may read. What
@@ -34,6 +38,7 @@ from __future__ import annotations
 
 import enum
 import os
+from collections.abc import Mapping
 
 
 class CloseCode(enum.IntEnum):
@@ -281,6 +286,50 @@ class AccountsUnavailableError(AccountError):
 
     def __str__(self) -> str:
         return "The accounts cannot be reached now; try again later."
+
+
+class EngineError(EmbedEnvError):
+    """Base of what the engine refuses to run."""
+
+
+class SourceError(EngineError):
+    """What was to be run is refused: ``field`` is what was wrong, ``reason`` why and what is allowed."""
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(field, reason)
+        self.field = field
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.reason}"
+
+
+class MissingToolchainError(EngineError):
+    """The room has no ``missing``, which ``language`` needs.
+
+    ``packages`` names, by package manager, what brings it.
+    """
+
+    def __init__(
+        self, language: str, missing: tuple[str, ...], packages: Mapping[str, tuple[str, ...]]
+    ) -> None:
+        super().__init__(language, missing, packages)
+        self.language = language
+        self.missing = missing
+        self.packages = packages
+
+    def __str__(self) -> str:
+        brings = "; ".join(
+            f"{manager}: {' '.join(names)}" for manager, names in self.packages.items() if names
+        )
+        return (
+            f"This room cannot run {self.language}: it has no {' and no '.join(self.missing)}. "
+            f"To be installed on its machine or image ({brings or 'no package is known'})."
+        )
+
+
+class SessionError(EngineError):
+    """A language session cannot take this run; ``str()`` says why."""
 
 
 class ConnectionLostError(EmbedEnvError):

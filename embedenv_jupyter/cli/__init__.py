@@ -43,6 +43,7 @@ COMMANDS = {
         ("image", "Build what rooms stand on."),
         ("kernelspec", "Add languages to the list of kernels."),
         ("keys", "Create, list and revoke keys."),
+        ("languages", "List, test and install languages."),
         ("run", "Run a file in a new room."),
         ("serve", "Serve rooms without JupyterLab."),
     )

@@ -15,6 +15,7 @@ MANAGERS: Final = ("apt", "pip", "npm")
 
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9+#.-]*\Z")
 _FILE: Final = re.compile(r"[A-Za-z0-9_]+\.[A-Za-z0-9]+\Z")
+_BUILT: Final = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9]+)?\Z")
 
 
 class UnknownLanguageError(LookupError):
@@ -84,6 +85,10 @@ class SessionPlan:
     way: SessionWay
     command: str
     keeps_on_interrupt: bool
+    needs: tuple[str, ...] = ()
+    """Programs that it takes beyond those of the language."""
+    program: str = ""
+    """What a whole program has (a regular expression): that is run as one, not evaluated as a cell."""
     build: str = ""
     built: str = ""
     packages: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -97,6 +102,16 @@ class Samples:
     hello: str
     echo: str
     failing: str
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Cells that show what a session keeps: see the head of languages.toml."""
+
+    define: str
+    use: str
+    fail: str
+    loop: str = ""
 
 
 @dataclass(frozen=True)
@@ -123,6 +138,7 @@ class Language:
     samples: Samples
     prepare: str = ""
     session: SessionPlan | None = None
+    cells: Cells | None = None
 
     @property
     def all_packages(self) -> dict[str, tuple[str, ...]]:
@@ -158,10 +174,13 @@ def language_from(id: str, row: object) -> Language:
         samples=_samples(table.table("samples")),
         prepare=table.text("prepare", default="", empty=True),
         session=_session(table.table("session")) if "session" in table else None,
+        cells=_cells(table.table("cells")) if "cells" in table else None,
     )
     table.done()
     table.check(_FILE.match(language.source) is not None, "source", "is no plain file name")
     table.check(language.source.endswith(f".{language.extension}"), "source", "has another extension")
+    has_both = (language.session is None) == (language.cells is None)
+    table.check(has_both, "cells", "and session stand together")
     table.check(bool(language.needs), "needs", "is empty: nothing would ever be missing")
     return language
 
@@ -192,19 +211,41 @@ def _samples(table: _Table) -> Samples:
     return samples
 
 
+def _cells(table: _Table) -> Cells:
+    cells = Cells(
+        define=table.text("define"),
+        use=table.text("use"),
+        fail=table.text("fail"),
+        loop=table.text("loop", default="", empty=True),
+    )
+    table.done()
+    return cells
+
+
 def _session(table: _Table) -> SessionPlan:
     plan = SessionPlan(
         way=SessionWay(table.one_of("way", tuple(SessionWay))),
         command=table.text("command"),
         keeps_on_interrupt=table.flag("keeps_on_interrupt"),
+        needs=table.texts("needs") if "needs" in table else (),
+        program=table.text("program", default="", empty=True),
         build=table.text("build", default="", empty=True),
         built=table.text("built", default="", empty=True),
         packages=_packages(table.table("packages")) if "packages" in table else {},
     )
     table.done()
     table.check(bool(plan.build) == bool(plan.built), "build", "and built stand together")
-    table.check(not plan.built or _FILE.match(plan.built) is not None, "built", "is no plain file name")
+    table.check(_is_pattern(plan.program), "program", "is no regular expression")
+    table.check(not plan.built or _BUILT.match(plan.built) is not None, "built", "is no plain file name")
     return plan
+
+
+def _is_pattern(text: str) -> bool:
+    try:
+        re.compile(text)
+    except re.error:
+        return False
+    return True
 
 
 class _Table:

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from typing import Any
 
 MAX_MESSAGE_BYTES = 128 << 10
-MAX_FDS = 4
+MAX_FDS = 5
 _CMSG_CLOEXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0x40000000)
 
 

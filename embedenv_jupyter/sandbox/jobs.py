@@ -26,6 +26,9 @@ from embedenv_jupyter.sandbox import foreground, oom, tree
 MAX_REMEMBERED_GROUPS = 256
 """How many ended jobs are remembered whose process group may still have members."""
 
+_FIRST_FREE = 10
+"""Below it are the numbers that programs know their streams by."""
+
 _RESET_SIGNALS = [
     number
     for number in range(1, signal.NSIG)
@@ -42,6 +45,9 @@ class Job:
     number: int
     pid: int
     status: int | None = None
+    cpu_s: float = 0.0
+    peak_bytes: int = 0
+    """Of the program and what it waited for; not less than this process has held itself (getrusage(2))."""
 
 
 class Jobs:
@@ -59,16 +65,20 @@ class Jobs:
         self._next = 1
 
     def spawn_piped(
-        self, argv: list[str], cwd: str | int | None, env: dict[str, str]
+        self, argv: list[str], cwd: str | int | None, env: dict[str, str], *, side: bool = False
     ) -> tuple[Job, list[int]]:
-        """Start a program on three pipes; return the gateway's ends: stdin, stdout, stderr."""
+        """Start a program on three pipes; return the gateway's ends: stdin, stdout, stderr.
+
+        With ``side`` it has two more, as descriptors 3 to read and 4 to write.
+        """
         inside: list[int] = []
         outside: list[int] = []
         try:
-            for is_input in (True, False, False):
+            for is_input in (True, False, False, *((True, False) if side else ())):
                 reader, writer = os.pipe()
-                inside.append(reader if is_input else writer)
                 outside.append(writer if is_input else reader)
+                # Out of the way of the numbers that the program will know them by.
+                inside.append(_moved_up(reader if is_input else writer))
             actions = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(inside)]
             return self._spawn(argv, cwd, env, actions), outside
         except BaseException:
@@ -179,7 +189,7 @@ class Jobs:
         """Collect the children that have ended; strangers that pid 1 inherited are only reaped."""
         while True:
             try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
+                pid, status, used = os.wait4(-1, os.WNOHANG)
             except ChildProcessError:
                 return
             if pid == 0:
@@ -187,6 +197,8 @@ class Jobs:
             job = self._by_pid.pop(pid, None)
             if job is not None:
                 job.status = os.waitstatus_to_exitcode(status)
+                job.cpu_s = used.ru_utime + used.ru_stime
+                job.peak_bytes = used.ru_maxrss << 10
                 self._forget_old()
                 yield job, job.status
 
@@ -264,6 +276,13 @@ def _set_modes(slave: int, *, echo: bool, cooked: bool) -> None:
     if not echo:
         modes[3] &= ~(termios.ECHO | termios.ECHONL | termios.ECHOCTL | termios.ECHOKE)
     termios.tcsetattr(slave, termios.TCSANOW, modes)
+
+
+def _moved_up(fd: int) -> int:
+    try:
+        return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _FIRST_FREE)
+    finally:
+        os.close(fd)
 
 
 def _close(fds: list[int]) -> None:

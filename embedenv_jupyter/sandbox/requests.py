@@ -24,6 +24,8 @@ TIMEOUT_S = 10.0
 MAX_STRAYS = 1000
 """How many messages that nobody asked for one sandbox may send, beyond one for each request."""
 
+_MAX_AMOUNT = 1 << 60
+
 Answer = tuple[dict[str, Any], list[int]]
 
 
@@ -153,7 +155,9 @@ class Requests:
                 close_all(fds)
                 waited_for = job in self._exits
                 ended = self.exit_of(job)
-                how = ExitStatus.from_returncode(status)
+                how = ExitStatus.from_returncode(
+                    status, cpu_s=_amount(message.get("cpu_s")), peak_bytes=_whole(message.get("peak_bytes"))
+                )
                 if not ended.done():
                     ended.set_result(how)
                 self._on_exit(how)
@@ -188,3 +192,14 @@ class Requests:
                 future.set_exception(gone)
                 future.exception()  # retrieved: nobody has to wait for it
         self._pending.clear()
+
+
+def _amount(value: object) -> float | None:
+    """Take a number that a supervisor sent, if it is one that can be."""
+    is_one = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < _MAX_AMOUNT
+    return float(value) if is_one else None  # type: ignore[arg-type]
+
+
+def _whole(value: object) -> int | None:
+    amount = _amount(value)
+    return None if amount is None else int(amount)

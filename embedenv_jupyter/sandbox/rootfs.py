@@ -43,11 +43,12 @@ from embedenv_jupyter.sandbox.syscalls import (
 SHELL_FOLDERS = ("bin", "sbin", "lib", "lib64", "lib32", "libx32")
 
 _CONFIGURATION = (
-    "ImageMagick*", "R", "alternatives", "bash.bashrc", "bash_completion.d", "ca-certificates",
-    "debian_version", "erlang", "fonts", "gai.conf", "ghostscript", "inputrc", "java*", "ld.so.cache",
-    "ld.so.conf", "ld.so.conf.d", "lsb-release", "localtime", "magic", "magic.mime", "mailcap",
-    "mime.types", "mono", "nanorc", "octave*", "os-release", "papersize", "perl", "php", "pki/ca-trust",
-    "pki/tls/certs", "profile.d", "protocols", "python3*", "rpc", "services", "shells", "ssl/certs",
+    "alternatives", "bash.bashrc", "bash_completion.d", "ca-certificates", "debian_version", "emacs",
+    "erlang", "fish", "fonts", "fpc*.cfg", "gai.conf", "ghostscript", "gnucobol", "GNUstep", "groovy",
+    "ImageMagick*", "inputrc", "java*", "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "ldc2.conf",
+    "localtime", "lsb-release", "magic", "magic.mime", "mailcap", "mime.types", "mono", "nanorc", "nim",
+    "octave*", "os-release", "papersize", "perl", "php", "pki/ca-trust", "pki/tls/certs", "profile.d",
+    "protocols", "python3*", "R", "racket", "rpc", "sbclrc", "services", "shells", "ssl/certs",
     "ssl/openssl.cnf", "terminfo", "texmf", "timezone", "vim",
 )  # fmt: skip
 """What programs read below /etc and every user of the host may read too; no file of secrets."""
@@ -60,8 +61,8 @@ _OWN_CONFIGURATION = (
 _PRIVATE_CONFIGURATION = ("shadow*", "gshadow*", "passwd-", "group-", "subuid*", "subgid*", "apt", "sudoers*")
 """What of an image's /etc is of no use in a room, or may hold secrets of whoever built it."""
 
-_DATA = ("/var/lib/ghc",)
-"""Folders beyond /usr without which programs of /usr do not work."""
+_DATA = ("/var/lib/ghc", "/var/lib/perl6")
+"""Where compilers below /usr find their libraries, though it is not below /usr."""
 
 _IMAGE_DATA = ("/opt", "/srv", "/var/cache", "/var/lib")
 """Folders of an image beyond /usr. Not of the host: who knows what is in them there."""

@@ -244,6 +244,22 @@ class Sandbox:
         answer, fds = await self.request("spawn", argv=list(argv), cwd=cwd, env=dict(env or {}))
         return self._piped(answer, fds)
 
+    async def spawn_driver(
+        self, argv: Sequence[str], *, cwd: str | None = None, env: Mapping[str, str] | None = None
+    ) -> tuple[Process, ByteSink, ByteSource]:
+        """Start a program that has two pipes more than :meth:`spawn` gives it.
+
+        What is written to the sink it reads from descriptor 3; what it writes to 4 comes from the source.
+        """
+        answer, fds = await self.request("spawn", argv=list(argv), cwd=cwd, env=dict(env or {}), side=True)
+        process = self._started(answer, fds, 5, is_pipe, "pipe")
+        process.stdin, process.stdout, process.stderr = (
+            ByteSink(fds[0]),
+            ByteSource(fds[1]),
+            ByteSource(fds[2]),
+        )
+        return process, ByteSink(fds[3]), ByteSource(fds[4])
+
     def _piped(self, answer: dict[str, Any], fds: list[int]) -> Process:
         process = self._started(answer, fds, 3, is_pipe, "pipe")
         process.stdin = ByteSink(fds[0])

@@ -81,15 +81,25 @@ class SandboxSpec:
 
 @dataclass(frozen=True)
 class ExitStatus:
-    """How a process ended: exactly one of ``code`` and ``signal`` is set."""
+    """How a process ended: exactly one of ``code`` and ``signal`` is set.
+
+    ``cpu_s`` and ``peak_bytes`` (of the largest process) count what it waited for, too.
+    They are ``None`` where the tier cannot tell, and the peak of a program that needed
+    less than its supervisor holds is not known.
+    """
 
     code: int | None = None
     signal: int | None = None
+    cpu_s: float | None = field(default=None, compare=False)
+    peak_bytes: int | None = field(default=None, compare=False)
 
     @classmethod
-    def from_returncode(cls, returncode: int) -> Self:
+    def from_returncode(
+        cls, returncode: int, *, cpu_s: float | None = None, peak_bytes: int | None = None
+    ) -> Self:
         """Read the convention of subprocess: a negative number is a signal."""
-        return cls(signal=-returncode) if returncode < 0 else cls(code=returncode)
+        code, signum = (None, -returncode) if returncode < 0 else (returncode, None)
+        return cls(code, signum, cpu_s, peak_bytes)
 
     @property
     def shell_code(self) -> int:

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import selectors
 import signal
 import socket
@@ -90,7 +91,14 @@ class Supervisor:
         for job, status in self.jobs.reap():
             if (name := self._kernels.pop(job.number, None)) is not None:
                 kernel.remove_folder(self.runtime, name)
-            channel.send(self.connection, {"event": "exit", "job": job.number, "status": status})
+            self._tell_exit(job, status)
+
+    def _tell_exit(self, job: Job, status: int) -> None:
+        """Send how a job ended; its peak only where it is not hidden below what we hold ourselves."""
+        told = {"event": "exit", "job": job.number, "status": status, "cpu_s": job.cpu_s}
+        if job.peak_bytes > resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10:
+            told["peak_bytes"] = job.peak_bytes
+        channel.send(self.connection, told)
 
     def _serve_request(self) -> None:
         try:
@@ -145,8 +153,10 @@ class Supervisor:
         return {}, []
 
     def spawn(self, message: dict[str, Any], fds: list[int]) -> Answer:
-        """Start a program on pipes (answer: stdin, stdout, stderr)."""
-        job, ends = self.jobs.spawn_piped(message["argv"], message.get("cwd"), message.get("env") or {})
+        """Start a program on pipes (answer: stdin, stdout, stderr, and with ``side`` two more)."""
+        job, ends = self.jobs.spawn_piped(
+            message["argv"], message.get("cwd"), message.get("env") or {}, side=bool(message.get("side"))
+        )
         return _started(job), ends
 
     def spawn_pty(self, message: dict[str, Any], fds: list[int]) -> Answer:

@@ -168,3 +168,15 @@ def test_rooms_have_on_their_path_what_is_installed_for_languages() -> None:
     path = program_environment(spec.SandboxSpec(id="a"), spec.HOME)["PATH"].split(":")
     assert {f"{TOOLCHAINS}/bin", f"{TOOLCHAINS}/venv/bin"} < set(path)
     assert path.index("/usr/bin") < path.index(f"{TOOLCHAINS}/venv/bin"), "its python3 is not the room's"
+
+
+@pytest.mark.parametrize("language", list(LANGUAGES), ids=lambda language: language.id)
+def test_what_a_command_names_of_ours_is_shipped(language: Language) -> None:
+    session = language.session
+    lines = [language.compile, language.run, language.prepare]
+    lines += [session.command, session.build] if session else []
+    folder = files("embedenv_jupyter.languages")
+    for word in (word for line in lines for word in shlex.split(line)):
+        _, ours, path = word.partition("$EMBEDENV_LANGUAGES/")
+        if ours and not path.startswith("lib ") and "." in path.rpartition("/")[2]:
+            assert folder.joinpath(path).is_file(), path

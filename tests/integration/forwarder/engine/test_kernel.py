@@ -67,7 +67,7 @@ async def test_the_language_of_a_kernel_is_chosen_when_it_starts(start_kernel: S
 
 async def test_a_language_that_the_gateway_lacks_is_its_refusal(start_kernel: StartKernel) -> None:
     front = await start_kernel()
-    error = (await front.run("%%lang cobol\nDISPLAY 1")).error
+    error = (await front.run("%%lang befunge\nDISPLAY 1")).error
     assert error.startswith("GatewayRefusedError: The gateway refused: no such language; there are: python")
     assert (await front.run("print(1)")).stdout == "1\n"
 

@@ -1,0 +1,265 @@
+"""``embedenv languages``: what rooms here can run, whether it really works, and how to get more."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.table import Table
+
+from embedenv_jupyter.errors import EmbedEnvError
+from embedenv_jupyter.languages import installing
+from embedenv_jupyter.languages.installing import Step
+from embedenv_jupyter.languages.language import TOOLCHAINS, Language
+from embedenv_jupyter.languages.registry import Languages, UnknownLanguageError
+
+if TYPE_CHECKING:
+    from embedenv_jupyter.engine.survey import Finding
+    from embedenv_jupyter.engine.trial import Check
+    from embedenv_jupyter.sandbox.sandbox import Sandbox
+    from embedenv_jupyter.sandbox.tiers import Tier
+
+MEMORY_MIB: Final = 1024
+PIDS: Final = 256
+"""Of the rooms that languages are tried in: what the largest compilers need, with room to spare."""
+
+LAST_LINES: Final = 15
+
+_MARKS: Final = {
+    "ok": "[green]ok[/]",
+    "failed": "[red]failed[/]",
+    "missing": "[yellow]missing[/]",
+    "-": "[dim]-[/]",
+}
+
+
+@dataclass
+class Row:
+    """One language in the list: what was found, and the checks that were made."""
+
+    finding: Finding
+    checks: dict[str, Check]
+
+    def as_dict(self) -> dict[str, Any]:
+        language, finding = self.finding.language, self.finding
+        return {
+            "id": language.id,
+            "name": language.name,
+            "aliases": list(language.aliases),
+            "found": finding.is_found,
+            "version": finding.version,
+            "session": finding.has_session,
+            "missing": [*finding.missing, *finding.missing_for_session],
+            "packages": {
+                name: list(packages) for name, packages in language.all_packages.items() if packages
+            },
+            "checks": {name: asdict(check) for name, check in self.checks.items()},
+        }
+
+    @property
+    def has_failed(self) -> bool:
+        return any(check.verdict == "failed" for check in self.checks.values())
+
+
+@click.group("languages", invoke_without_command=True)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--test", "tests", is_flag=True, help="Run programs in each language that is there.")
+@click.option("--only", "names", multiple=True, metavar="NAME", help="Only this language; may be repeated.")
+@click.option("--tier", default="auto", show_default=True, help="How rooms are isolated.")
+@click.pass_context
+def command(context: click.Context, as_json: bool, tests: bool, names: tuple[str, ...], tier: str) -> None:
+    """List the languages that rooms here can run.
+
+    With --test each one runs a first program, one that asks a question, one that
+    fails, one that is interrupted, one whose time is up, and a session, in a room of
+    its own. The exit code is 1 when something does not work as it should.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    try:
+        chosen = _chosen(names)
+        rows = asyncio.run(_rows(chosen, tier, tests=tests, shows=not as_json))
+    except (EmbedEnvError, UnknownLanguageError) as exc:
+        raise click.ClickException(str(exc)) from exc
+    if as_json:
+        click.echo(json.dumps({"languages": [row.as_dict() for row in rows]}, indent=2))
+    else:
+        show(rows, Console())
+    sys.exit(1 if any(row.has_failed for row in rows) else 0)
+
+
+def _chosen(names: Sequence[str]) -> list[Language]:
+    known = Languages.shipped()
+    return [known.named(name) for name in names] if names else list(known)
+
+
+async def _rows(languages: list[Language], tier_name: str, *, tests: bool, shows: bool) -> list[Row]:
+    from embedenv_jupyter.engine.survey import survey
+
+    progress = _progress(Console(stderr=True), disable=not shows)
+    async with _tier(tier_name) as tier:
+        async with _room(tier) as sandbox:
+            rows = [Row(finding, {}) for finding in await survey(sandbox, languages)]
+        if tests:
+            with progress:
+                for row in progress.track(
+                    [row for row in rows if row.finding.is_found], description="Testing"
+                ):
+                    progress.update(progress.task_ids[0], description=row.finding.language.name)
+                    row.checks = await _tried(tier, row.finding.language)
+    return rows
+
+
+async def _tried(tier: Tier, language: Language) -> dict[str, Check]:
+    from embedenv_jupyter.engine.engine import Engine
+    from embedenv_jupyter.engine.trial import Trial
+
+    async with _room(tier) as sandbox:
+        engine = Engine(sandbox)
+        try:
+            return await Trial(engine, language).run()
+        finally:
+            await engine.aclose()
+
+
+@contextlib.asynccontextmanager
+async def _tier(name: str) -> AsyncIterator[Tier]:
+    from embedenv_jupyter.sandbox.choose import choose
+
+    tier = await choose(name)
+    try:
+        yield tier
+    finally:
+        await tier.aclose()
+
+
+@contextlib.asynccontextmanager
+async def _room(tier: Tier) -> AsyncIterator[Sandbox]:
+    from embedenv_jupyter.sandbox.spec import MIB, Limits, SandboxSpec
+
+    limits = Limits(memory_bytes=MEMORY_MIB * MIB, pids=PIDS, cpu_cores=None)
+    sandbox = await tier.start(SandboxSpec(id="languages", limits=limits))
+    try:
+        yield sandbox
+    finally:
+        await sandbox.aclose()
+
+
+def show(rows: Sequence[Row], console: Console) -> None:
+    """Print the table for people, and how to get what is missing."""
+    checks = list(dict.fromkeys(name for row in rows for name in row.checks))
+    table = Table(title="Languages that rooms here can run", title_justify="left")
+    for heading in ("language", "names", "here", "session", *checks):
+        table.add_column(heading, overflow="fold")
+    for row in rows:
+        finding = row.finding
+        here = escape(finding.version or "yes") if finding.is_found else "[yellow]missing[/]"
+        names = ", ".join((finding.language.id, *finding.language.aliases))
+        marks = [_MARKS[row.checks[name].verdict] if name in row.checks else "" for name in checks]
+        table.add_row(finding.language.name, names, here, _session(finding), *marks)
+    console.print(table)
+    for row in rows:
+        for name, check in row.checks.items():
+            if check.verdict == "failed":
+                console.print(f"{row.finding.language.id}, {name}: {escape(check.detail)}", highlight=False)
+    missing = [row.finding.language.id for row in rows if not row.finding.is_found]
+    found = len(rows) - len(missing)
+    console.print(f"{found} of {len(rows)} are here.", highlight=False)
+    if missing:
+        console.print(
+            f"To install others: embedenv languages install {' '.join(missing)}",
+            soft_wrap=True,
+            highlight=False,
+        )
+
+
+def _session(finding: Finding) -> str:
+    if finding.language.session is None:
+        return "[dim]files only[/]"
+    if not finding.is_found:
+        return ""
+    return "[green]yes[/]" if finding.has_session else f"no {escape(' '.join(finding.missing_for_session))}"
+
+
+@command.command()
+@click.argument("names", nargs=-1, required=True, metavar="NAME…")
+@click.option("--dry-run", is_flag=True, help="Print the commands and run none.")
+def install(names: tuple[str, ...], dry_run: bool) -> None:
+    """Install languages on this machine, with packages of Debian, PyPI and npm.
+
+    That takes root. Anybody else gets the commands to hand on.
+    """
+    try:
+        chosen = _chosen(names)
+    except UnknownLanguageError as exc:
+        raise click.ClickException(str(exc)) from exc
+    steps = installing.steps(chosen, present=_present())
+    why_not = "" if dry_run else _why_not()
+    if dry_run or why_not:
+        for step in steps:
+            click.echo(step.command)
+        if why_not:
+            raise click.ClickException(f"{why_not} These commands install {', '.join(names)}.")
+        return
+    _install(steps)
+
+
+def _present() -> frozenset[str]:
+    """Packages that need not come from Debian: Node is often installed from elsewhere, and npm with it."""
+    by_program = {"nodejs": "node", "npm": "npm"}
+    return frozenset(package for package, program in by_program.items() if shutil.which(program))
+
+
+def _why_not() -> str:
+    if os.geteuid() != 0:
+        return "Only root can install them for rooms."
+    return "" if shutil.which("apt-get") else "This system has no apt-get."
+
+
+def _install(steps: Sequence[Step]) -> None:
+    Path(TOOLCHAINS).mkdir(parents=True, exist_ok=True)
+    with _progress(Console(stderr=True)) as progress:
+        task = progress.add_task("", total=len(steps))
+        for step in steps:
+            progress.update(task, description=step.title)
+            done = subprocess.run(
+                ["sh", "-c", step.line], env={**os.environ, **step.env}, stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", check=False,
+            )  # fmt: skip
+            if done.returncode != 0:
+                last = "\n".join(done.stdout.strip().splitlines()[-LAST_LINES:])
+                raise click.ClickException(
+                    f"{step.title}: exit code {done.returncode}\n{last}\nIt was: {step.command}"
+                )
+            progress.advance(task)
+
+
+def _progress(console: Console, *, disable: bool = False) -> Progress:
+    columns = (
+        SpinnerColumn(),
+        MofNCompleteColumn(),
+        BarColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.description}"),
+    )
+    return Progress(*columns, console=console, disable=disable)
