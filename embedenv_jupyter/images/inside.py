@@ -17,23 +17,18 @@ from typing import IO
 
 from embedenv_jupyter.images.errors import ImageBuildError
 from embedenv_jupyter.images.sources import CERTIFICATES
-from embedenv_jupyter.languages.language import TOOLCHAINS
+from embedenv_jupyter.languages import installing
 from embedenv_jupyter.sandbox.image import PACKAGE
 
 RESERVE_BYTES = 1 << 30
 """What a build leaves free on the disk, whatever it does."""
 
-NODE_BIN = f"{TOOLCHAINS}/node/node_modules/.bin"
-LANGUAGES = f"{PACKAGE}/embedenv_jupyter/languages"
-
 ENVIRONMENT = {
-    "PATH": f"{TOOLCHAINS}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:"
-            f"{TOOLCHAINS}/venv/bin:{NODE_BIN}",
+    "PATH": installing.PATH,
     "HOME": "/tmp/embedenv-home",  # noqa: S108 - inside the tree; what caches programs keep there goes with it
     "LANG": "C.UTF-8",
     "DEBIAN_FRONTEND": "noninteractive",
-    "EMBEDENV_LANGUAGES": LANGUAGES,
-}  # fmt: skip
+}
 
 _REMEMBERED_LINES = 15
 _LOOK_EVERY_S = 1.0
@@ -103,7 +98,7 @@ class Commands:
             CommandError: it failed.
             ImageBuildError: the disk is nearly full.
         """
-        enter = ("sh", "-euc", _ENTER, "sh", str(root), str(package), "sh", "-euc", script)
+        enter = ("sh", "-euc", _ENTER, "sh", str(root), str(package), "sh", "-ec", script)
         certificates = root / CERTIFICATES.lstrip("/")
         environment = {**ENVIRONMENT, **(env or {})}
         if not certificates.exists():

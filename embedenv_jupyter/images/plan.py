@@ -10,11 +10,15 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 
-from embedenv_jupyter.languages.language import TOOLCHAINS, Language
+from embedenv_jupyter.languages import installing
+from embedenv_jupyter.languages.installing import VENV
+from embedenv_jupyter.languages.language import Language
 from embedenv_jupyter.languages.registry import Languages
+from embedenv_jupyter.sandbox.image import PACKAGE
 
 FORMAT = 1
 """Changes when trees are made in another way, so that an unfinished one is not continued in the new."""
@@ -27,7 +31,8 @@ BASE_PACKAGES = ("ca-certificates", "python3", "python3-venv")
 KERNEL_PACKAGES = ("ipykernel>=7", "ipywidgets>=8")
 """What makes kernels of the image's Python; rooms that are loaded into an engine need it, too."""
 
-VENV, NODE, DRIVERS = f"{TOOLCHAINS}/venv", f"{TOOLCHAINS}/node", f"{TOOLCHAINS}/drivers"
+LANGUAGES_INSIDE = f"{PACKAGE}/embedenv_jupyter/languages"
+"""Where wrappers and drivers are while a tree is built, and in the rooms that stand on it."""
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}\Z")
 """What an image may be called: also a tag of docker."""
@@ -125,32 +130,21 @@ def make_plan(name: str, languages: Sequence[Language]) -> Plan:
 
 
 def _steps(languages: Sequence[Language]) -> Iterator[Step]:
-    yield Step(
-        "python", "Python for kernels",
-        f"test -x {VENV}/bin/python || python3 -m venv {VENV}\n"
-        f"{VENV}/bin/pip install {_quoted(KERNEL_PACKAGES)}",
-    )  # fmt: skip
-    for manager, script in (
-        ("pip", f"{VENV}/bin/pip install {{}}"),
-        ("npm", f"mkdir -p {NODE} && cd {NODE} && npm install --no-audit --no-fund {{}}"),
-    ):
-        for language in languages:
-            if packages := language.all_packages[manager]:
-                title = f"{language.name}: {', '.join(packages)}"
-                yield Step(f"{manager}:{language.id}", title, script.format(_quoted(packages)), language.id)
+    pip = f"{VENV}/bin/pip install {shlex.join(KERNEL_PACKAGES)}"
+    yield Step("python", "Python for kernels", f"[ -e {VENV} ] || /usr/bin/python3 -m venv {VENV}\n{pip}")
     for language in languages:
-        env = tuple(language.env.items())
-        if language.prepare:
-            yield Step(
-                f"prepare:{language.id}", f"{language.name}: warm caches", language.prepare, language.id, env
-            )
-        if language.session is not None and language.session.build:
-            yield Step(
-                f"session:{language.id}", f"{language.name}: session driver",
-                f"mkdir -p {DRIVERS}\nexport DRIVERS={DRIVERS}\n{language.session.build}",
-                language.id, env, essential=False,
-            )  # fmt: skip
+        # What comes by apt is installed for all languages at once, and the environment is there.
+        present = frozenset((*BASE_PACKAGES, *language.all_packages["apt"]))
+        found = installing.steps([language], ours=LANGUAGES_INSIDE, present=present)
+        for number, step in enumerate(found):
+            if step.title != installing.VENV_TITLE:
+                env = tuple(step.env.items())
+                yield Step(
+                    f"{language.id}:{number}", step.title, step.line, language.id, env,
+                    essential=not _is_driver(step.line, language),
+                )  # fmt: skip
 
 
-def _quoted(packages: Iterable[str]) -> str:
-    return " ".join(f"'{package}'" for package in packages)
+def _is_driver(line: str, language: Language) -> bool:
+    build = language.session.build if language.session is not None else ""
+    return bool(build) and line.endswith(build)

