@@ -1,9 +1,11 @@
 """Builds an image: a base by mmdebstrap(1), then the plan's steps inside it, then its record and its name.
 
 What is done is noted after each step in a file beside the tree. A build that was
-interrupted, by a failure, by Ctrl+C or by the end of the machine, continues with the
-first step that is not noted; each can be run again. Only a plan that has not changed
-is continued. Nothing that rooms see changes before the last rename.
+interrupted, by a failure, by Ctrl+C or by a signal, continues with the first step that
+is not noted; each can be run again. Only a plan that has not changed is continued, and
+only until the machine starts anew: packages are not forced onto the disk one by one,
+which would take most of the time, so what a crash has left is not to be trusted. The
+finished tree is, before its name means it. Nothing that rooms see changes until then.
 """
 
 from __future__ import annotations
@@ -39,7 +41,8 @@ _OWN_FILES = {
 
 _CLEAN_UP = f"""
 apt-get clean
-rm -rf /var/lib/apt/lists/* /etc/apt/sources.list /etc/apt/sources.list.d/* /etc/apt/apt.conf.d/99mmdebstrap
+rm -rf /var/lib/apt/lists/* /etc/apt/sources.list /etc/apt/sources.list.d/*
+rm -f /etc/apt/apt.conf.d/99mmdebstrap /etc/dpkg/dpkg.cfg.d/99mmdebstrap
 rm -rf /var/log/* /var/cache/debconf/*-old /var/cache/ldconfig/* /root/.[!.]* /tmp/* /tmp/.[!.]*
 chmod -R a+rX,go-w {TOOLCHAINS}
 """
@@ -126,7 +129,7 @@ class Builder:
 
     def _begin(self) -> Progress:
         """Return what was done by an earlier build with the same plan, or begin anew."""
-        fingerprint = self._plan.fingerprint(self._sources)
+        fingerprint = self._plan.fingerprint(self._sources + _boot())
         try:
             found = Progress(**json.loads((self._folder / "progress.json").read_text()))
             if found.fingerprint == fingerprint:
@@ -200,7 +203,7 @@ class Builder:
         options = [f"--aptopt={option}" for option in sources.apt_options()]
         commands.on_host(
             "mmdebstrap", "mmdebstrap", "--mode=root", "--variant=minbase",
-            f"--include={','.join(BASE_PACKAGES)}", *options, self._suite, str(self._root), str(listed),
+            "--dpkgopt=force-unsafe-io", f"--include={','.join(BASE_PACKAGES)}", *options, self._suite, str(self._root), str(listed),
         )  # fmt: skip
         for path, text in _OWN_FILES.items():
             place = self._root / path
@@ -266,11 +269,17 @@ class Builder:
             size_of(self._root), languages, progress.failed, progress.warnings, self._suite,
         )  # fmt: skip
         tree.with_name(f"{id}.json").write_text(record.to_json())
+        os.sync()
         self._root.rename(tree)
         self._store.put(self._plan.name, id)
         remove_tree(self._folder)
         self._watcher.ended("The list of files")
         return record
+
+
+def _boot() -> str:
+    """Return what is the same until the machine starts anew (random(4))."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
 def require_means() -> None:

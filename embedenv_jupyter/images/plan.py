@@ -90,9 +90,9 @@ class Plan:
     """Debian's packages, by language: those of languages that cannot have all of theirs are left out."""
     steps: tuple[Step, ...]
 
-    def fingerprint(self, sources: str) -> str:
+    def fingerprint(self, circumstances: str) -> str:
         """Return what is the same only for builds that may continue one another."""
-        text = json.dumps([FORMAT, asdict(self), sources], sort_keys=True)
+        text = json.dumps([FORMAT, asdict(self), circumstances], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -110,14 +110,22 @@ def test_base_that_was_interrupted_is_made_anew(store: ImageStore, commands: Any
     assert builder(store, "lua").build().languages == ("lua",)
 
 
-@pytest.mark.parametrize("change", ["languages", "sources"])
-def test_other_plan_is_not_continued(store: ImageStore, commands: Any, change: str) -> None:
+@pytest.mark.parametrize("change", ["languages", "sources", "boot"])
+def test_other_plan_is_not_continued(
+    store: ImageStore, commands: Any, change: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     commands.failing = {"Python": "no"}
     with pytest.raises(CommandError):
         builder(store, "lua").build()
     commands.failing = {}
     commands.ran.clear()
-    other = builder(store, "perl") if change == "languages" else builder(store, "lua", text=SOURCES + "\n")
+    if change == "boot":
+        monkeypatch.setattr(building, "_boot", lambda: "later")
+    other = (
+        builder(store, "perl")
+        if change == "languages"
+        else builder(store, "lua", text=SOURCES + "\n" * (change == "sources"))
+    )
     other.build()
     assert commands.ran[0] == "mmdebstrap"
 
