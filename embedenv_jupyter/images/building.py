@@ -202,8 +202,8 @@ class Builder:
         listed.write_text(self._sources)
         options = [f"--aptopt={option}" for option in sources.apt_options()]
         commands.on_host(
-            "mmdebstrap", "mmdebstrap", "--mode=root", "--variant=minbase",
-            "--dpkgopt=force-unsafe-io", f"--include={','.join(BASE_PACKAGES)}", *options, self._suite, str(self._root), str(listed),
+            "mmdebstrap", "mmdebstrap", "--mode=root", "--variant=minbase", "--dpkgopt=force-unsafe-io",
+            f"--include={','.join(BASE_PACKAGES)}", *options, self._suite, str(self._root), str(listed),
         )  # fmt: skip
         for path, text in _OWN_FILES.items():
             place = self._root / path
@@ -293,7 +293,8 @@ def require_means() -> None:
             "Images are built by root: packages of the system give files to several users.",
             (
                 "Build it as root: sudo embedenv image build …",
-                "Rooms of any user can then stand on it: EmbedenvApp.image = the path of its tree.",
+                "Where EMBEDENV_DATA_DIR is a folder that all may enter, rooms of any user can stand on it: "
+                "EmbedenvApp.image = that folder + /images/NAME.",
             ),
         )
     for program, package in (
