@@ -293,8 +293,7 @@ def require_means() -> None:
             "Images are built by root: packages of the system give files to several users.",
             (
                 "Build it as root: sudo embedenv image build …",
-                "Where EMBEDENV_DATA_DIR is a folder that all may enter, rooms of any user can stand on it: "
-                "EmbedenvApp.image = that folder + /images/NAME.",
+                "Rooms of other users stand on it by its path, $EMBEDENV_DATA_DIR/images/NAME.",
             ),
         )
     for program, package in (

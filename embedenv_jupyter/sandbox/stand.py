@@ -58,7 +58,8 @@ def enter(tree: str, *, user_mode: bool) -> None:
     syscalls.unshare(syscalls.CLONE_NEWNS | (syscalls.CLONE_NEWUSER if user_mode else 0))
     if user_mode:
         namespaces.map_user("/proc/self", uid, gid)
-    scaffold.enter(syscalls.MS_SLAVE)  # what the host mounts later may be a room's workspace
+    # What the host mounts later may be a room's workspace; it appears where the host shares its mounts.
+    scaffold.enter(syscalls.MS_SLAVE)
     for name in sorted(os.listdir(scaffold.OLD + tree)):
         if name not in _NOT_SHOWN:
             scaffold.bind_or_link(f"{tree}/{name}", f"/{name}")
