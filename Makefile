@@ -11,16 +11,19 @@ SOURCES_OF_SETUP := pyproject.toml tools/bootstrap.py $(wildcard jupyter-config/
 export EXIT_CODE_FILE INSTALL PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench clean distclean
+.PHONY: help run test test-languages lint bench clean distclean
 
 help: ## Say what there is
-	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/make \1:\t\2/p' Makefile
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/make \1:\t\2/p' Makefile
 
 run: $(VENV)/.installed-lab ## Open JupyterLab with the extension and print its URL
 	@exec $(IN_VENV) tools/run_lab.py $(ARGS)
 
 test: $(VENV)/.installed-dev ## Lint, then run the whole test suite
 	@exec $(IN_VENV) -m tools.run_tests $(ARGS)
+
+test-languages: $(VENV)/.installed-dev ## Test every language that this machine has (install more: embedenv languages install NAME…)
+	@$(IN_VENV) -m pytest -q tests/integration/engine_runs/test_languages.py $(ARGS)
 
 lint: $(VENV)/.installed-dev ## Run ruff, mypy and the import contracts
 	@exec $(IN_VENV) tools/lint.py

@@ -72,6 +72,12 @@ FOR_TESTS = (
     SystemPackage("chromium", "the published browser sample", _on_path("chromium", "chromium-browser")),
 )
 
+TESTED_LANGUAGES = (
+    "python", "javascript", "c", "cpp", "java", "go", "rust", "ruby", "php", "typescript", "kotlin",
+    "bash", "perl", "lua", "tcl", "sqlite", "scheme", "commonlisp", "prolog", "forth", "awk", "zsh", "fish",
+)  # fmt: skip
+"""What the tests run programs in whatever this machine had before; others are tested where they are."""
+
 
 def main(argv: Sequence[str]) -> int:
     """Set up for the extra that ``argv`` names; its stamp file is written last of all."""
@@ -81,6 +87,8 @@ def main(argv: Sequence[str]) -> int:
             provide(FOR_TESTS)
         make_venv()
         install(extra)
+        if extra == "dev":
+            install_languages()
     except SetupError as exc:
         say(str(exc))
         return 1
@@ -161,6 +169,16 @@ def run_quietly(*command: str) -> tuple[bool, str]:
 
 def last_lines(text: str, count: int = 5) -> str:
     return "\n".join("  " + line for line in text.strip().splitlines()[-count:])
+
+
+def install_languages() -> None:
+    """Install the languages that the tests run programs in, where that is allowed."""
+    if not may_install():
+        return
+    say("installing languages to test (this takes a few minutes, once)")
+    command = [str(VENV / "bin" / "embedenv"), "languages", "install", "--no-warm", *TESTED_LANGUAGES]
+    if subprocess.run(command, check=False).returncode:
+        say("going on without the languages that are missing")
 
 
 def make_venv() -> None:

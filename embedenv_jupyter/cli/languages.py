@@ -83,11 +83,14 @@ class Row:
 
 @click.group("languages", invoke_without_command=True)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--markdown", "as_markdown", is_flag=True, help="Print a table in Markdown.")
 @click.option("--test", "tests", is_flag=True, help="Run programs in each language that is there.")
 @click.option("--only", "names", multiple=True, metavar="NAME", help="Only this language; may be repeated.")
 @click.option("--tier", default="auto", show_default=True, help="How rooms are isolated.")
 @click.pass_context
-def command(context: click.Context, as_json: bool, tests: bool, names: tuple[str, ...], tier: str) -> None:
+def command(
+    context: click.Context, as_json: bool, as_markdown: bool, tests: bool, names: tuple[str, ...], tier: str
+) -> None:
     """List the languages that rooms here can run.
 
     With --test each one runs a first program, one that asks a question, one that
@@ -103,6 +106,8 @@ def command(context: click.Context, as_json: bool, tests: bool, names: tuple[str
         raise click.ClickException(str(exc)) from exc
     if as_json:
         click.echo(json.dumps({"languages": [row.as_dict() for row in rows]}, indent=2))
+    elif as_markdown:
+        click.echo(markdown(rows))
     else:
         show(rows, Console())
     sys.exit(1 if any(row.has_failed for row in rows) else 0)
@@ -193,6 +198,21 @@ def show(rows: Sequence[Row], console: Console) -> None:
         )
 
 
+def markdown(rows: Sequence[Row]) -> str:
+    """Return the table for docs/languages.md."""
+    checks = list(dict.fromkeys(name for row in rows for name in row.checks))
+    headings = ["language", "names", "version", "state in sessions", *checks]
+    lines = [headings, ["---"] * len(headings)]
+    for row in rows:
+        finding, language = row.finding, row.finding.language
+        names = ", ".join(f"`{name}`" for name in (language.id, *language.aliases))
+        way = language.session.way.value if language.session is not None else "files only"
+        verdicts = [str(row.checks[name].verdict) if name in row.checks else "" for name in checks]
+        version = finding.version or ("yes" if finding.is_found else "missing")
+        lines.append([language.name, names, version.replace("|", "\\|"), way, *verdicts])
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
 def _session(finding: Finding) -> str:
     if finding.language.session is None:
         return "[dim]files only[/]"
@@ -204,7 +224,10 @@ def _session(finding: Finding) -> str:
 @command.command()
 @click.argument("names", nargs=-1, required=True, metavar="NAME…")
 @click.option("--dry-run", is_flag=True, help="Print the commands and run none.")
-def install(names: tuple[str, ...], dry_run: bool) -> None:
+@click.option(
+    "--warm/--no-warm", default=True, show_default=True, help="Compile libraries and drivers in advance."
+)
+def install(names: tuple[str, ...], dry_run: bool, warm: bool) -> None:
     """Install languages on this machine, with packages of Debian, PyPI and npm.
 
     That takes root. Anybody else gets the commands to hand on.
@@ -213,7 +236,7 @@ def install(names: tuple[str, ...], dry_run: bool) -> None:
         chosen = _chosen(names)
     except UnknownLanguageError as exc:
         raise click.ClickException(str(exc)) from exc
-    steps = installing.steps(chosen, present=_present())
+    steps = installing.steps(chosen, present=_present(), warm=warm)
     why_not = "" if dry_run else _why_not()
     if dry_run or why_not:
         for step in steps:

@@ -33,6 +33,7 @@ class Engine:
     """Runs source in one sandbox; :meth:`aclose` ends what still runs, and leaves the sandbox open."""
 
     def __init__(self, sandbox: Sandbox) -> None:
+        self.sandbox = sandbox
         self._runner = Runner(sandbox)
         self._executions: set[Execution] = set()
         self._sessions: set[LanguageSession] = set()

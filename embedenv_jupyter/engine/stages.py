@@ -64,8 +64,8 @@ async def run_stage(sandbox: Sandbox, command: Command, queue: EventQueue, contr
     """
     watch = Watch(sandbox)
     began_s = time.monotonic()
-    process = await _spawned(sandbox, command)
     await queue.put(StageBegan(command.stage))
+    process = await _spawned(sandbox, command)
     takes_input = command.stage is Stage.RUN
     connect(control, process, takes_input=takes_input)
     try:
@@ -73,8 +73,6 @@ async def run_stage(sandbox: Sandbox, command: Command, queue: EventQueue, contr
             process.stdin.close()
         is_late, status = await _ended(process, command, queue, control)
     finally:
-        disconnect(control)
-        await kill(process)
         process.close()
     wall_ms = (time.monotonic() - began_s) * 1000
     cpu_ms = None if status.cpu_s is None else status.cpu_s * 1000
@@ -207,7 +205,8 @@ class Watch:
         if status.code == 0 and not is_late and not control.is_stopped:
             return Reason.EXIT, ""
         now, limits = sandbox.keeper.counters(), sandbox.spec.limits
-        if now.oom_kills > self._before.oom_kills and status.shell_code == _KILLED.shell_code:
+        if now.oom_kills > self._before.oom_kills and not is_late:
+            # Often it is a child that was killed, and the program itself says so: gcc, a shell.
             size = f" ({limits.memory_bytes // MIB} MiB)" if limits.memory_bytes else ""
             return Reason.OOM, f"The memory limit{size} was reached."
         pids = now.pid_refusals > self._before.pid_refusals

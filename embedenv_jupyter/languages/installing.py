@@ -46,12 +46,17 @@ class Step:
 
 
 def steps(
-    languages: Iterable[Language], *, ours: str = OURS, present: frozenset[str] = frozenset()
+    languages: Iterable[Language],
+    *,
+    ours: str = OURS,
+    present: frozenset[str] = frozenset(),
+    warm: bool = True,
 ) -> list[Step]:
     """Return what installs languages, in order; each step can be made again.
 
     ``ours`` is where wrappers and drivers lie when the steps are made, ``present`` are
-    packages of apt that are there already, from whatever source.
+    packages of apt that are there already, from whatever source. Without ``warm``
+    nothing is compiled in advance: the first programs take longer.
     """
     chosen = list(languages)
     packages = {name: _all(chosen, name) for name in MANAGERS}
@@ -62,7 +67,8 @@ def steps(
         *_apt(apt),
         *_pip(packages["pip"]),
         *_npm(packages["npm"]),
-        *(step for language in chosen for step in _own(language, ours)),
+        *_wrappers([name for language in chosen for name in language.wrappers], ours),
+        *(step for language in chosen if warm for step in _own(language, ours)),
     ]
 
 
@@ -97,11 +103,17 @@ def _npm(packages: list[str]) -> Iterator[Step]:
         )
 
 
+def _wrappers(names: list[str], ours: str) -> Iterator[Step]:
+    if names:
+        files = shlex.join(f"{ours}/bin/{name}" for name in names)
+        yield Step(f"wrappers: {' '.join(names)}", f"install -D -m 755 -t {TOOLCHAINS}/bin {files}")
+
+
 def _own(language: Language, ours: str) -> Iterator[Step]:
-    """What we add ourselves: wrappers, warm caches, drivers that are compiled."""
+    """What is made in advance: warm caches, and drivers that are compiled."""
     env = {**language.env, "EMBEDENV_LANGUAGES": ours, "PATH": PATH}
     if language.prepare:
-        yield Step(f"{language.name}: wrappers and caches", language.prepare.strip(), env)
+        yield Step(f"{language.name}: warm caches", f"set -e\n{language.prepare.strip()}", env)
     session = language.session
     if session is not None and session.build:
         build = f"mkdir -p {DRIVERS} && {session.build}"

@@ -136,6 +136,7 @@ class Language:
     prompt: PromptWay
     editor: Editor
     samples: Samples
+    wrappers: tuple[str, ...] = ()
     prepare: str = ""
     session: SessionPlan | None = None
     cells: Cells | None = None
@@ -172,6 +173,7 @@ def language_from(id: str, row: object) -> Language:
         prompt=PromptWay(table.one_of("prompt", tuple(PromptWay))),
         editor=_editor(table.table("editor")),
         samples=_samples(table.table("samples")),
+        wrappers=table.texts("wrappers", _NAME) if "wrappers" in table else (),
         prepare=table.text("prepare", default="", empty=True),
         session=_session(table.table("session")) if "session" in table else None,
         cells=_cells(table.table("cells")) if "cells" in table else None,

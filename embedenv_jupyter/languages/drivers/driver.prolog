@@ -4,7 +4,8 @@
 serve_cells :-
     set_stream(user_output, buffer(false)),
     getenv('CELL_IN', In), getenv('CELL_OUT', Out),
-    open(In, read, Cells), open(Out, append, Answers),
+    open(In, read, Cells, [bom(false)]),  % to look for a mark would wait for the first cell
+    open(Out, append, Answers),
     cell_answer(Answers, ready),
     cell_loop(Cells, Answers).
 

@@ -35,8 +35,10 @@ def succeeds(name: str, path: str, namespace: dict[str, Any]) -> bool:
             print(exit.code, file=sys.stderr)
         return not exit.code
     except BaseException as error:
-        inner = error.__traceback__ and error.__traceback__.tb_next
-        traceback.print_exception(type(error), error, None if isinstance(error, SyntaxError) else inner)
+        frame = error.__traceback__
+        while frame is not None and frame.tb_frame.f_code.co_filename == __file__:
+            frame = frame.tb_next
+        traceback.print_exception(type(error), error, frame)
         return False
     return True
 

@@ -11,7 +11,7 @@ import pytest
 from embedenv_jupyter.errors import SandboxGoneError, SandboxRequestError
 from embedenv_jupyter.sandbox.process import Process
 from embedenv_jupyter.sandbox.sandbox import Sandbox
-from embedenv_jupyter.sandbox.spec import ExitStatus
+from embedenv_jupyter.sandbox.spec import MIB, ExitStatus
 from tests.integration.sandbox.programs import DEADLINE_S, OpenSandbox, output, read_all, read_until
 
 SILENCE_S = 0.3
@@ -48,6 +48,37 @@ async def test_closed_input_is_end_of_file(sandbox: Sandbox) -> None:
     await process.stdin.write(b"x" * 10)
     process.stdin.close()
     assert await read_all(process) == b"x" * 10
+
+
+async def test_a_driver_has_two_pipes_beside_its_streams(sandbox: Sandbox) -> None:
+    script = 'while read -r line <&3; do echo "took $line" >&4; done; cat; echo heard >&2'
+    process, cells, answers = await sandbox.spawn_driver(["bash", "-c", script])
+    assert process.stdin is not None
+    await cells.write(b"one\n")
+    assert await answers.read() == b"took one\n"
+    await process.stdin.write(b"typed\n")
+    cells.close()
+    process.stdin.close()
+    assert process.stderr is not None
+    assert await process.stderr.read() == b"heard\n"
+    assert await read_all(process) == b"typed\n"
+    assert await answers.read() == b""
+    answers.close()
+
+
+async def test_what_a_program_cost_is_told_with_its_end(sandbox: Sandbox) -> None:
+    code = "held = bytearray(150 << 20)\nwhile __import__('time').process_time() < 0.3: pass"
+    process = await sandbox.spawn(["python3", "-c", code])
+    status = await process.wait()
+    process.close()
+    assert status == ExitStatus(code=0)
+    assert status.cpu_s is not None and 0.3 <= status.cpu_s < DEADLINE_S
+    assert status.peak_bytes is not None and 150 * MIB <= status.peak_bytes < 400 * MIB
+    small = await sandbox.spawn(["true"])
+    status = await small.wait()
+    small.close()
+    assert status.cpu_s is not None and status.cpu_s < 0.3
+    assert status.peak_bytes is None, "it is hidden below what the supervisor itself holds"
 
 
 async def test_output_of_megabytes_arrives_whole(sandbox: Sandbox) -> None:
