@@ -16,8 +16,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from embedenv_jupyter.cli.image_choice import image_option, resolved
 from embedenv_jupyter.sandbox import probe_cache
-from embedenv_jupyter.sandbox.image import Image
 from embedenv_jupyter.sandbox.probe import Report, TierReport, probe
 from embedenv_jupyter.sandbox.tiers.by_name import ORDER
 
@@ -25,7 +25,7 @@ from embedenv_jupyter.sandbox.tiers.by_name import ORDER
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print everything that was found, as one JSON object.")
 @click.option("--tier", type=click.Choice(ORDER), help="Look at this tier only.")
-@click.option("--image", metavar="NAME", help="What rooms stand on: an image, a tree, or one of an engine.")
+@image_option
 def doctor(as_json: bool, tier: str | None, image: str | None) -> None:
     """Say what works on this machine, and why not.
 
@@ -36,7 +36,7 @@ def doctor(as_json: bool, tier: str | None, image: str | None) -> None:
         raise click.ClickException(f"Rooms need Linux; this is {platform.system()}.")
     # Tiers that fail log it; here their failures are findings, and the report has them.
     logging.getLogger("embedenv_jupyter").setLevel(logging.CRITICAL)
-    found = _resolved(image) if image else None
+    found = resolved(image)
     report = asyncio.run(probe((tier,) if tier is not None else ORDER, found))
     probe_cache.store(probe_cache.default_path(), report.facts, report.tiers, found)
     if as_json:
@@ -47,13 +47,6 @@ def doctor(as_json: bool, tier: str | None, image: str | None) -> None:
 
 
 command = doctor
-
-
-def _resolved(name: str) -> Image:
-    from embedenv_jupyter.accounts import data_dir  # brings the database along, which nothing else here needs
-    from embedenv_jupyter.images.store import ImageStore
-
-    return ImageStore(data_dir()).resolve(name)
 
 
 def as_dict(report: Report) -> dict[str, Any]:
