@@ -66,9 +66,10 @@ def test_plan_has_everything_that_its_languages_need() -> None:
 def test_packages_come_before_what_uses_them() -> None:
     (first, *rest) = plan.make_plan("x", plan.select(["zig"], LANGUAGES)).steps
     assert first.id == "python"
-    assert [step.language for step in rest] == ["zig", "zig"]
+    assert {step.language for step in rest} == {"zig"}
     assert "ziglang" in rest[0].script
-    assert dict(rest[1].env)["EMBEDENV_LANGUAGES"] == plan.LANGUAGES_INSIDE
+    assert "caches" in rest[-1].title
+    assert dict(rest[-1].env)["EMBEDENV_LANGUAGES"] == plan.LANGUAGES_INSIDE
 
 
 def test_language_can_be_had_without_its_session_driver_alone() -> None:
