@@ -176,9 +176,15 @@ def install_languages() -> None:
     if not may_install():
         return
     say("installing languages to test (this takes a few minutes, once)")
-    command = [str(VENV / "bin" / "embedenv"), "languages", "install", "--no-warm", *TESTED_LANGUAGES]
-    if subprocess.run(command, check=False).returncode:
-        say("going on without the languages that are missing")
+    refresh_package_lists()
+    command = [str(VENV / "bin" / "embedenv"), "languages", "install", "--no-warm"]
+    if run_quietly(*command, *TESTED_LANGUAGES)[0]:
+        return
+    for language in TESTED_LANGUAGES:  # one that cannot be had must not cost the others
+        succeeded, output = run_quietly(*command, language)
+        if not succeeded:
+            say(f"could not install {language}:")
+            say(last_lines(output))
 
 
 def make_venv() -> None:

@@ -35,7 +35,7 @@ from embedenv_jupyter.engine.runner import Runner
 from embedenv_jupyter.engine.session import Turn
 from embedenv_jupyter.engine.source import Source
 from embedenv_jupyter.engine.stages import Watch, connect, descend, disconnect, kill, pump
-from embedenv_jupyter.errors import SandboxError, SandboxGoneError, SourceError
+from embedenv_jupyter.errors import SandboxError, SandboxGoneError, SandboxRequestError, SourceError
 from embedenv_jupyter.languages.language import TOOLCHAINS, Language, SessionPlan
 from embedenv_jupyter.sandbox.process import Process
 from embedenv_jupyter.sandbox.spec import ExitStatus
@@ -49,6 +49,7 @@ INTERRUPT_S: Final = 2.0
 
 MAX_WORD_BYTES: Final = 4096
 
+_KILLED: Final = ExitStatus(signal=signals.SIGKILL)
 _ENV: Final = {"CELL_IN": "/proc/self/fd/3", "CELL_OUT": "/proc/self/fd/4"}
 
 
@@ -162,9 +163,9 @@ class DrivenSession:
             if given:
                 raise SourceError(name, "cannot be given to a cell of a session; run it without one")
         self._cells += 1
-        name = f"cell{self._cells}.{self.language.extension}"
+        name = f".cells/cell{self._cells}.{self.language.extension}"
         await self._runner.write(source, self._folder, name)
-        path = f"{self._runner.sandbox.home}/{self._folder}/{name}"
+        path = f"{self._folder}/{name}"
         return begin(lambda queue, control: self._evaluate(path, options.timeout_s, queue, control))
 
     async def _evaluate(
@@ -172,12 +173,14 @@ class DrivenSession:
     ) -> Outcome:
         """Let the driver evaluate one cell; whatever else happens, a driver that did not answer is ended."""
         watch, began_s = Watch(self._runner.sandbox), time.monotonic()
+        if self._driver is not None and self._driver.process.status is not None:
+            await self._end_driver()  # something ended it between two runs
         restarted, self._was_lost = self._was_lost, False
         await queue.put(StageBegan(Stage.RUN))
         try:
             answer = await self._answer(path, timeout_s, queue, control)
-        except SandboxGoneError:
-            answer = Answer(ExitStatus(signal=signals.SIGKILL), is_lost=True)
+            with contextlib.suppress(SandboxError):  # the cell itself may have removed it
+                await self._runner.sandbox.remove(path)
         except BaseException:
             await self._end_driver()
             raise
@@ -206,7 +209,10 @@ class DrivenSession:
         """Pass output on until the driver has answered or ended."""
         is_new = self._driver is None
         if self._driver is None:
-            self._driver = await Driver.launch(self._runner, self.language, self._plan, self._folder)
+            try:
+                self._driver = await Driver.launch(self._runner, self.language, self._plan, self._folder)
+            except (SandboxGoneError, SandboxRequestError) as exc:
+                return Answer(_KILLED, is_lost=True, detail=f"The session did not start: {exc}")
         driver, process = self._driver, self._driver.process
         assert process.stdout is not None
         assert process.stderr is not None
@@ -216,15 +222,24 @@ class DrivenSession:
             for source, stream in ((process.stdout, Stream.STDOUT), (process.stderr, Stream.STDERR)):
                 pumps.create_task(pump(source, Stage.RUN, stream, queue, is_over, quiet_s=0))
             try:
-                if is_new and (failed := await self._failed_start(driver)):
-                    return failed
-                await driver.give(path)
-                return await self._heard(driver, timeout_s)
+                answer = await self._exchange(driver, path, timeout_s, is_new=is_new)
             finally:
                 disconnect(control)
                 is_over.set()
                 process.stdout.wake()
                 process.stderr.wake()
+        return answer
+
+    async def _exchange(self, driver: Driver, path: str, timeout_s: float | None, *, is_new: bool) -> Answer:
+        try:
+            if is_new and (failed := await self._failed_start(driver)):
+                return failed
+            await driver.give(f"{self._runner.sandbox.home}/{path}")
+            return await self._heard(driver, timeout_s)
+        except BrokenPipeError:
+            return Answer(await _killed(driver.process), is_lost=True)
+        except SandboxGoneError:
+            return Answer(_KILLED, is_lost=True)
 
     async def _failed_start(self, driver: Driver) -> Answer | None:
         word = await driver.word_within(START_TIMEOUT_S)
@@ -264,4 +279,7 @@ class DrivenSession:
 async def _killed(process: Process) -> ExitStatus:
     """Return how a driver ended; one that has not is killed."""
     await kill(process)
-    return await process.wait()
+    try:
+        return await process.wait()
+    except SandboxGoneError:
+        return _KILLED

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import shlex
 import signal as signals
 import time
 
@@ -165,12 +164,23 @@ class Program:
             return await run_stage(self._runner.sandbox, self._command(), queue, control)
         except SandboxGoneError as exc:
             return _never_run(stage, Reason.GONE, signals.SIGKILL, str(exc))
+        except SandboxRequestError as exc:
+            if exc.errno not in (errno.EAGAIN, errno.ENOMEM):
+                raise
+            detail = f"The room can start no more programs now ({exc.detail or exc})."
+            return _never_run(stage, Reason.PIDS, signals.SIGKILL, detail)
 
     def _command(self) -> Command:
         language, source = self.language, self.source
-        line = f"exec {language.run} {shlex.join(source.arguments)}"
-        env = {**language.env, **source.env}
-        return Command(Stage.RUN, line, self.folder, env, self.options.timeout_s, self.options.terminal)
+        return Command(
+            Stage.RUN,
+            f'exec {language.run} "$@"',
+            self.folder,
+            {**language.env, **source.env},
+            self.options.timeout_s,
+            source.arguments,
+            self.options.terminal,
+        )
 
     def _outcome(self, ended: list[Ended], wall_ms: float) -> Outcome:
         last = ended[-1]

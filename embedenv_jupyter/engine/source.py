@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ MAX_ENV: Final = 64
 MAX_TEXT_BYTES: Final = 16 << 10
 """Of one argument or value."""
 MAX_TEXTS_BYTES: Final = 64 << 10
-"""Of all arguments and the environment together: a request to a sandbox has 128 KiB."""
+"""Of all arguments and the environment together, as JSON: a request to a sandbox has 128 KiB."""
 
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _OURS: Final = ("LD_", "EMBEDENV_")
@@ -93,25 +94,26 @@ def _check_texts(arguments: tuple[str, ...], env: Mapping[str, str]) -> None:
         raise SourceError("args", f"are {len(arguments)}, {MAX_ARGUMENTS} are allowed")
     if len(env) > MAX_ENV:
         raise SourceError("env", f"has {len(env)} variables, {MAX_ENV} are allowed")
-    total = sum(_check_text(f"args[{number}]", text) for number, text in enumerate(arguments))
+    for number, text in enumerate(arguments):
+        _check_text(f"args[{number}]", text)
     for name, value in env.items():
         where = f"env[{name!r:.80}]"
         if not _VARIABLE.match(name):
             raise SourceError(where, "is no name of a variable: letters, digits and _ are allowed")
         if name.startswith(_OURS):
             raise SourceError(where, f"may not be set: no name that begins with {' or '.join(_OURS)}")
-        total += len(name) + _check_text(where, value)
+        _check_text(where, value)
+    total = len(json.dumps([arguments, dict(env)], ensure_ascii=False).encode())
     if total > MAX_TEXTS_BYTES:
         raise SourceError("args", f"and env have {total} bytes together, {MAX_TEXTS_BYTES} are allowed")
 
 
-def _check_text(where: str, text: str) -> int:
+def _check_text(where: str, text: str) -> None:
     size = len(_encoded(where, text))
     if size > MAX_TEXT_BYTES:
         raise SourceError(where, f"has {size} bytes, {MAX_TEXT_BYTES} are allowed")
     if "\0" in text:
         raise SourceError(where, "has a NUL byte, which no program can be given")
-    return size
 
 
 def _encoded(where: str, text: str) -> bytes:

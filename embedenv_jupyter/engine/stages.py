@@ -40,6 +40,8 @@ class Command:
     folder: str
     env: Mapping[str, str]
     timeout_s: float | None
+    arguments: tuple[str, ...] = ()
+    """What the line finds as ``"$@"``."""
     terminal: tuple[int, int] | None = None
 
 
@@ -83,7 +85,7 @@ async def run_stage(sandbox: Sandbox, command: Command, queue: EventQueue, contr
 
 
 async def _spawned(sandbox: Sandbox, command: Command) -> Process:
-    argv = ["sh", "-c", command.line]
+    argv = ["sh", "-c", command.line, "sh", *command.arguments]
     if command.terminal is None:
         return await sandbox.spawn(argv, cwd=command.folder, env=command.env)
     return await sandbox.spawn_pty(

@@ -30,11 +30,11 @@ from embedenv_jupyter.errors import EmbedEnvError, MissingToolchainError
 from embedenv_jupyter.languages.language import Cells, Language, PromptWay
 
 TRIAL: Final = RunOptions(timeout_s=30.0, compile_timeout_s=120.0)
-SHORT_S: Final = 2.0
+SHORT_S: Final = 1.0
 """The limit that a program which waits for input runs into."""
 
-LOOP_S: Final = 4.0
-"""How long an endless cell may run: long enough for the compiler of a replay."""
+LOOP_S: Final = 1.5
+"""How long an endless cell may run."""
 
 PROMPT: Final = "name> "
 

@@ -44,7 +44,7 @@ def test_test_folders_are_no_packages() -> None:
 
 
 def test_every_dependency_has_its_reason() -> None:
-    """docs/architecture.md section 8 names each library that users get."""
+    """docs/architecture.md section 9 names each library that users get."""
     reasons = (ROOT / "docs" / "architecture.md").read_text().lower()
     dependencies = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
     names = [re.split(r"[\[<>=~ ]", dependency)[0].lower() for dependency in dependencies]

@@ -31,8 +31,19 @@ loop(Cells, Answers, Bindings) ->
                         io:format(standard_error, "** ~p: ~tp~n", [Class, Reason]),
                         {"error\n", Bindings}
                 end,
+            lists:foreach(fun settle/1, erlang:ports()),
             file:write(Answers, Word),
             loop(Cells, Answers, Kept)
+    end.
+
+%% Output goes through ports, which write when they come to it: wait until they have.
+settle(Port) ->
+    case erlang:port_info(Port, queue_size) of
+        {queue_size, Size} when Size > 0 ->
+            timer:sleep(1),
+            settle(Port);
+        _ ->
+            ok
     end.
 
 cell(Source, Bindings) ->

@@ -12,8 +12,21 @@ defmodule CellDriver do
   def serve(cells, answers, bindings, env) do
     if path = line(cells) do
       {word, bindings, env} = evaluate(path, bindings, env)
+      Enum.each(Port.list(), &settle/1)
       :file.write(answers, word <> "\n")
       serve(cells, answers, bindings, env)
+    end
+  end
+
+  # Output goes through ports, which write when they come to it: wait until they have.
+  defp settle(port) do
+    case Port.info(port, :queue_size) do
+      {:queue_size, size} when size > 0 ->
+        Process.sleep(1)
+        settle(port)
+
+      _ ->
+        :ok
     end
   end
 

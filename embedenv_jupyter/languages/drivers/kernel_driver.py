@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import json
 import os
+import queue
 import signal
 import subprocess
 import sys
@@ -17,6 +19,8 @@ from jupyter_client.manager import KernelManager
 
 VENV = "/usr/local/lib/embedenv/venv"
 READY_S = 120
+LATE_S = 0.05
+"""How long output may come after a kernel said that it is idle, which Deno's does now and then."""
 
 
 def kotlin() -> list[str]:
@@ -70,6 +74,12 @@ def show(message: dict[str, Any]) -> None:
     sys.stderr.flush()
 
 
+def show_late(client: BlockingKernelClient) -> None:
+    with contextlib.suppress(queue.Empty):
+        while True:
+            show(client.get_iopub_msg(timeout=LATE_S))
+
+
 def serve(name: str, argv: list[str]) -> None:
     manager, client = start(name, argv)
     signal.signal(signal.SIGINT, lambda *_: manager.interrupt_kernel())
@@ -87,6 +97,7 @@ def serve(name: str, argv: list[str]) -> None:
             reply = client.execute_interactive(
                 code, allow_stdin=True, output_hook=show, stdin_hook=give_line, timeout=None
             )
+            show_late(client)
             answers.write("ok\n" if reply["content"]["status"] == "ok" else "error\n")
     client.stop_channels()
     manager.shutdown_kernel(now=True)

@@ -15,6 +15,7 @@ from embedenv_jupyter.engine.trial import Seen, read
 from embedenv_jupyter.errors import SandboxRequestError, SessionError, SourceError
 from embedenv_jupyter.languages.language import Language
 from embedenv_jupyter.languages.registry import Languages
+from tests.integration.engine_runs.conftest import OpenEngine
 from tests.lacking import lacking
 
 LANGUAGES = Languages.shipped()
@@ -111,6 +112,24 @@ async def test_a_cell_that_ends_the_process_ends_the_state(engine: Engine) -> No
     seen = await cell(session, "import os; print('last', flush=True); os._exit(7)")
     assert (seen.stdout, seen.ended.exit.code, seen.ended.session) == ("last\n", 7, SessionState.LOST)
     assert (await cell(session, "print(1)")).ended.restarted
+
+
+async def test_a_driver_that_ends_between_two_runs_is_started_anew(engine: Engine) -> None:
+    session = await open_session(engine, PYTHON)
+    await cell(session, "import os, threading; x = 1; threading.Timer(0.2, lambda: os._exit(3)).start()")
+    await read(
+        await engine.start(BASH, Source("while grep -q driver.py /proc/[0-9]*/cmdline; do sleep 0.05; done"))
+    )
+    seen = await cell(session, "print('x' in globals())")
+    assert (seen.stdout, seen.ended.restarted, seen.ended.session) == ("False\n", True, SessionState.KEPT)
+
+
+async def test_the_end_of_the_sandbox_is_an_outcome(open_engine: OpenEngine) -> None:
+    engine = await open_engine()
+    session = await open_session(engine, PYTHON)
+    execution = await session.start(Source("print('ready')\nwhile True: pass"))
+    seen = await read(execution, lambda seen: "ready" in seen.stdout, engine.sandbox.aclose)
+    assert (seen.ended.reason, seen.ended.session) == (Reason.GONE, SessionState.LOST)
 
 
 async def test_a_cell_that_forges_answers_harms_its_own_session_only(engine: Engine) -> None:

@@ -690,7 +690,7 @@ async def test_unknown_language_names_those_that_there_are(enter: Enter, room: O
 async def test_missing_toolchain_is_named_with_its_packages(
     enter: Enter, room: OpenRoom, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lacking = dataclasses.replace(Languages.shipped().named("rust"), compile="no-such-compiler main.rs")
+    lacking = dataclasses.replace(Languages.shipped().named("rust"), needs=("no-such-compiler",))
     monkeypatch.setattr(Languages, "named", lambda languages, name: lacking)
     peer = await enter(room)
     _, reply, _ = await peer.run("%%lang rust\nfn main() {}")

@@ -116,3 +116,27 @@ def test_client_of_an_engine_that_does_not_answer_is_no_engine(
     assert not engine.is_present()
     monkeypatch.setattr("shutil.which", lambda command: f"/usr/bin/{command}")
     assert engine.is_present()
+
+
+def test_languages_are_installed_together(machine: Machine) -> None:
+    bootstrap.install_languages()
+    update, install = machine.calls
+    assert update[:2] == ("apt-get", "update")
+    assert install[1:4] == ("languages", "install", "--no-warm")
+    assert install[4:] == bootstrap.TESTED_LANGUAGES
+
+
+def test_a_language_that_cannot_be_had_costs_no_other(
+    machine: Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    machine.failing = {"rust"}
+    bootstrap.install_languages()
+    assert {call[-1] for call in machine.calls[2:]} == set(bootstrap.TESTED_LANGUAGES)
+    told = capsys.readouterr().err
+    assert "could not install rust:" in told and "could not install go" not in told
+
+
+def test_who_may_install_nothing_installs_no_language(machine: Machine) -> None:
+    machine.uid = 1000
+    bootstrap.install_languages()
+    assert machine.calls == []
