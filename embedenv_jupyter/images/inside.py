@@ -58,6 +58,10 @@ cd /
 exec chroot "$root" "$@"
 """
 
+_AT_HOME = """cd "$HOME" 2>/dev/null || cd /tmp
+"""
+"""Not in /, where compilers take folders such as /sys for packages."""
+
 Told = Callable[[str], None]
 
 
@@ -98,7 +102,7 @@ class Commands:
             CommandError: it failed.
             ImageBuildError: the disk is nearly full.
         """
-        enter = ("sh", "-euc", _ENTER, "sh", str(root), str(package), "sh", "-ec", script)
+        enter = ("sh", "-euc", _ENTER, "sh", str(root), str(package), "sh", "-ec", _AT_HOME + script)
         certificates = root / CERTIFICATES.lstrip("/")
         environment = {**ENVIRONMENT, **(env or {})}
         if not certificates.exists():

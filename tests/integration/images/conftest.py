@@ -68,7 +68,7 @@ def built() -> Iterator[Built]:
         data_dir = Path(folder)
         data_dir.chmod(0o755)
         first_words = _interrupted(data_dir)
-        left_running, left_mounted = _running_in(data_dir), _mounted_in(data_dir)
+        left_running, left_mounted = running_in(data_dir), _mounted_in(data_dir)
         done = embedenv(data_dir, *build_command(*LANGUAGES), timeout_s=BUILD_TIMEOUT_S)
         assert done.returncode == 0, done.stderr
         yield Built(data_dir, first_words, done.stdout + done.stderr, left_running, left_mounted)
@@ -92,7 +92,7 @@ def _interrupted(data_dir: Path) -> str:
     return words
 
 
-def _running_in(data_dir: Path) -> list[str]:
+def running_in(data_dir: Path) -> list[str]:
     """Return what still runs in trees below the folder, once the kernel has had time to end it."""
     found = [process for process in psutil.process_iter() if _root_of(process).startswith(str(data_dir))]
     _, alive = psutil.wait_procs(found, timeout=10)
