@@ -52,8 +52,10 @@ class EmbedenvApp(ExtensionApp):
         False, help="Let rooms start without any isolation where nothing better works. Not for strangers."
     ).tag(config=True)
     image = Unicode(
-        help="The image that containers of docker and podman stand on. It has Python 3.11 or later, for "
-        "kernels ipykernel, and is pulled already. Empty: docker.io/library/python:3.12-slim."
+        help="What rooms stand on: an image that `embedenv image build` has made, by its name; the absolute "
+        "path of a root tree (tiers ns and bwrap); or what docker and podman call one of theirs, which is "
+        "pulled already. It has Python 3.11 or later, and for kernels ipykernel. Empty: the machine's own "
+        "/usr, and in containers docker.io/library/python:3.12-slim."
     ).tag(config=True)
     pool_size = Int(2, min=0, help="How many sandboxes stand ready; 0 starts each when it is asked for.").tag(
         config=True

@@ -19,6 +19,7 @@ from pathlib import Path
 from embedenv_jupyter.accounts import AccountManager, default_database_url
 from embedenv_jupyter.accounts.location import DATA_DIR_VARIABLE
 from embedenv_jupyter.errors import SandboxUnavailableError
+from embedenv_jupyter.images.store import ImageStore
 from embedenv_jupyter.kernels.manager import KernelManagers, KernelSettings
 from embedenv_jupyter.kernels.pool import WarmStarter
 from embedenv_jupyter.metrics import Metrics
@@ -103,7 +104,8 @@ class Gateway:
             {**os.environ, DATA_DIR_VARIABLE: str(settings.data_dir)}
         )
         self._accounts = await self._stack.enter_async_context(AccountManager(url))
-        tier = await choose(settings.tier, allow_unsafe=settings.allow_unsafe, image=settings.image)
+        image = ImageStore(settings.data_dir).resolve(settings.image) if settings.image else None
+        tier = await choose(settings.tier, allow_unsafe=settings.allow_unsafe, image=image)
         self._stack.push_async_callback(tier.aclose)
         self._tier = tier
         starter = self._pooled(tier, settings.pool_size)

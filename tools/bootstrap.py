@@ -68,6 +68,7 @@ FOR_TESTS = (
     SystemPackage("podman", "sandboxes of the tier podman", _has_engine),
     SystemPackage("runc", "podman on machines with cgroups of both versions, which crun refuses", _has_runc),
     SystemPackage("postgresql", "accounts on PostgreSQL", _has_postgres),
+    SystemPackage("mmdebstrap", "images that rooms stand on", _on_path("mmdebstrap")),
     SystemPackage("chromium", "the published browser sample", _on_path("chromium", "chromium-browser")),
 )
 

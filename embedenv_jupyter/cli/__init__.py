@@ -40,6 +40,7 @@ COMMANDS = {
     for name, summary in (
         ("credits", "Show, grant and account for credits."),
         ("doctor", "Say what works on this machine, and why not."),
+        ("image", "Build what rooms stand on."),
         ("kernelspec", "Add languages to the list of kernels."),
         ("keys", "Create, list and revoke keys."),
         ("languages", "List, test and install languages."),

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from embedenv_jupyter.cli.image_choice import image_option, resolved
 from embedenv_jupyter.sandbox import probe_cache
 from embedenv_jupyter.sandbox.probe import Report, TierReport, probe
 from embedenv_jupyter.sandbox.tiers.by_name import ORDER
@@ -24,7 +25,7 @@ from embedenv_jupyter.sandbox.tiers.by_name import ORDER
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print everything that was found, as one JSON object.")
 @click.option("--tier", type=click.Choice(ORDER), help="Look at this tier only.")
-@click.option("--image", metavar="NAME", help="What containers stand on, for docker and podman.")
+@image_option
 def doctor(as_json: bool, tier: str | None, image: str | None) -> None:
     """Say what works on this machine, and why not.
 
@@ -35,8 +36,9 @@ def doctor(as_json: bool, tier: str | None, image: str | None) -> None:
         raise click.ClickException(f"Rooms need Linux; this is {platform.system()}.")
     # Tiers that fail log it; here their failures are findings, and the report has them.
     logging.getLogger("embedenv_jupyter").setLevel(logging.CRITICAL)
-    report = asyncio.run(probe((tier,) if tier is not None else ORDER, image))
-    probe_cache.store(probe_cache.default_path(), report.facts, report.tiers, image)
+    found = resolved(image)
+    report = asyncio.run(probe((tier,) if tier is not None else ORDER, found))
+    probe_cache.store(probe_cache.default_path(), report.facts, report.tiers, found)
     if as_json:
         click.echo(json.dumps(as_dict(report), indent=2))
     else:
@@ -56,7 +58,8 @@ def show(report: Report, console: Console) -> None:
     """Print a report for people: the tiers, then what the best leaves open, then what would help."""
     facts = report.facts
     where = f", in a container ({facts.container})" if facts.container else ""
-    console.print(f"Linux {facts.kernel} on {facts.machine}, as user {facts.user}{where}\n", highlight=False)
+    console.print(f"Linux {facts.kernel} on {facts.machine}, as user {facts.user}{where}", highlight=False)
+    console.print(f"{_ground(report)}\n", markup=False, highlight=False, soft_wrap=True)
     console.print(_tiers(report.tiers))
     console.print(_layers(report))
     best = next((found for found in report.tiers if found.tier == report.best), None)
@@ -67,6 +70,15 @@ def show(report: Report, console: Console) -> None:
     _list(console, "Limits could be held better:", report.better_limits)
     for found in report.tiers:
         _list(console, f"To unlock [bold]{found.tier}[/]:", found.unlock)
+
+
+def _ground(report: Report) -> str:
+    image = report.image
+    if image is None:
+        return "Rooms stand on this machine's own /usr."
+    known = [f"the tree {image.tree}"] if image.tree is not None else []
+    known += [f"{image.engine} in docker and podman"] if image.engine is not None else []
+    return f"Rooms stand on the image {image.name}: {', '.join(known)}."
 
 
 def _tiers(reports: Iterable[TierReport]) -> Table:

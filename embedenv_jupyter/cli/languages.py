@@ -27,6 +27,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from embedenv_jupyter.cli.image_choice import image_option, resolved
 from embedenv_jupyter.errors import EmbedEnvError
 from embedenv_jupyter.languages import installing
 from embedenv_jupyter.languages.installing import Step
@@ -87,10 +88,12 @@ class Row:
 @click.option("--test", "tests", is_flag=True, help="Run programs in each language that is there.")
 @click.option("--only", "names", multiple=True, metavar="NAME", help="Only this language; may be repeated.")
 @click.option("--tier", default="auto", show_default=True, help="How rooms are isolated.")
+@image_option
 @click.pass_context
 def command(
-    context: click.Context, as_json: bool, as_markdown: bool, tests: bool, names: tuple[str, ...], tier: str
-) -> None:
+    context: click.Context, as_json: bool, as_markdown: bool, tests: bool, names: tuple[str, ...],
+    tier: str, image: str | None,
+) -> None:  # fmt: skip
     """List the languages that rooms here can run.
 
     With --test each one runs a first program, one that asks a question, one that
@@ -101,7 +104,7 @@ def command(
         return
     try:
         chosen = _chosen(names)
-        rows = asyncio.run(_rows(chosen, tier, tests=tests, shows=not as_json))
+        rows = asyncio.run(_rows(chosen, tier, image, tests=tests, shows=not as_json))
     except (EmbedEnvError, UnknownLanguageError) as exc:
         raise click.ClickException(str(exc)) from exc
     if as_json:
@@ -118,11 +121,13 @@ def _chosen(names: Sequence[str]) -> list[Language]:
     return [known.named(name) for name in names] if names else list(known)
 
 
-async def _rows(languages: list[Language], tier_name: str, *, tests: bool, shows: bool) -> list[Row]:
+async def _rows(
+    languages: list[Language], tier_name: str, image: str | None, *, tests: bool, shows: bool
+) -> list[Row]:
     from embedenv_jupyter.engine.survey import survey
 
     progress = _progress(Console(stderr=True), disable=not shows)
-    async with _tier(tier_name) as tier:
+    async with _tier(tier_name, image) as tier:
         async with _room(tier) as sandbox:
             rows = [Row(finding, {}) for finding in await survey(sandbox, languages)]
         if tests:
@@ -148,10 +153,10 @@ async def _tried(tier: Tier, language: Language) -> dict[str, Check]:
 
 
 @contextlib.asynccontextmanager
-async def _tier(name: str) -> AsyncIterator[Tier]:
+async def _tier(name: str, image: str | None) -> AsyncIterator[Tier]:
     from embedenv_jupyter.sandbox.choose import choose
 
-    tier = await choose(name)
+    tier = await choose(name, image=resolved(image))
     try:
         yield tier
     finally:

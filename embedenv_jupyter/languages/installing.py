@@ -22,6 +22,8 @@ VENV: Final = f"{TOOLCHAINS}/venv"
 NODE: Final = f"{TOOLCHAINS}/node"
 DRIVERS: Final = f"{TOOLCHAINS}/drivers"
 
+VENV_TITLE: Final = "a virtual environment for languages"
+
 PATH: Final = (
     f"{TOOLCHAINS}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:"
     f"{VENV}/bin:{NODE}/node_modules/.bin"
@@ -86,7 +88,7 @@ def _apt(packages: list[str]) -> Iterator[Step]:
 def _pip(packages: list[str]) -> Iterator[Step]:
     if packages:
         # Not the Python that we run on, which may lie where no room sees it.
-        yield Step("a virtual environment for languages", f"[ -e {VENV} ] || /usr/bin/python3 -m venv {VENV}")
+        yield Step(VENV_TITLE, f"[ -e {VENV} ] || /usr/bin/python3 -m venv {VENV}")
         yield Step(
             f"packages of PyPI: {' '.join(packages)}",
             f"{VENV}/bin/pip install --quiet --disable-pip-version-check {shlex.join(packages)}",

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from embedenv_jupyter.errors import SandboxUnavailableError
 from embedenv_jupyter.sandbox import host_facts, probe, probe_cache
+from embedenv_jupyter.sandbox.image import Image
 from embedenv_jupyter.sandbox.probe import TierReport
 from embedenv_jupyter.sandbox.remembered import RememberedTier
 from embedenv_jupyter.sandbox.tiers import Tier
@@ -17,15 +18,15 @@ log = logging.getLogger(__name__)
 
 
 async def choose(
-    tier: str = "auto", *, allow_unsafe: bool = False, image: str | None = None, cache: Path | None = None
+    tier: str = "auto", *, allow_unsafe: bool = False, image: Image | None = None, cache: Path | None = None
 ) -> Tier:
     """Return the tier with this name, or with ``auto`` the best that works here.
 
     Each candidate is used once, unless ``cache`` (by default a file of this boot
     and user) says what came of that; a tier that is taken for that reason is looked
     for anew when its first start fails. With ``allow_unsafe``, ``auto`` falls back to
-    no isolation where nothing else works. ``image`` is what the containers of docker
-    and podman stand on.
+    no isolation where nothing else works. ``image`` is what rooms are to stand on; tiers that
+    cannot are not taken.
 
     Raises:
         SandboxUnavailableError: it does not work here, or it is ``unsafe`` and not
@@ -37,7 +38,7 @@ async def choose(
             ("Run the server in a Linux machine or container, for example in WSL 2.",),
         )
     if tier == "unsafe":
-        return _unsafe(allowed=allow_unsafe)
+        return _unsafe(image, allowed=allow_unsafe)
     if tier == "auto":
         return await _best(cache or probe_cache.default_path(), image, allow_unsafe=allow_unsafe)
     if tier not in NAMES:
@@ -50,7 +51,7 @@ async def choose(
     return make(tier, image=image)
 
 
-async def _best(cache: Path, image: str | None, *, allow_unsafe: bool) -> Tier:
+async def _best(cache: Path, image: Image | None, *, allow_unsafe: bool) -> Tier:
     known = probe_cache.load(cache, host_facts.look(), image)
     if any(report.ok for report in known.values()):
         best = next(name for name in ORDER if name not in known or known[name].ok)
@@ -64,7 +65,7 @@ async def _best(cache: Path, image: str | None, *, allow_unsafe: bool) -> Tier:
     return await _first_that_works(cache, image, allow_unsafe=allow_unsafe)
 
 
-async def _first_that_works(cache: Path, image: str | None, *, allow_unsafe: bool) -> Tier:
+async def _first_that_works(cache: Path, image: Image | None, *, allow_unsafe: bool) -> Tier:
     facts = host_facts.look()
     for name in ORDER:
         report = await probe.try_tier(name, image)
@@ -73,21 +74,21 @@ async def _first_that_works(cache: Path, image: str | None, *, allow_unsafe: boo
             return make(name, image=image)
         log.info("the tier %s does not work here: %s", name, report.reason)
     if allow_unsafe:
-        return _unsafe(allowed=True)
+        return _unsafe(image, allowed=True)
     found = await probe.probe(image=image)
     reasons = " ".join(_refusal(report) for report in found.tiers)
     remedies = tuple(dict.fromkeys(remedy for report in found.tiers for remedy in report.unlock))
     raise SandboxUnavailableError(f"No tier of isolation works here. {reasons}", remedies)
 
 
-def _unsafe(*, allowed: bool) -> Tier:
+def _unsafe(image: Image | None, *, allowed: bool) -> Tier:
     if not allowed:
         raise SandboxUnavailableError(
             "The tier 'unsafe' isolates nothing and is not allowed here.",
             ("Set allow_unsafe to run rooms without isolation.",),
         )
     log.warning("rooms run WITHOUT ISOLATION: their programs may do whatever this user may")
-    return make("unsafe")
+    return make("unsafe", image=image)
 
 
 def _refusal(report: TierReport) -> str:

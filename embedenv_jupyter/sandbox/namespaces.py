@@ -76,10 +76,10 @@ def enter_nursery(*, user_mode: bool) -> None:
         return
     uid, gid = os.geteuid(), os.getegid()
     syscalls.unshare(syscalls.CLONE_NEWUSER | syscalls.CLONE_NEWPID)
-    _map_user("/proc/self", uid, gid)
+    map_user("/proc/self", uid, gid)
 
 
-def _map_user(process: str, uid: int, gid: int) -> None:
+def map_user(process: str, uid: int, gid: int) -> None:
     """Give the new user namespace its only user (user_namespaces(7))."""
     for name, text in (
         ("setgroups", "deny"),
@@ -160,7 +160,7 @@ def _take_user_namespace(host_proc: int) -> None:
     process = os.open("self", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=host_proc)
     try:
         os.fchdir(process)
-        _map_user(".", USER_MODE_UID, USER_MODE_UID)
+        map_user(".", USER_MODE_UID, USER_MODE_UID)
         _limit_watches(host_proc)
     finally:
         os.close(process)

@@ -93,13 +93,17 @@ class Pool:
         return await self._tier.start(spec)
 
     def _pop(self) -> Sandbox | None:
-        while self._ready:
-            sandbox = next(iter(self._ready))
-            self._ready.pop(sandbox).cancel()
+        for sandbox in list(self._ready):
             self._note_change()
+            if not self._is_right(sandbox):
+                continue  # the task ends it
+            self._ready.pop(sandbox).cancel()
             if sandbox.is_alive:
                 return sandbox
         return None
+
+    def _is_right(self, sandbox: Sandbox) -> bool:
+        return _shape(sandbox.spec) == self._shape and not sandbox.is_outdated
 
     def _note_change(self) -> None:
         self._full.clear()
@@ -157,7 +161,7 @@ class Pool:
         await _end(sandbox, "closed")
 
     async def _end_others(self) -> None:
-        for sandbox in [found for found in self._ready if _shape(found.spec) != self._shape]:
+        for sandbox in [found for found in self._ready if not self._is_right(found)]:
             self._ready.pop(sandbox).cancel()
             await _end(sandbox, "no longer asked for")
 

@@ -21,6 +21,7 @@ from embedenv_jupyter.errors import SandboxError, SandboxRequestError, SandboxUn
 from embedenv_jupyter.sandbox import host_facts, landlock, remedies
 from embedenv_jupyter.sandbox.commands import run_command
 from embedenv_jupyter.sandbox.host_facts import HostFacts
+from embedenv_jupyter.sandbox.image import Image
 from embedenv_jupyter.sandbox.probe_layers import Attempt
 from embedenv_jupyter.sandbox.sandbox import Sandbox
 from embedenv_jupyter.sandbox.spec import ExitStatus, SandboxSpec
@@ -61,6 +62,8 @@ class Report:
     tiers: tuple[TierReport, ...]
     better_limits: tuple[str, ...] = ()
     """What would let cgroups hold the limits, where they do not."""
+    image: Image | None = None
+    """What rooms were to stand on; ``None`` for the host, or in containers a plain Python."""
 
     @property
     def best(self) -> str | None:
@@ -68,16 +71,15 @@ class Report:
         return next((report.tier for report in self.tiers if report.ok), None)
 
 
-async def probe(names: Iterable[str] = ORDER, image: str | None = None) -> Report:
-    """Try the named tiers, all at the same time, and every layer; containers stand on ``image``."""
+async def probe(names: Iterable[str] = ORDER, image: Image | None = None) -> Report:
+    """Try the named tiers, all at the same time, and every layer; rooms stand on ``image``."""
     facts = host_facts.look()
     async with asyncio.TaskGroup() as group:
         layers_task = group.create_task(try_layers())
         trials = [group.create_task(try_tier(name, image)) for name in names]
     layers = layers_task.result()
-    image = image or DEFAULT_IMAGE
     reports = tuple(_completed(trial.result(), facts, layers, image) for trial in trials)
-    return Report(facts, layers, reports, tuple(remedies.for_cgroups(facts, layers)))
+    return Report(facts, layers, reports, tuple(remedies.for_cgroups(facts, layers)), image)
 
 
 async def try_layers() -> dict[str, Attempt]:
@@ -90,7 +92,7 @@ async def try_layers() -> dict[str, Attempt]:
     return {name: Attempt(**outcome) for name, outcome in json.loads(done.output or "{}").items()}
 
 
-async def try_tier(name: str, image: str | None = None) -> TierReport:
+async def try_tier(name: str, image: Image | None = None) -> TierReport:
     """Try one tier by its first room, without looking for what would unlock it."""
     limits = dict(_limits(name))
     works, reason, tier = False, "", None
@@ -234,7 +236,9 @@ def _landlock_network() -> str:
     return "Landlock and seccomp" if landlock.abi() >= NETWORK_ABI else "seccomp: no UDP, TCP is open"
 
 
-def _completed(report: TierReport, facts: HostFacts, layers: Mapping[str, Attempt], image: str) -> TierReport:
+def _completed(
+    report: TierReport, facts: HostFacts, layers: Mapping[str, Attempt], image: Image | None
+) -> TierReport:
     """Add what would unlock a tier that is not ok."""
     if report.ok:
         return report
@@ -246,5 +250,6 @@ def _completed(report: TierReport, facts: HostFacts, layers: Mapping[str, Attemp
         case "landlock":
             unlock = remedies.for_landlock(facts, layers)
         case engine:
-            unlock = remedies.for_engine(facts, engine, report.reason, image)
+            name = image.engine if image is not None else DEFAULT_IMAGE
+            unlock = remedies.for_engine(facts, engine, report.reason, name or "")
     return replace(report, unlock=tuple(unlock))

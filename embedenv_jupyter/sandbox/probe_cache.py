@@ -14,6 +14,7 @@ from typing import Any
 
 from embedenv_jupyter.sandbox import probe
 from embedenv_jupyter.sandbox.host_facts import HostFacts, fingerprint
+from embedenv_jupyter.sandbox.image import Image
 from embedenv_jupyter.sandbox.probe import TierReport
 
 _MAX_BYTES = 256 << 10
@@ -30,10 +31,10 @@ def default_path(environ: dict[str, str] | None = None) -> Path:
     return Path(runtime or Path.home() / ".cache", "embedenv", "probe.json")
 
 
-def load(path: Path, facts: HostFacts, image: str | None = None) -> dict[str, TierReport]:
+def load(path: Path, facts: HostFacts, image: Image | None = None) -> dict[str, TierReport]:
     """Return the reports that still hold, by tier; none when anything about the file is odd.
 
-    ``image`` is what containers stand on. Whether a tier that works is good enough is
+    ``image`` is what rooms stand on. Whether a tier that works is good enough is
     looked at anew: that hangs on sockets that come and go, and costs nothing.
     """
     try:
@@ -45,8 +46,8 @@ def load(path: Path, facts: HostFacts, image: str | None = None) -> dict[str, Ti
         return {}
 
 
-def _fingerprint(facts: HostFacts, image: str | None) -> dict[str, object]:
-    return {**fingerprint(facts), "image": image}
+def _fingerprint(facts: HostFacts, image: Image | None) -> dict[str, object]:
+    return {**fingerprint(facts), "image": None if image is None else image.identity()}
 
 
 def _judged(report: TierReport) -> TierReport:
@@ -80,7 +81,7 @@ def forget(path: Path) -> None:
         path.unlink()
 
 
-def store(path: Path, facts: HostFacts, reports: Iterable[TierReport], image: str | None = None) -> None:
+def store(path: Path, facts: HostFacts, reports: Iterable[TierReport], image: Image | None = None) -> None:
     """Keep reports, with those of other tiers that still hold; where that cannot be, do without."""
     tiers = {**load(path, facts, image), **{report.tier: report for report in reports}}
     content = {

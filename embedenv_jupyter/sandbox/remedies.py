@@ -9,6 +9,7 @@ import errno
 from collections.abc import Iterator, Mapping
 
 from embedenv_jupyter.sandbox.host_facts import HostFacts
+from embedenv_jupyter.sandbox.image import REPOSITORY
 from embedenv_jupyter.sandbox.probe_layers import Attempt
 
 _NO_ATTEMPT = Attempt(True)
@@ -101,7 +102,8 @@ def for_engine(facts: HostFacts, engine: str, refusal: str, image: str) -> Itera
     elif "cannot connect" in said or "is the docker daemon running" in said or "no such file" in said:
         yield f"sudo systemctl start {engine}" if facts.has_systemd else f"start the {engine} daemon"
     if "no such image" in said or "image not known" in said or "is not here" in said:
-        yield f"{engine} pull {image}"
+        ours = image.removeprefix(f"{REPOSITORY}:")
+        yield f"embedenv image load {ours} {engine}" if ours != image else f"{engine} pull {image}"
     if "subuid" in said or "newuidmap" in said:
         yield f"sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {facts.user}"
 

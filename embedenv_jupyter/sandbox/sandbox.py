@@ -23,6 +23,7 @@ from typing import Any
 from embedenv_jupyter.errors import SandboxGoneError, SandboxRequestError, SandboxTimeoutError
 from embedenv_jupyter.sandbox.contents import file_info, in_thread, list_folder, read_up_to, write_all
 from embedenv_jupyter.sandbox.forked_kernel import ForkedKernel
+from embedenv_jupyter.sandbox.image import TreeLease
 from embedenv_jupyter.sandbox.keeper import Keeper
 from embedenv_jupyter.sandbox.own_ports import OwnPorts
 from embedenv_jupyter.sandbox.ports import HostPorts
@@ -73,6 +74,7 @@ class Sandbox:
         home: str = HOME,
         own_disk: bool | None = None,
         host_ports: HostPorts | None = None,
+        lease: TreeLease | None = None,
     ) -> None:
         self.spec = spec
         self.keeper = keeper
@@ -82,6 +84,7 @@ class Sandbox:
         self.own_disk = spec.workspace is None if own_disk is None else own_disk
         """Whether the workspace is a file system of its own, whose size is its limit."""
         self._host_ports = host_ports
+        self._lease = lease
         self.on_exit: Callable[[ExitStatus], None] = lambda _: None
         """Called after each end of a program with how it ended: the time to look at the limits."""
         self.look_at_limits: Callable[[], Awaitable[None]] = nobody_looks
@@ -117,6 +120,11 @@ class Sandbox:
     @property
     def is_alive(self) -> bool:
         return self.cause is None
+
+    @property
+    def is_outdated(self) -> bool:
+        """Whether a new sandbox would stand on another tree, as an image was built anew since."""
+        return self._lease is not None and self._lease.is_outdated
 
     @property
     def running_jobs(self) -> int:

@@ -54,7 +54,8 @@ class SandboxSpec:
     ``workspace`` is a host directory to bind as the workspace, or ``None`` for
     a tmpfs of ``limits.workspace_bytes``. ``read_only`` are host directories that
     appear at the same path inside (the Python environment of the kernels, for
-    example).
+    example). ``image`` is the absolute path of a root tree that this room stands on, in
+    tiers that can (:mod:`.image`); ``None`` for what the rooms of the tier stand on.
     """
 
     id: str
@@ -64,6 +65,7 @@ class SandboxSpec:
     env: dict[str, str] = field(default_factory=dict)
     hostname: str = "room"
     network: bool = False
+    image: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

@@ -4,7 +4,7 @@ The gateway execs it with a minimal environment and speaks to it over a channel
 (:mod:`embedenv_jupyter.sandbox.channel`):
 
     gateway: {"op": "configure", "user_mode": bool, "kernels": bool, "cgroups": [folder, …],
-              "layers": [layer, …]}
+              "layers": [layer, …], "host_tree": folder}
     zygote:  {"event": "ready"}  or  {"event": "failed", "errno": e, "detail": text}
     gateway: {"op": "start", "id": n, "cgroups": [folder, …]} and two descriptors: connection, report
     zygote:  {"id": n} and a pidfd of the room's pid 1,  or  {"id": n, "error": {…}}
@@ -20,6 +20,9 @@ spec, whose environment may hold secrets, waits on the room's own connection and
 is read by the child alone, because what the zygote has once had in its memory
 every later room can find in its own.
 
+A zygote stands on what its rooms stand on: the host, or an image that it was put on
+(:mod:`embedenv_jupyter.sandbox.stand`). ``host_tree`` is where the host's tree is for it then, else empty.
+
 A child that cannot become a room writes why to ``report``; one that could closes it.
 
 Standard library only, but for ipykernel (:mod:`embedenv_jupyter.sandbox.kernel`) and
@@ -30,6 +33,7 @@ from __future__ import annotations
 
 import errno
 import gc
+import importlib.util
 import json
 import os
 import selectors
@@ -128,6 +132,7 @@ class Zygote:
         self._control = control
         self._kernels = bool(configuration["kernels"])
         self._layers = tuple(configuration["layers"])
+        self._host_tree = str(configuration["host_tree"])
         self._rooms: dict[int, int] = {}
         self._selector = selectors.DefaultSelector()
         self._pid_namespace = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
@@ -157,14 +162,19 @@ class Zygote:
 
     def _warm(self) -> None:
         """Do now what every room would otherwise do; then hide it from the garbage collector."""
-        if self._kernels:
+        if self._kernels and self._can_have_kernels():
             kernel.warm()
             self._rehearsal = rehearsal.steps()
             next(self._rehearsal)()
         confine.compiled_filter(self._layers)
         modules = [path for path in sys.path if path.rstrip("/").endswith(("site-packages", "dist-packages"))]
-        self._host = rootfs.look_at_host(modules)
+        self._host = rootfs.look_at_host(modules, self._host_tree)
         self._settle()
+
+    def _can_have_kernels(self) -> bool:
+        """Tell whether there are modules for kernels; an image may do without them."""
+        self._kernels = not self._host_tree or importlib.util.find_spec("ipykernel") is not None
+        return self._kernels
 
     def _rehearse(self) -> None:
         """Use the time in which nobody asks for a room."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 import os
 import signal
@@ -14,7 +15,8 @@ from contextlib import ExitStack
 from typing import Any
 
 from embedenv_jupyter.errors import SandboxUnavailableError
-from embedenv_jupyter.sandbox import channel
+from embedenv_jupyter.sandbox import channel, stand
+from embedenv_jupyter.sandbox.image import PACKAGE, Tree
 from embedenv_jupyter.sandbox.spec import ExitStatus
 from embedenv_jupyter.sandbox.tiers import exec_keeper
 
@@ -64,19 +66,31 @@ class Birth:
             self.exited.set_result(status)
 
 
-def _execute(configuration: dict[str, Any]) -> tuple[subprocess.Popen[bytes], socket.socket]:
+def _execute(
+    configuration: dict[str, Any], tree: Tree | None
+) -> tuple[subprocess.Popen[bytes], socket.socket]:
     """Start the process and tell it how to be; return it with our end of its channel."""
     ours, theirs = channel.pair()
     with ExitStack() as kept, theirs:
         kept.enter_context(ours)
         channel.send(ours, {"op": "configure", **configuration})
         process = subprocess.Popen(
-            exec_keeper.python_command("embedenv_jupyter.sandbox.zygote", str(theirs.fileno())),
+            _command(theirs.fileno(), tree, user_mode=configuration["user_mode"]),
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, cwd="/", env=_ENVIRONMENT,
             start_new_session=True, pass_fds=[theirs.fileno()],
         )  # fmt: skip
         kept.pop_all()
     return process, ours
+
+
+def _command(control: int, tree: Tree | None, *, user_mode: bool) -> list[str]:
+    """Return the command of a zygote: with our own Python, or on an image with the image's."""
+    module, number = "embedenv_jupyter.sandbox.zygote", str(control)
+    if tree is None:
+        return exec_keeper.python_command(module, number)
+    command = exec_keeper.python_command(module, number, interpreter=tree.python, package_root=PACKAGE)
+    told = {"tree": tree.path, "user_mode": user_mode, "control": control, "command": command}
+    return exec_keeper.python_command("embedenv_jupyter.sandbox.stand", json.dumps(told))
 
 
 class ZygoteClient:
@@ -115,13 +129,15 @@ class ZygoteClient:
         cgroup_folders: Sequence[str] = (),
         layers: Sequence[str] = (),
         kernels: bool = True,
+        tree: Tree | None = None,
     ) -> ZygoteClient:
         """Start a zygote and wait until it serves.
 
         ``on_death`` is called once with the cause when it ends without being asked
         to. ``user_mode`` is for gateways that have no user ids to give to rooms (see
         :mod:`embedenv_jupyter.sandbox.namespaces`). ``cgroup_folders`` hold the
-        groups of its rooms; ``layers`` is what its rooms will be confined by.
+        groups of its rooms; ``layers`` is what its rooms will be confined by. It stands on ``tree``, else on
+        the host.
 
         Raises:
             SandboxUnavailableError: it does not come up here; the text says which call failed.
@@ -129,9 +145,10 @@ class ZygoteClient:
         configuration = {
             "user_mode": user_mode, "kernels": kernels,
             "cgroups": list(cgroup_folders), "layers": list(layers),
+            "host_tree": "" if tree is None else stand.HOST_TREE,
         }  # fmt: skip
         try:
-            process, ours = _execute(configuration)
+            process, ours = _execute(configuration, tree)
             client = cls(process, ours, on_death)
         except OSError as exc:
             raise SandboxUnavailableError(f"The zygote could not be started: {exc.strerror or exc}.") from exc

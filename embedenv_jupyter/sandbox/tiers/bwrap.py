@@ -17,27 +17,32 @@ from typing import Any
 
 from embedenv_jupyter.errors import SandboxUnavailableError
 from embedenv_jupyter.sandbox import cgroups, confine, rootfs, uids
+from embedenv_jupyter.sandbox.image import PACKAGE, Image, Tree, TreeLease, required_tree
+from embedenv_jupyter.sandbox.image import lease as image_lease
 from embedenv_jupyter.sandbox.sandbox import Sandbox
 from embedenv_jupyter.sandbox.spec import HOME, RUNTIME, RUNTIME_BYTES, SandboxSpec
 from embedenv_jupyter.sandbox.tiers import exec_keeper
-from embedenv_jupyter.sandbox.tiers.exec_keeper import ExecKeeper, Release
+from embedenv_jupyter.sandbox.tiers.exec_keeper import ExecKeeper, Release, release_all
 from embedenv_jupyter.sandbox.tiers.exec_rooms import ExecRooms
 from embedenv_jupyter.sandbox.tiers.host_limits import HostLimits
 
 USER_ID = 1000
 """What the room's user is called inside."""
 
-_SHELL_FOLDERS = ("/bin", "/sbin", "/lib", "/lib64", "/lib32", "/libx32")
 _MAX_INFO_BYTES = 16 << 10
 
 
 class BwrapTier:
-    """Runs rooms in namespaces that bubblewrap makes."""
+    """Runs rooms in namespaces that bubblewrap makes.
+
+    They stand on ``image``, or on the one of their spec, else on the host.
+    """
 
     name = "bwrap"
     unprotected: tuple[str, ...]
 
-    def __init__(self, *, use_cgroups: bool = True) -> None:
+    def __init__(self, *, use_cgroups: bool = True, image: Image | None = None) -> None:
+        self._tree = required_tree(image, self.name) if image is not None else None
         self._program = shutil.which("bwrap")
         self._limits = HostLimits(use_cgroups=use_cgroups)
         self._host = rootfs.look_at_host(module_folders())
@@ -57,24 +62,31 @@ class BwrapTier:
         """
         if self._program is None:
             raise SandboxUnavailableError("bubblewrap is not installed: there is no program bwrap.")
-        lease = await uids.lease_for(spec) if os.geteuid() == 0 else None
-        releases: list[Release] = [_given_back(lease)] if lease is not None else []
+        path = spec.image or self._tree
+        ground = image_lease(path) if path is not None else None
+        tree = ground.tree if ground is not None else None
+        releases: list[Release] = [_given_back(ground)] if ground is not None else []
+        try:
+            lease = await uids.lease_for(spec) if os.geteuid() == 0 else None
+        except BaseException:
+            await release_all(releases)
+            raise
+        releases += [_given_back(lease)] if lease is not None else []
         uid = lease.uid if lease is not None else None
         try:
             group = self._limits.create_group(spec.limits)
         except OSError as exc:
-            for release in releases:
-                await release()
+            await release_all(releases)
             raise SandboxUnavailableError(f"The host refuses what the room needs: {exc}") from exc
 
         def execute(channel_fd: int) -> ExecKeeper:
-            keeper = self._execute(spec, channel_fd, uid)
+            keeper = self._execute(spec, channel_fd, uid, tree)
             # What cgroup v1 has frozen does not die with bubblewrap, nor would it thaw it.
             keeper.holdings.may_freeze = isinstance(group, cgroups.GroupV2)
             return keeper
 
         def make(connection: socket.socket, keeper: ExecKeeper) -> Sandbox:
-            return Sandbox(spec, connection, keeper, self.name)
+            return Sandbox(spec, connection, keeper, self.name, lease=ground)
 
         async def find_supervisor(keeper: ExecKeeper) -> int:
             """Learn the supervisor's pid while bubblewrap waits, and put it into its cgroup."""
@@ -93,15 +105,19 @@ class BwrapTier:
         layers = self._limits.layers(confine.EVERYWHERE, pinned=cores is not None)
         return {"spec": spec.to_dict(), "confine": layers, "cores": cores}
 
-    def _execute(self, spec: SandboxSpec, channel_fd: int, uid: int | None) -> ExecKeeper:
+    def _execute(self, spec: SandboxSpec, channel_fd: int, uid: int | None, tree: Tree | None) -> ExecKeeper:
         assert self._program is not None, "start() has looked"
         with ExitStack() as files:
             own = {path: _memory_file(files, text) for path, text in own_configuration(spec, USER_ID).items()}
-            arguments = _memory_file(files, "\0".join(self.arguments(spec, own)) + "\0")
+            arguments = _memory_file(files, "\0".join(self.arguments(spec, own, tree)) + "\0")
             program = [self._program, "--args", str(arguments)]
-            supervisor = exec_keeper.python_command(
-                "embedenv_jupyter.sandbox.supervisor", str(channel_fd), interpreter=sys.executable
+            interpreter, package_root = (
+                (sys.executable, str(exec_keeper.PACKAGE_ROOT)) if tree is None else (tree.python, PACKAGE)
             )
+            supervisor = exec_keeper.python_command(
+                "embedenv_jupyter.sandbox.supervisor", str(channel_fd),
+                interpreter=interpreter, package_root=package_root,
+            )  # fmt: skip
 
             def command(lifeline: int) -> Sequence[str]:
                 answers = ["--info-fd", str(lifeline), "--block-fd", str(lifeline)]
@@ -109,7 +125,7 @@ class BwrapTier:
 
             return exec_keeper.execute(command, [channel_fd, arguments, *own.values()], uid=uid)
 
-    def arguments(self, spec: SandboxSpec, own: dict[str, int]) -> list[str]:
+    def arguments(self, spec: SandboxSpec, own: dict[str, int], tree: Tree | None = None) -> list[str]:
         """Return what bubblewrap is told; ``own`` are the room's own files of /etc, as descriptors.
 
         Handed over in a file: a command line can be read by everybody on the host.
@@ -119,32 +135,36 @@ class BwrapTier:
             *(() if spec.network else ("--unshare-net",)),
             "--uid", str(USER_ID), "--gid", str(USER_ID), "--hostname", spec.hostname,
             "--as-pid-1", "--die-with-parent", "--cap-drop", "ALL", "--clearenv", "--chdir", "/",
-            *self._system(own), *_writable(spec), *self._folders(spec),
+            *self._system(own, tree), *_writable(spec), *self._folders(spec, tree),
             "--remount-ro", "/dev", "--remount-ro", "/",
         ]  # fmt: skip
 
-    def _system(self, own: dict[str, int]) -> Iterator[str]:
+    def _system(self, own: dict[str, int], tree: Tree | None) -> Iterator[str]:
+        root = tree.path if tree is not None else ""
+        configuration = rootfs.image_configuration(root) if tree is not None else self._host.configuration
         for folder in ("/etc", "/home", "/run", "/var"):
             yield from ("--perms", "0755", "--dir", folder)
-        yield from ("--ro-bind", "/usr", "/usr")
-        for folder in _SHELL_FOLDERS:
-            if os.path.islink(folder):
-                yield from ("--symlink", os.readlink(folder), folder)
-            elif os.path.isdir(folder):
-                yield from ("--ro-bind", folder, folder)
-        for path in self._host.configuration:
-            if os.path.islink(path):
-                yield from ("--symlink", os.readlink(path), path)
-            else:
-                yield from ("--ro-bind", path, path)
+        yield from ("--ro-bind", f"{root}/usr", "/usr")
+        for path in (*(f"/{name}" for name in rootfs.SHELL_FOLDERS), *configuration):
+            if os.path.islink(root + path):
+                yield from ("--symlink", os.readlink(root + path), path)
+            elif os.path.exists(root + path):
+                yield from ("--ro-bind", root + path, path)
         for path, fd in own.items():
             yield from ("--perms", "0644", "--ro-bind-data", str(fd), path)
         yield from ("--proc", "/proc", "--dev", "/dev")
 
-    def _folders(self, spec: SandboxSpec) -> Iterator[str]:
+    def _folders(self, spec: SandboxSpec, tree: Tree | None) -> Iterator[str]:
         """Bind the interpreter's folders and those of the spec, over everything else."""
+        if tree is None:
+            shown = [*self._host.python, *((folder, folder) for folder in self._host.data)]
+        else:
+            rootfs.refuse_the_images_own(spec.read_only)
+            shown = [(folder, tree.path + folder) for folder in rootfs.image_data(tree.path)]
+            package = str(exec_keeper.PACKAGE_ROOT / "embedenv_jupyter")
+            shown.append((f"{PACKAGE}/embedenv_jupyter", package))
         named = ((folder, os.path.realpath(folder)) for folder in spec.read_only)
-        for name, real in (*self._host.python, *named):
+        for name, real in (*shown, *named):
             yield from ("--ro-bind", real, name)
 
     async def aclose(self) -> None:
@@ -192,7 +212,7 @@ def _memory_file(files: ExitStack, text: str) -> int:
     return fd
 
 
-def _given_back(lease: uids.UidLease) -> Release:
+def _given_back(lease: uids.UidLease | TreeLease) -> Release:
     async def release() -> None:
         lease.release()
 

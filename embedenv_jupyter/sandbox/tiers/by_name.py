@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from embedenv_jupyter.errors import SandboxUnavailableError
+from embedenv_jupyter.sandbox.image import Image
 from embedenv_jupyter.sandbox.tiers import Tier
 
 ORDER = ("ns", "bwrap", "docker", "podman", "landlock")
@@ -10,29 +12,34 @@ ORDER = ("ns", "bwrap", "docker", "podman", "landlock")
 NAMES = (*ORDER, "unsafe")
 
 
-def make(name: str, *, kernels: bool = True, image: str | None = None) -> Tier:
+def make(name: str, *, kernels: bool = True, image: Image | None = None) -> Tier:
     """Make the tier with this name; it starts nothing before it is asked for a sandbox.
 
     ``kernels=False`` is for a short life without kernels: nothing is warmed up for
-    them. ``image`` is what containers stand on, by default a plain Python.
+    them. ``image`` is what rooms stand on; by default the host, or for containers a plain Python.
 
     Raises:
         ValueError: there is no such tier.
+        SandboxUnavailableError: the tier cannot stand on that image.
     """
     # Imported one at a time: a gateway uses one tier, and each pulls in machinery of its own.
     match name:
         case "ns":
             from embedenv_jupyter.sandbox.tiers.ns import NsTier
 
-            return NsTier(kernels=kernels)
+            return NsTier(kernels=kernels, image=image)
         case "bwrap":
             from embedenv_jupyter.sandbox.tiers.bwrap import BwrapTier
 
-            return BwrapTier()
+            return BwrapTier(image=image)
         case "docker" | "podman":
-            from embedenv_jupyter.sandbox.tiers.container import DEFAULT_IMAGE, ContainerTier
+            from embedenv_jupyter.sandbox.tiers.container import ContainerTier
 
-            return ContainerTier(name, image=image or DEFAULT_IMAGE)
+            return ContainerTier.on(name, image)
+        case "landlock" | "unsafe" if image is not None:
+            raise SandboxUnavailableError(
+                f"The tier {name} shows the host's own files; rooms on the image {image.name!r} need another."
+            )
         case "landlock":
             from embedenv_jupyter.sandbox.tiers.landlock import LandlockTier
 

@@ -23,6 +23,7 @@ from typing import Any
 
 from embedenv_jupyter.errors import SandboxError, SandboxUnavailableError
 from embedenv_jupyter.sandbox import channel, confine, rootfs, uids
+from embedenv_jupyter.sandbox.image import Image
 from embedenv_jupyter.sandbox.sandbox import Sandbox
 from embedenv_jupyter.sandbox.spec import HOME, RUNTIME, RUNTIME_BYTES, SandboxSpec
 from embedenv_jupyter.sandbox.tiers import exec_keeper
@@ -88,12 +89,32 @@ class ContainerTier:
         self._sweeping = asyncio.Lock()
         self.unprotected = tuple(_what_is_left(engine))
 
+    @classmethod
+    def on(cls, engine: str, image: Image | None) -> ContainerTier:
+        """Make the tier with the image that an operator named.
+
+        Raises:
+            SandboxUnavailableError: it is a tree, and engines stand on images of their own.
+        """
+        if image is None:
+            return cls(engine)
+        if image.engine is not None:
+            return cls(engine, image=image.engine)
+        raise SandboxUnavailableError(
+            f"{engine} has images of its own and does not know {image.name!r}.",
+            (f"embedenv image load NAME {engine}   (for an image that `embedenv image build` has made)",),
+        )
+
     async def start(self, spec: SandboxSpec) -> Sandbox:
         """Start one room.
 
         Raises:
             SandboxUnavailableError: the engine refuses, or the room did not come up.
         """
+        if spec.image is not None:
+            raise SandboxUnavailableError(
+                f"Rooms of {self.name} stand on the tier's image; {spec.image} cannot take its place."
+            )
         await self._sweep_once()
         keeper = ContainerKeeper(self._engine, f"embedenv-{secrets.token_hex(8)}", self._own)
         try:

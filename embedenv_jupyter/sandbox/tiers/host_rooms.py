@@ -134,6 +134,10 @@ class HostRooms:
         Raises:
             SandboxUnavailableError: it did not come up; the text says why.
         """
+        if spec.image is not None:
+            raise SandboxUnavailableError(
+                f"The tier {self._name} shows the host's own files; {spec.image} cannot take their place."
+            )
         place = await Place.prepare(spec)
         try:
             group = self._limits.create_group(spec.limits)

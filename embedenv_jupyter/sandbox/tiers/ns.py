@@ -14,10 +14,12 @@ from typing import Any, TypeVar
 from embedenv_jupyter.errors import SandboxError, SandboxUnavailableError
 from embedenv_jupyter.sandbox import cgroup_claim, channel, confine, landlock, uids
 from embedenv_jupyter.sandbox.confine import Layer
+from embedenv_jupyter.sandbox.image import Image, Tree, required_tree
 from embedenv_jupyter.sandbox.namespaces import Entry
 from embedenv_jupyter.sandbox.sandbox import Sandbox
 from embedenv_jupyter.sandbox.spec import Limits, SandboxSpec
 from embedenv_jupyter.sandbox.tiers.ns_keeper import NsKeeper
+from embedenv_jupyter.sandbox.tiers.zygotes import Zygote, Zygotes
 from embedenv_jupyter.sandbox.watch import Monitor
 from embedenv_jupyter.sandbox.zygote_client import MAX_UNANSWERED, ZygoteClient
 
@@ -36,8 +38,9 @@ _KERNEL_IS_SHARED = (
 
 
 class NsTier:
-    """Rooms in Linux namespaces, forked from one zygote, which is started when it is first needed.
+    """Rooms in Linux namespaces, forked from a zygote, which is started when it is first needed.
 
+    Rooms stand on ``image``, or on the one of their spec, else on the host; each has a zygote of its own.
     ``use_cgroups=False`` leaves cgroups alone, where they misbehave.
     ``kernels=False`` makes a zygote that knows no ipykernel: ready sooner and
     smaller, but each ``fork_kernel`` then imports everything anew.
@@ -46,7 +49,8 @@ class NsTier:
     name = "ns"
     unprotected: tuple[str, ...]
 
-    def __init__(self, *, use_cgroups: bool = True, kernels: bool = True) -> None:
+    def __init__(self, *, use_cgroups: bool = True, kernels: bool = True, image: Image | None = None) -> None:
+        self._tree = required_tree(image, self.name) if image is not None else None
         self._kernels = kernels
         self._claim: cgroup_claim.Claim | None = None
         self.why_no_cgroups = "" if use_cgroups else "switched off"
@@ -58,15 +62,13 @@ class NsTier:
                 self.why_no_cgroups = exc.strerror or str(exc)
         self._user_mode = not _has_users_for_rooms()
         self.unprotected = (*_KERNEL_IS_SHARED, *_what_is_left(self.controllers, user_mode=self._user_mode))
-        self._zygote: ZygoteClient | None = None
-        self._launching = asyncio.Lock()
+        self._zygotes = Zygotes(self._launch, self._zygote_died)
         self._forking = asyncio.Semaphore(MAX_UNANSWERED)
         self._numbers = itertools.count(1)
         self._next_core = itertools.count()
-        self._sandboxes: dict[NsKeeper, Sandbox] = {}
+        self._sandboxes: dict[NsKeeper, tuple[Sandbox, Zygote]] = {}
         self._cleaning: set[asyncio.Task[None]] = set()
         self._monitor = Monitor()
-        self._closed = False
 
     @property
     def controllers(self) -> frozenset[str]:
@@ -75,8 +77,8 @@ class NsTier:
 
     @property
     def zygote(self) -> ZygoteClient | None:
-        """The process that rooms are forked from, once there is one."""
-        return self._zygote
+        """The process that the last room was forked from, once there is one."""
+        return self._zygotes.newest
 
     async def start(self, spec: SandboxSpec) -> Sandbox:
         """Start one room. Several may be started at the same time.
@@ -84,12 +86,19 @@ class NsTier:
         Raises:
             SandboxUnavailableError: something that the room needs is refused; the text names it.
         """
-        zygote = await self._ready_zygote()
-        report, writer = _made(os.pipe)
+        zygote = await self._zygotes.take(spec.image or self._tree)
+        try:
+            report, writer = _made(os.pipe)
+        except BaseException:
+            self._zygotes.give_back(zygote)
+            raise
         try:
             try:
                 keeper = await self._prepare(spec)
                 sandbox = await self._fork(zygote, spec, keeper, writer)
+            except BaseException:
+                self._zygotes.give_back(zygote)
+                raise
             finally:
                 os.close(writer)
             await self._serving(sandbox, report)
@@ -98,22 +107,15 @@ class NsTier:
         self._monitor.add(sandbox, keeper.watchdog)
         return sandbox
 
-    async def _ready_zygote(self) -> ZygoteClient:
-        async with self._launching:
-            if self._closed:
-                raise SandboxUnavailableError("This tier was closed.")
-            if self._zygote is not None and self._zygote.cause is not None:
-                await self._zygote.aclose()
-                self._zygote = None
-            if self._zygote is None:
-                self._zygote = await ZygoteClient.launch(
-                    self._zygote_died,
-                    user_mode=self._user_mode,
-                    cgroup_folders=self._claim.folders if self._claim is not None else (),
-                    layers=self._layers(pinned="cpu" not in self.controllers),
-                    kernels=self._kernels,
-                )
-            return self._zygote
+    async def _launch(self, tree: Tree | None, on_death: Callable[[str], None]) -> ZygoteClient:
+        return await ZygoteClient.launch(
+            on_death,
+            user_mode=self._user_mode,
+            cgroup_folders=self._claim.folders if self._claim is not None else (),
+            layers=self._layers(pinned="cpu" not in self.controllers),
+            kernels=self._kernels,
+            tree=tree,
+        )
 
     async def _prepare(self, spec: SandboxSpec) -> NsKeeper:
         """Make what the room needs on the host's side; all of it is the keeper's to release."""
@@ -132,7 +134,7 @@ class NsTier:
             raise
         return keeper
 
-    async def _fork(self, zygote: ZygoteClient, spec: SandboxSpec, keeper: NsKeeper, report: int) -> Sandbox:
+    async def _fork(self, zygote: Zygote, spec: SandboxSpec, keeper: NsKeeper, report: int) -> Sandbox:
         try:
             ours, theirs = _made(channel.pair)
         except SandboxUnavailableError:
@@ -143,32 +145,34 @@ class NsTier:
                 channel.send(ours, self._configuration(spec, keeper))
                 async with self._forking:
                     folders = keeper.group.folders if keeper.group is not None else ()
-                    birth = zygote.ask(theirs.fileno(), report, folders)
+                    birth = zygote.client.ask(theirs.fileno(), report, folders)
                     keeper.expect(birth)
                     async with asyncio.timeout(FORK_TIMEOUT_S):
                         pidfd = await birth.forked
             watched = not {"memory", "pids"} <= self.controllers
             keeper.attach(pidfd, spec.limits, watched=watched)
-            sandbox = Sandbox(spec, ours, keeper, self.name)
+            sandbox = Sandbox(spec, ours, keeper, self.name, lease=zygote.lease)
         except BaseException as exc:
             ours.close()  # a room that is born all the same then ends by itself
             self._clean(_discard(keeper))
             if isinstance(exc, TimeoutError):
-                zygote.end_if_silent(FORK_TIMEOUT_S)
+                zygote.client.end_if_silent(FORK_TIMEOUT_S)
                 raise SandboxUnavailableError(
                     f"The zygote has not forked a room within {FORK_TIMEOUT_S:g} s; try again."
                 ) from None
             if isinstance(exc, (OSError, channel.ChannelError)):
                 raise SandboxUnavailableError(f"The zygote does not answer: {exc}") from exc
             raise
-        self._sandboxes[keeper] = sandbox
+        self._sandboxes[keeper] = sandbox, zygote
         keeper.on_release = lambda: self._forget(keeper)
         return sandbox
 
     def _forget(self, keeper: NsKeeper) -> None:
-        sandbox = self._sandboxes.pop(keeper, None)
-        if sandbox is not None:
+        found = self._sandboxes.pop(keeper, None)
+        if found is not None:
+            sandbox, zygote = found
             self._monitor.remove(sandbox)
+            self._zygotes.give_back(zygote)
 
     async def _serving(self, sandbox: Sandbox, report: int) -> None:
         try:
@@ -206,8 +210,10 @@ class NsTier:
             return None
         return tuple(available[next(self._next_core) % len(available)] for _ in range(wanted))
 
-    def _zygote_died(self, cause: str) -> None:
-        for keeper, sandbox in list(self._sandboxes.items()):
+    def _zygote_died(self, zygote: Zygote, cause: str) -> None:
+        for keeper, (sandbox, its) in list(self._sandboxes.items()):
+            if its is not zygote:
+                continue
             keeper.orphaned()
             sandbox.lost("zygote died")
             self._clean(sandbox.aclose())
@@ -219,14 +225,11 @@ class NsTier:
         task.add_done_callback(self._cleaning.discard)
 
     async def aclose(self) -> None:
-        self._closed = True
-        async with self._launching:
-            zygote, self._zygote = self._zygote, None
-        closing = [sandbox.aclose("tier closed") for sandbox in self._sandboxes.values()]
+        await self._zygotes.stop_launching()
+        closing = [sandbox.aclose("tier closed") for sandbox, _ in self._sandboxes.values()]
         await asyncio.gather(*closing, *self._cleaning)
         await self._monitor.aclose()
-        if zygote is not None:
-            await zygote.aclose()
+        await self._zygotes.aclose()
         if self._claim is not None:
             self._claim.close()
 

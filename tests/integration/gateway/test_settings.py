@@ -14,6 +14,7 @@ from traitlets.config import Config
 from embedenv_jupyter.errors import SandboxUnavailableError
 from embedenv_jupyter.gateway import Gateway
 from embedenv_jupyter.sandbox import probe
+from embedenv_jupyter.sandbox.image import Image
 from embedenv_jupyter.sandbox.probe import TierReport
 from embedenv_jupyter.sandbox.spec import MIB, Limits, SandboxSpec
 from embedenv_jupyter.sandbox.tiers.container import DEFAULT_IMAGE, ContainerTier
@@ -106,9 +107,9 @@ async def test_image_of_containers_reaches_the_tier(
     jp_serverapp: Any, embedenv_config: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("EMBEDENV_DATA_DIR", str(tmp_path))  # where findings are kept; these are made up
-    asked: list[str | None] = []
+    asked: list[Image | None] = []
 
-    async def try_tier(name: str, image: str | None = None) -> TierReport:
+    async def try_tier(name: str, image: Image | None = None) -> TierReport:
         works = name == "podman"
         asked.extend([image] if works else [])
         return TierReport(name, works, works)
@@ -121,7 +122,7 @@ async def test_image_of_containers_reaches_the_tier(
         await gateway.start()
         assert isinstance(gateway.tier, ContainerTier)
         expected = embedenv_config.get("image")
-        assert asked == [expected]
+        assert asked == [Image.named(expected) if expected else None]
         spec = SandboxSpec(id="r")
         words = gateway.tier.run_arguments(spec, 1000, "/tmp/call", "name")
         assert (expected or DEFAULT_IMAGE) in words

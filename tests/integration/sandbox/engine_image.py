@@ -46,12 +46,12 @@ def make(engine: str) -> None:
     """Import the image into an engine, if it is not there."""
     if subprocess.run([engine, "image", "inspect", NAME], capture_output=True, check=False).returncode:
         done = subprocess.run(
-            [engine, "import", "-", NAME], input=_archive(), capture_output=True, check=False, timeout=120
+            [engine, "import", "-", NAME], input=archive(), capture_output=True, check=False, timeout=120
         )
         assert done.returncode == 0, done.stderr
 
 
-def _archive() -> bytes:
+def archive() -> bytes:
     """Return the tar of programs, this interpreter's home, and the libraries that they need."""
     python = os.path.realpath(sys.executable)
     library = Path(sysconfig.get_path("stdlib"))

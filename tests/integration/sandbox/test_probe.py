@@ -14,6 +14,7 @@ import pytest
 from embedenv_jupyter.errors import SandboxUnavailableError
 from embedenv_jupyter.sandbox import host_facts, probe, probe_cache, probe_layers
 from embedenv_jupyter.sandbox.choose import choose
+from embedenv_jupyter.sandbox.image import Image
 from embedenv_jupyter.sandbox.probe import Report, TierReport
 from embedenv_jupyter.sandbox.probe_layers import Attempt
 from embedenv_jupyter.sandbox.sandbox import Sandbox
@@ -90,11 +91,11 @@ def outcomes(monkeypatch: pytest.MonkeyPatch, **ok: bool) -> list[str]:
             name, works, works, "" if works else f"no {name} here", {}, (), (f"install {name}",)
         )
 
-    async def try_tier(name: str, image: str | None = None) -> TierReport:
+    async def try_tier(name: str, image: Image | None = None) -> TierReport:
         tried.append(name)
         return report(name)
 
-    async def whole(names: Iterable[str] = ORDER, image: str | None = None) -> Report:
+    async def whole(names: Iterable[str] = ORDER, image: Image | None = None) -> Report:
         return Report(host_facts.look(), {}, tuple(report(name) for name in names))
 
     monkeypatch.setattr(probe, "try_tier", try_tier)

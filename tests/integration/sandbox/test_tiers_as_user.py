@@ -25,3 +25,8 @@ def test_tier_keeps_its_promises_for_an_ordinary_user(name: str) -> None:
 @pytest.mark.timeout(TIMEOUT_S)
 def test_probe_works_for_an_ordinary_user() -> None:
     run_as_user(str(HERE / "test_probe.py"), timeout_s=TIMEOUT_S)
+
+
+@pytest.mark.timeout(TIMEOUT_S)
+def test_rooms_of_an_ordinary_user_stand_on_trees() -> None:
+    run_as_user(str(HERE / "test_on_tree.py"), timeout_s=TIMEOUT_S)

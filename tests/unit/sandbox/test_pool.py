@@ -25,6 +25,7 @@ class FakeSandbox:
         self.spec = spec
         self.cause: str | None = None
         self.close_failure: Exception | None = None
+        self.is_outdated = False
         self._gone = asyncio.Event()
 
     @property

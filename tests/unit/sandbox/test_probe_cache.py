@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from embedenv_jupyter.sandbox import host_facts, probe, probe_cache
+from embedenv_jupyter.sandbox.image import Image
 from embedenv_jupyter.sandbox.probe import TierReport
 
 FACTS = replace(host_facts.look(), programs={})
@@ -51,11 +52,14 @@ def test_findings_of_another_boot_user_or_setting_do_not_hold(path: Path, change
     assert set(probe_cache.load(path, changed)) == {"bwrap"}
 
 
+MINE = Image.named("mine:1")
+
+
 def test_findings_for_another_image_do_not_hold(path: Path) -> None:
     probe_cache.store(path, FACTS, [NS])
-    assert probe_cache.load(path, FACTS, "mine:1") == {}
-    probe_cache.store(path, FACTS, [NS], "mine:1")
-    assert set(probe_cache.load(path, FACTS, "mine:1")) == {"ns"}
+    assert probe_cache.load(path, FACTS, MINE) == {}
+    probe_cache.store(path, FACTS, [NS], MINE)
+    assert set(probe_cache.load(path, FACTS, MINE)) == {"ns"}
 
 
 def test_forgotten_is_forgotten(path: Path) -> None:
