@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Coroutine
 from typing import Any, Final
 
 import msgspec
@@ -129,6 +130,17 @@ class ExecuteHandler(OwnHandler):
     def compute_etag(self) -> None:
         """Answers are not kept anywhere."""
 
+    def initialize(self, *, gateway: Gateway) -> None:
+        super().initialize(gateway=gateway)
+        self._work: asyncio.Future[Any] | None = None
+        self._is_gone = False
+
+    def on_connection_close(self) -> None:
+        """End what runs for a peer that has gone."""
+        self._is_gone = True
+        if self._work is not None:
+            self._work.cancel()
+
     @allow_unauthenticated
     async def post(self) -> None:
         """Run, and answer."""
@@ -141,6 +153,24 @@ class ExecuteHandler(OwnHandler):
             await self._run(await host.desk(), account)
         except EXPECTED as exc:
             self._refuse(exc)
+        except StreamClosedError:
+            log.info("a client of the engine has gone before its answer")
+
+    async def _while_here(self, work: Coroutine[Any, Any, frames.Answer]) -> frames.Answer:
+        """Do something for the peer, as long as it waits.
+
+        Raises:
+            StreamClosedError: it does not any more.
+        """
+        task = asyncio.create_task(work, name="engine request")
+        self._work = task
+        try:
+            return await task
+        except asyncio.CancelledError:
+            if not self._is_gone:
+                task.cancel()
+                raise
+            raise StreamClosedError from None
 
     async def _run(self, desk: Desk, account: Account) -> None:
         works, is_batch = self._works()
@@ -150,7 +180,8 @@ class ExecuteHandler(OwnHandler):
         elif is_batch:
             self.answer({"results": [await self._batched(desk, account, work) for work in works]})
         else:
-            self.answer(as_rest(await desk.answer_alone(account, works[0])))
+            answer = await self._while_here(desk.answer_alone(account, works[0]))
+            self.answer(as_rest(answer))
 
     def _works(self) -> tuple[list[frames.Work], bool]:
         """Read the body.
@@ -175,7 +206,7 @@ class ExecuteHandler(OwnHandler):
 
     async def _batched(self, desk: Desk, account: Account, work: frames.Work) -> Any:
         try:
-            return as_rest(await desk.answer_alone(account, work))
+            return as_rest(await self._while_here(desk.answer_alone(account, work)))
         except EXPECTED as exc:
             return frame_of(exc)
 
@@ -193,6 +224,7 @@ class ExecuteHandler(OwnHandler):
         try:
             watcher = session.log.watch(session.log.last)
             run = session.begin(f"{REST_ID}-{id(self):x}", job)
+            self._work = run.task
             if job.stdin is None:
                 run.end_input()
             self.set_header("Content-Type", EVENT_STREAM)
@@ -203,8 +235,6 @@ class ExecuteHandler(OwnHandler):
                     for record in records:
                         if await self._sent(record, run.id):
                             return
-        except StreamClosedError:
-            log.info("a client of an event stream has gone")
         finally:
             desk.sessions.leave(session)
 

@@ -12,8 +12,9 @@ import asyncio
 import contextlib
 import logging
 import signal
-from collections.abc import Awaitable, Coroutine
-from typing import Any, Final, Protocol, TypeVar
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Final, Protocol, TypeVar
 
 from msgspec import UNSET, UnsetType
 from tornado.websocket import WebSocketClosedError
@@ -215,7 +216,7 @@ class EngineConversation:
             desk.sessions.leave(replaced)
         self._sessions[session.name] = session
         self._carriers[session.name] = asyncio.create_task(
-            self._guarded(self._carry(session, watcher)), name=f"carrier of session {session.name}"
+            self._guarded(lambda: self._carry(session, watcher)), name=f"carrier of session {session.name}"
         )
 
     # Runs.
@@ -230,10 +231,10 @@ class EngineConversation:
             job = await desk.job(frame, is_fresh=is_fresh, terminal=frame.pty)
             session = await self._session(account, frame, desk)
         except Exception as exc:  # noqa: BLE001 (each request is answered, also by a fault of ours)
-            self._answer_later(frame, _failing(exc))
+            self._answer_later(frame, partial(_failing, exc))
             return
         if not frame.stream:
-            self._answer_later(frame, desk.answer(session, job, _given(frame.id)))
+            self._answer_later(frame, partial(desk.answer, session, job, _given(frame.id)))
             return
         id = str(frame.id)
         try:
@@ -243,25 +244,23 @@ class EngineConversation:
         else:
             run.task.add_done_callback(lambda _: self._connection.ended(id))
 
-    def _answer_later(self, frame: frames.Execute, answer: Coroutine[Any, Any, frames.Answer]) -> None:
-        work = asyncio.create_task(self._guarded(self._answer(frame, answer)), name="engine answer")
+    def _answer_later(self, frame: frames.Execute, answer: Callable[[], Awaitable[frames.Answer]]) -> None:
+        work = asyncio.create_task(self._guarded(lambda: self._answer(frame, answer)), name="engine answer")
         self._works.add(work)
         work.add_done_callback(self._works.discard)
 
-    async def _answer(self, frame: frames.Execute, answer: Coroutine[Any, Any, frames.Answer]) -> None:
+    async def _answer(self, frame: frames.Execute, answer: Callable[[], Awaitable[frames.Answer]]) -> None:
         """Answer when it is known; without ids, the order of the answers is all that tells them apart."""
         id = _given(frame.id)
         async with self._unnamed if id is None else contextlib.nullcontext():
             try:
-                self._connection.answer(await answer)
+                self._connection.answer(await answer())
             except Exception as exc:
                 if isinstance(exc, EXPECTED):
                     log.info("the engine did not run %r: %s", frame, exc)
                 else:
                     log.error("a run of the engine failed", exc_info=exc)
                 self._connection.refused(frame, frame_of(exc, id))
-            finally:
-                answer.close()  # what was cancelled before its turn was never begun
             await self._flush()
 
     async def _resume(self, frame: frames.Resume) -> None:
@@ -309,10 +308,10 @@ class EngineConversation:
         if self._connection.close_code is not None:
             self._socket.close_with(self._connection.close_code, self._connection.close_reason)
 
-    async def _guarded(self, work: Awaitable[None]) -> None:
+    async def _guarded(self, work: Callable[[], Awaitable[None]]) -> None:
         """Close the socket when a task of this conversation fails: nobody would see that it is gone."""
         try:
-            await work
+            await work()
         except TimeoutError:
             reason = f"took no data for {self._send_timeout_s:g} s; come back and resume"
             self._socket.close_with(CloseCode.TOO_SLOW, reason)

@@ -95,6 +95,10 @@ class KernelSession:
         return Execution(cell.queue, cell.control, work)
 
     async def _connected(self) -> tuple[Kernel, KernelLink]:
+        """Return the kernel, a new one in the place of one that died too often."""
+        if self._kernel is not None and self._kernel.state == "dead":
+            await self._leave()
+            self._was_lost = True
         if self._link is None or self._kernel is None:
             self._kernel = await self._kernels.start()
             self._link = await KernelLink.join(self._kernel, self._user, COLOUR, is_prepaid=True)
@@ -118,11 +122,16 @@ class KernelSession:
     async def aclose(self) -> None:
         """End the kernel; idempotent."""
         self.is_closed = True
-        if self._link is not None:
-            await self._link.aclose()
-        if self._kernel is not None:
+        await self._leave()
+
+    async def _leave(self) -> None:
+        link, self._link = self._link, None
+        kernel, self._kernel = self._kernel, None
+        if link is not None:
+            await link.aclose()
+        if kernel is not None:
             with contextlib.suppress(EmbedEnvError):
-                await self._kernels.shutdown(self._kernel.id)
+                await self._kernels.shutdown(kernel.id)
 
 
 COLOUR: Final = "#0ea5e9"
@@ -155,8 +164,12 @@ class _Cell:
         self._connect()
         await self._link.send(request)
         clock = asyncio.create_task(self._limit(options.timeout_s), name="time limit of a cell")
+        id = messages.id_of(request.parts)
         try:
-            await self._follow(messages.id_of(request.parts))
+            await self._follow(id)
+        except asyncio.CancelledError:
+            await self._call_off(id)
+            raise
         finally:
             clock.cancel()
             await asyncio.gather(clock, return_exceptions=True)
@@ -270,6 +283,15 @@ class _Cell:
         if number == signals.SIGINT:
             await self._kernel.interrupt()
         elif number in (signals.SIGTERM, signals.SIGKILL, signals.SIGQUIT, signals.SIGHUP):
+            await self._restart()
+
+    async def _call_off(self, id: str) -> None:
+        """End a cell that nobody waits for any more, so that the next one has not to wait for it."""
+        await self._kernel.interrupt()
+        try:
+            async with asyncio.timeout(INTERRUPT_S):
+                await self._follow(id)
+        except TimeoutError:
             await self._restart()
 
     async def _restart(self) -> None:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
+from weakref import WeakValueDictionary
 
 from embedenv_jupyter.accounts import Account
 from embedenv_jupyter.errors import (
@@ -73,7 +74,8 @@ class Sessions:
         self._logs = logs
         self._named: dict[tuple[int, str], Session] = {}
         self._all: set[Session] = set()
-        self._opening: dict[tuple[int, str], asyncio.Lock] = {}
+        self._opening: WeakValueDictionary[tuple[int, str], asyncio.Lock] = WeakValueDictionary()
+        """Held by who looks for a named session and makes one where there is none."""
         self._culling: asyncio.Task[None] | None = None
         self._ending: set[asyncio.Task[None]] = set()
 
@@ -95,7 +97,7 @@ class Sessions:
         if name is None:
             return self._entered(await self._opened(account, f"~{secrets.token_hex(8)}", limits))
         key = (account.id, name)
-        async with self._opening.setdefault(key, asyncio.Lock()):
+        async with self._turn(key):
             found = self._named.get(key)
             if found is None or not found.is_open:
                 found = self._named[key] = await self._opened(account, name, limits)
@@ -104,6 +106,12 @@ class Sessions:
                     "limits", f"are set by the first run of a session, and {name!r} is there already"
                 )
         return self._entered(found)
+
+    def _turn(self, key: tuple[int, str]) -> asyncio.Lock:
+        lock = self._opening.get(key)
+        if lock is None:
+            lock = self._opening[key] = asyncio.Lock()
+        return lock
 
     def find(self, account: Account, name: str) -> Session:
         """Return an account's named session; leave it afterwards.
@@ -154,7 +162,6 @@ class Sessions:
         key = (room.account.id, room.name)
         if self._named.get(key) is room:
             del self._named[key]
-            self._opening.pop(key, None)
 
     async def end(self, room: Session) -> None:
         """End a session because its owner asked for it."""

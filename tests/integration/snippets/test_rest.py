@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -186,3 +187,25 @@ async def test_refusals_of_a_stream_are_plain_answers(post: Post) -> None:
     assert (response.code, body(response)["error"]) == (422, "unknown_language")
     response = await post({"runs": [HELLO, HELLO]}, Accept="text/event-stream")
     assert response.code == 422
+
+
+@pytest.mark.parametrize("accept", ["application/json", "text/event-stream"])
+async def test_what_runs_for_a_client_that_has_gone_is_ended(
+    served: Served, api_key: str, accept: str
+) -> None:
+    """Without that it would run on until its time is up, in a room that counts."""
+    body = json.dumps({"language": "python", "code": "while True: pass", "timeout": 600}).encode()
+    host, port = served.host.split(":")
+    _, writer = await asyncio.open_connection(host, int(port))
+    writer.write(
+        f"POST {served.base_url}api/v1/execute HTTP/1.1\r\nHost: {served.host}\r\nAccept: {accept}\r\n"
+        f"Authorization: Bearer {api_key}\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+        + body
+    )
+    async with asyncio.timeout(DEADLINE_S):
+        while not any(room.is_working for room in served.gateway.rooms):
+            await asyncio.sleep(0.01)
+        writer.close()
+        while len(served.gateway.rooms):
+            await asyncio.sleep(0.01)
+    assert len(served.gateway.desk.sessions) == 0

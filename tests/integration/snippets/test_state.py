@@ -134,3 +134,23 @@ async def test_a_gateway_that_is_full_says_so(dial_engine: Dial) -> None:
     await asyncio.gather(*(peer.ask("1") for peer in peers[:2]))
     refused = await peers[2].ask("1")
     assert (refused["error"], "2 rooms" in refused["message"]) == ("busy", True)
+
+
+async def test_a_cell_of_a_client_that_has_gone_keeps_nobody_waiting(dial_engine: Dial) -> None:
+    first = await dial_engine()
+    await first.ask("x = 1", session="lesson")
+    await first.send(
+        "execute", language="python", code="while True: pass", session="lesson", api_key=first.key
+    )
+    await first.send(
+        "execute", language="python", code="print('queued')", session="lesson", api_key=first.key
+    )
+    first.socket.transport.abort()
+    second = await dial_engine()
+    assert (await second.ask("x", session="lesson"))["stdout"] == "1\n"
+
+
+async def test_a_kernel_that_dies_again_and_again_is_replaced(peer: EnginePeer) -> None:
+    answers = [await peer.ask("import os\nos._exit(1)") for _ in range(8)]
+    assert {answer["state"] for answer in answers} == {"lost"}
+    assert (await peer.ask("print('alive')"))["stdout"] == "alive\n"
