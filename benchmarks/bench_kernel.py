@@ -8,6 +8,8 @@ the machine hits both. Rows, with the goal of each:
   warm (from the pool); at most 0.5 × stock;
 * ``1+1``: request to its reply and ``idle``; at most 1.2 × stock, and shown beside the same kernel without
   any server (jupyter_client over TCP), because the stock server sends without TCP_NODELAY;
+* ``1+1`` through the forwarder as a process, whose gateway is the same server's; at most 1.2 × stock. Both
+  sides go through the stock server here, so the client acknowledges at once, which spares both its 40 ms;
 * completion: ``complete_request`` of a name to its reply, the first one of a kernel and later ones; a stock
   kernel finds what jedi has parsed in the cache of its user, a new room has no such cache;
 * output: 20 MB in one ``print``, 20 MB in 200,000 lines, 5,000 ``display`` messages, to reply and ``idle``.
@@ -19,7 +21,7 @@ the machine hits both. Rows, with the goal of each:
 
 Figures of rooms come with all that rooms do: sandbox, limits, log on disk, receipts.
 
-    python benchmarks/bench_kernel.py [--rounds 15] [--kernels 10] [--quick] [--markdown]
+    python -m benchmarks.bench_kernel [--rounds 15] [--kernels 10] [--quick] [--markdown]
 """
 
 from __future__ import annotations
@@ -27,263 +29,45 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import json
-import os
-import platform
-import re
-import statistics
-import sys
 import tempfile
 import time
-import uuid
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import psutil
-import websockets
 from jupyter_client.manager import AsyncKernelManager
 from rich.console import Console
-from rich.table import Table
-from tornado.httpclient import AsyncHTTPClient, HTTPRequest
 
-from embedenv_jupyter.protocols import kernels as protocol
+from benchmarks.kernel_clients import (
+    FORWARDED,
+    IN_ROOM,
+    IPYKERNEL,
+    Peer,
+    Side,
+    connected,
+    write_forwarder_spec,
+)
+from benchmarks.serving import DEADLINE_S, Server, serving
+from benchmarks.versus import Row, as_markdown, as_table, machine
 
-EMBEDENV = str(Path(sys.executable).with_name("embedenv"))
-TOKEN = "bench"
-HEADERS = {"Authorization": f"token {TOKEN}"}
-DEADLINE_S = 120.0
 REHEARSED_S = 6.0
 """Within this time after its first room a zygote has done what it does when nobody asks for anything."""
-
-STILL_S = 1.0
-"""A server whose processes are the same for so long has filled its pools and ended what it had to."""
 
 NO_LIMITS = "--ZMQChannelsWebsocketConnection.limit_rate=False"
 ONE_PRINT = "print('x' * 20_000_000)"
 LINES = "for _ in range(200_000): print('x' * 99)"
 DISPLAYS = "for i in range(5000): display(i)"
-COMPLETED = "import json\njso"
-
-
-@dataclass(frozen=True)
-class Server:
-    """A running server."""
-
-    port: int
-    process: psutil.Process
-
-    async def ask(self, method: str, path: str, body: Any = None) -> Any:
-        request = HTTPRequest(
-            f"http://127.0.0.1:{self.port}/{path}", method=method, headers=HEADERS,
-            body=json.dumps(body) if body is not None else None,
-            allow_nonstandard_methods=True, request_timeout=DEADLINE_S,
-        )  # fmt: skip
-        answer = await AsyncHTTPClient().fetch(request)
-        return json.loads(answer.body) if answer.body else None
-
-    def family(self) -> list[psutil.Process]:
-        return [self.process, *self.process.children(recursive=True)]
-
-    async def still(self) -> None:
-        """Wait until processes neither come nor go."""
-        before, since_s = {child.pid for child in self.family()}, time.monotonic()
-        while time.monotonic() - since_s < STILL_S:
-            await asyncio.sleep(0.1)
-            if (now := {child.pid for child in self.family()}) != before:
-                before, since_s = now, time.monotonic()
-
-    def pss_mib(self, *, without_server: bool = False) -> float:
-        members = self.family()[1:] if without_server else self.family()
-        return float(sum(member.memory_full_info().pss for member in members)) / 2**20
+SIDES: tuple[Side, ...] = (IN_ROOM, IPYKERNEL)
 
 
 @contextlib.asynccontextmanager
-async def serving(*options: str) -> AsyncIterator[Server]:
-    """Serve in a process of its own until the body is done."""
+async def serving_kernels(*options: str) -> AsyncIterator[Server]:
+    """Serve until the body is done; it begins when the pools are full."""
     with tempfile.TemporaryDirectory() as directory:
-        process = await asyncio.create_subprocess_exec(
-            EMBEDENV, "serve", "--port", "0", f"--IdentityProvider.token={TOKEN}", *options,
-            env={**os.environ, "EMBEDENV_DATA_DIR": directory}, cwd=directory, stderr=asyncio.subprocess.PIPE,
-        )  # fmt: skip
-        assert process.stderr is not None
-        port = 0
-        while not port:
-            line = (await process.stderr.readline()).decode()
-            if match := re.search(r"http://127\.0\.0\.1:(\d+)/", line):
-                port = int(match[1])
-        drain = asyncio.create_task(process.stderr.read())
-        server = Server(port, psutil.Process(process.pid))
-        try:
-            await until_ready(server)
+        write_forwarder_spec(Path(directory))
+        async with serving(directory, *options, environment={"JUPYTER_PATH": directory}) as server:
+            await server.still()
             yield server
-        finally:
-            process.terminate()
-            await process.wait()
-            await drain
-
-
-async def until_ready(server: Server) -> None:
-    """Wait until the server listens, the gateway serves, and its pools are full."""
-    async with asyncio.timeout(DEADLINE_S):
-        while True:
-            try:
-                await server.ask("GET", "embedenv/api/rooms")
-                break
-            except OSError:
-                await asyncio.sleep(0.05)
-        await server.still()
-
-
-@dataclass(frozen=True)
-class Place:
-    """A kernel that was started: where its channels are, and what to delete in the end."""
-
-    channels: str
-    resource: str
-
-
-class Stock:
-    """The server's own kernels."""
-
-    name = "ipykernel"
-
-    async def start(self, server: Server) -> Place:
-        kernel = await server.ask("POST", "api/kernels", {"name": "python3"})
-        path = f"api/kernels/{kernel['id']}"
-        return Place(f"{path}/channels", path)
-
-
-class Rooms:
-    """Each kernel in a room of its own."""
-
-    name = "room"
-
-    async def start(self, server: Server) -> Place:
-        room = await server.ask("POST", "embedenv/api/rooms", {"kernel": True})
-        channels = f"embedenv/rooms/{room['id']}/api/kernels/{room['kernel']['id']}/channels"
-        return Place(channels, f"embedenv/api/rooms/{room['id']}")
-
-
-SIDES = (Rooms(), Stock())
-
-
-@dataclass
-class Ran:
-    """What a request took, and what came meanwhile."""
-
-    ms: float
-    frames: list[bytes]
-
-    def outputs(self) -> tuple[int, int]:
-        """Count the messages with output, and the bytes of text in them; notes about loss do not count."""
-        count = size = 0
-        for frame in self.frames:
-            message = protocol.decode(frame)
-            kind = json.loads(message.parts[0])["msg_type"]
-            content = json.loads(message.parts[3]) if kind in ("stream", "display_data") else {}
-            if kind == "display_data" or content.get("name") == "stdout":
-                count += 1
-                size += len(content.get("text", ""))
-        return count, size
-
-
-class Peer:
-    """A client that speaks Jupyter's protocol, and looks at no more of it than it must."""
-
-    def __init__(self, socket: websockets.ClientConnection) -> None:
-        self._socket = socket
-        self._session = uuid.uuid4().hex
-
-    async def request(self, kind: str, content: dict[str, Any], *, idle: bool = True) -> Ran:
-        """Ask for something on the shell channel; return at its reply and, perhaps, ``idle``."""
-        id = uuid.uuid4().hex
-        header = {
-            "msg_id": id, "msg_type": kind, "session": self._session, "username": "bench",
-            "date": datetime.now(UTC).isoformat(), "version": "5.4",
-        }  # fmt: skip
-        parts = tuple(json.dumps(part).encode() for part in (header, {}, {}, content))
-        began = time.perf_counter()
-        await self._socket.send(protocol.encode(protocol.Message("shell", parts)))
-        frames = await self._until(id.encode(), kind.replace("request", "reply").encode(), idle=idle)
-        return Ran((time.perf_counter() - began) * 1e3, frames)
-
-    async def _until(self, id: bytes, reply: bytes, *, idle: bool) -> list[bytes]:
-        frames: list[bytes] = []
-        is_replied, is_idle = False, not idle
-        async with asyncio.timeout(DEADLINE_S):
-            while not (is_replied and is_idle):
-                frame = await self._socket.recv(decode=False)
-                frames.append(frame)
-                if len(frame) > 4096:
-                    continue  # output; the ends that we wait for are small
-                is_replied = is_replied or (reply in frame and id in frame)
-                is_idle = is_idle or (b'"idle"' in frame and id in frame)
-        return frames
-
-    async def run(self, code: str, *, idle: bool = True) -> Ran:
-        content = {
-            "code": code, "silent": False, "store_history": True, "user_expressions": {},
-            "allow_stdin": False, "stop_on_error": True,
-        }  # fmt: skip
-        return await self.request("execute_request", content, idle=idle)
-
-    async def complete(self) -> Ran:
-        content = {"code": COMPLETED, "cursor_pos": len(COMPLETED)}
-        return await self.request("complete_request", content, idle=False)
-
-
-@contextlib.asynccontextmanager
-async def connected(server: Server, side: Stock | Rooms) -> AsyncIterator[Peer]:
-    """Start a kernel, connect to it, and end it in the end."""
-    place = await side.start(server)
-    async with websockets.connect(
-        f"ws://127.0.0.1:{server.port}/{place.channels}?session_id={uuid.uuid4().hex}",
-        subprotocols=[websockets.Subprotocol(protocol.V1)], additional_headers=HEADERS,
-        max_size=None, max_queue=None, compression=None,
-    ) as socket:  # fmt: skip
-        yield Peer(socket)
-    await server.ask("DELETE", place.resource)
-
-
-@dataclass
-class Row:
-    """One measure of both sides, in the same unit."""
-
-    name: str
-    goal: float | None = None
-    rival: str = "ipykernel"
-    expected: int = 0
-    """How many output messages or bytes should have come, 0 where none are counted."""
-    ours: list[float] = field(default_factory=list)
-    theirs: list[float] = field(default_factory=list)
-    ours_got: list[int] = field(default_factory=list)
-    theirs_got: list[int] = field(default_factory=list)
-
-    def add(self, side: Stock | Rooms, figure: float, got: int = 0) -> None:
-        mine = isinstance(side, Rooms)
-        (self.ours if mine else self.theirs).append(figure)
-        (self.ours_got if mine else self.theirs_got).append(got)
-
-    def cells(self) -> list[str]:
-        ours, theirs = statistics.median(self.ours), statistics.median(self.theirs)
-        ratio = ours / theirs
-        verdict = "-"
-        if self.goal is not None:
-            verdict = f"≤ {self.goal:g} × {'met' if ratio <= self.goal else 'MISSED'}"
-        return [
-            self.name, f"{ours:,.1f}", f"{min(self.ours):,.1f}", self._got(self.ours_got),
-            self.rival, f"{theirs:,.1f}", f"{min(self.theirs):,.1f}", self._got(self.theirs_got),
-            f"{ratio:.2f} ×", verdict,
-        ]  # fmt: skip
-
-    def _got(self, got: list[int]) -> str:
-        return f"{100 * min(got) / self.expected:.0f} %" if self.expected else "-"
-
-
-HEADINGS = ("", "room", "min", "got", "rival", "rival", "min", "got", "ratio", "goal")
 
 
 async def starts(server: Server, row: Row, completion: Row, rounds: int) -> None:
@@ -297,8 +81,8 @@ async def starts(server: Server, row: Row, completion: Row, rounds: int) -> None
                 took = (time.perf_counter() - began) * 1e3
                 completed = await peer.complete()
             if number:  # the first round finds cold files
-                row.add(side, took)
-                completion.add(side, completed.ms)
+                row.add(took, is_ours=side.is_ours)
+                completion.add(completed.ms, is_ours=side.is_ours)
 
 
 async def bring_up(server: Server) -> None:
@@ -312,10 +96,15 @@ async def bring_up(server: Server) -> None:
 
 
 @contextlib.asynccontextmanager
-async def both(server: Server) -> AsyncIterator[list[tuple[Stock | Rooms, Peer]]]:
+async def warm(
+    server: Server, sides: tuple[Side, ...] = SIDES, *, acks_at_once: bool = False
+) -> AsyncIterator[list[tuple[Side, Peer]]]:
     """Connect to one kernel of each side, and let each run some cells first."""
     async with contextlib.AsyncExitStack() as stack:
-        pairs = [(side, await stack.enter_async_context(connected(server, side))) for side in SIDES]
+        pairs = [
+            (side, await stack.enter_async_context(connected(server, side, acks_at_once=acks_at_once)))
+            for side in sides
+        ]
         for _, peer in pairs:
             for _ in range(5):
                 await peer.run("1+1")
@@ -324,13 +113,20 @@ async def both(server: Server) -> AsyncIterator[list[tuple[Stock | Rooms, Peer]]
 
 
 async def latencies(server: Server, cell: Row, completion: Row, rounds: int) -> None:
-    async with both(server) as pairs:
+    async with warm(server) as pairs:
         for _ in range(10 * rounds):
             for side, peer in pairs:
-                cell.add(side, (await peer.run("1+1")).ms)
+                cell.add((await peer.run("1+1")).ms, is_ours=side.is_ours)
         for _ in range(2 * rounds):
             for side, peer in pairs:
-                completion.add(side, (await peer.complete()).ms)
+                completion.add((await peer.complete()).ms, is_ours=side.is_ours)
+
+
+async def forwarded_cells(server: Server, cell: Row, rounds: int) -> None:
+    async with warm(server, (FORWARDED, IPYKERNEL), acks_at_once=True) as pairs:
+        for _ in range(10 * rounds):
+            for side, peer in pairs:
+                cell.add((await peer.run("1+1")).ms, is_ours=side.is_ours)
 
 
 async def bare_cells(row: Row, ours: Row, rounds: int) -> None:
@@ -358,12 +154,12 @@ async def outputs(server: Server, rival: str, rounds: int) -> list[Row]:
         (Row("20 MB in 200,000 lines, ms", None, rival, 20_000_000), LINES, 1),
         (Row("5,000 displays, ms", None, rival, 5000), DISPLAYS, 0),
     ]
-    async with both(server) as pairs:
+    async with warm(server) as pairs:
         for row, code, which in rows:
             for _ in range(rounds):
                 for side, peer in pairs:
                     ran = await peer.run(code)
-                    row.add(side, ran.ms, ran.outputs()[which])
+                    row.add(ran.ms, ran.outputs()[which], is_ours=side.is_ours)
     return [row for row, _, _ in rows]
 
 
@@ -380,55 +176,32 @@ async def memory(server: Server, kernels: int) -> list[Row]:
             for peer in peers:
                 await peer.run("1+1")
             figure = (server.pss_mib() - before) / kernels
-            added.add(side, figure)
-            whole.add(side, figure + (standing / kernels if isinstance(side, Rooms) else 0))
+            added.add(figure, is_ours=side.is_ours)
+            whole.add(figure + (standing / kernels if side.is_ours else 0), is_ours=side.is_ours)
             for peer in peers:
                 await peer.complete()
-            completed.add(side, (server.pss_mib() - before) / kernels)
+            completed.add((server.pss_mib() - before) / kernels, is_ours=side.is_ours)
     return [added, whole, completed]
 
 
 async def measure(rounds: int, kernels: int) -> list[Row]:
-    cold, warm = (Row(f"start → first reply, {name}, ms", 0.5) for name in ("cold", "warm"))
+    cold, ready = (Row(f"start → first reply, {name}, ms", 0.5) for name in ("cold", "warm"))
     cell, completion = Row("1+1, ms", 1.2), Row("completion, later ones, ms")
     first, first_warm = Row("completion, a kernel's first, ms"), Row("")
     bare = Row("1+1, ms", None, "no server")
+    forwarded = Row("1+1 through the forwarder, ms", 1.2)
     few = max(1, rounds // 3)
-    async with serving("--EmbedenvApp.pool_size=0", "--EmbedenvApp.kernel_pool_size=0") as server:
+    async with serving_kernels("--EmbedenvApp.pool_size=0", "--EmbedenvApp.kernel_pool_size=0") as server:
         memory_rows = await memory(server, kernels)
         await starts(server, cold, first, rounds)
         await latencies(server, cell, completion, rounds)
+        await forwarded_cells(server, forwarded, rounds)
         limited = await outputs(server, "ipykernel", few)
     await bare_cells(bare, cell, rounds)
-    async with serving(NO_LIMITS) as server:
-        await starts(server, warm, first_warm, rounds)
+    async with serving_kernels(NO_LIMITS) as server:
+        await starts(server, ready, first_warm, rounds)
         lifted = await outputs(server, "no limits", few)
-    return [cold, warm, cell, bare, first, completion, *limited, *lifted, *memory_rows]
-
-
-def machine() -> str:
-    """Say what this was measured on."""
-    with open("/proc/cpuinfo", encoding="ascii", errors="replace") as lines:
-        model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "?")
-    loads = "/".join(f"{load:.1f}" for load in os.getloadavg())
-    return (
-        f"{os.cpu_count()} cores of {model}, Linux {platform.release()}, Python {platform.python_version()}, "
-        f"load {loads}"
-    )
-
-
-def as_markdown(rows: list[Row]) -> str:
-    lines = ["| " + " | ".join(HEADINGS) + " |", "|---" * len(HEADINGS) + "|"]
-    return "\n".join([*lines, *("| " + " | ".join(row.cells()) + " |" for row in rows)])
-
-
-def as_table(rows: list[Row]) -> Table:
-    table = Table()
-    for index, heading in enumerate(HEADINGS):
-        table.add_column(heading, justify="left" if index in (0, 4, 9) else "right")
-    for row in rows:
-        table.add_row(*row.cells())
-    return table
+    return [cold, ready, cell, bare, forwarded, first, completion, *limited, *lifted, *memory_rows]
 
 
 def main() -> None:

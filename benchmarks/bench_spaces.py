@@ -11,7 +11,7 @@ A gateway runs in a process of its own; the clients are in this one. Rows:
 
 Goals stand beside what was measured (the median), with pass or miss.
 
-    python benchmarks/bench_spaces.py [--rounds 30] [--lines 200000] [--rooms 100]
+    python -m benchmarks.bench_spaces [--rounds 30] [--lines 200000] [--rooms 100]
 """
 
 from __future__ import annotations
@@ -21,40 +21,38 @@ import asyncio
 import contextlib
 import json
 import os
-import re
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 import urllib.request
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import psutil
 import websockets
 from rich.console import Console
 from rich.table import Table
+
+from benchmarks.serving import EMBEDENV, TOKEN, Server, serving
 
 WARM_GOAL_MS = 10.0
 COLD_GOAL_MS = 60.0
 IDLE_GOAL_MIB = 5.0
 SETTLE_S = 2.0
 
-EMBEDENV = str(Path(sys.executable).with_name("embedenv"))
-TOKEN = "bench"
-
 
 @dataclass(frozen=True)
 class Gateway:
     """A running gateway and keys that pay."""
 
-    port: int
+    server: Server
     public_key: str
     secret_key: str
-    pid: int
+
+    @property
+    def port(self) -> int:
+        return self.server.port
 
     @property
     def url(self) -> str:
@@ -63,47 +61,15 @@ class Gateway:
 
 @contextlib.asynccontextmanager
 async def gateway(*options: str) -> AsyncIterator[Gateway]:
-    """Serve in a process of its own until the body is done."""
+    """Serve in a process of its own until the body is done, for an account that can pay."""
     with tempfile.TemporaryDirectory() as directory:
-        environment = {**os.environ, "EMBEDENV_DATA_DIR": directory}
         made = subprocess.run(
             [EMBEDENV, "keys", "create", "--credits", "1000000", "--json"],
-            env=environment, capture_output=True, check=True,
+            env={**os.environ, "EMBEDENV_DATA_DIR": directory}, capture_output=True, check=True,
         )  # fmt: skip
         keys = json.loads(made.stdout)
-        process = await asyncio.create_subprocess_exec(
-            EMBEDENV, "serve", "--port", "0", f"--IdentityProvider.token={TOKEN}", *options,
-            env=environment, cwd=directory, stderr=asyncio.subprocess.PIPE,
-        )  # fmt: skip
-        assert process.stderr is not None
-        port = 0
-        while not port:
-            line = (await process.stderr.readline()).decode()
-            if match := re.search(r"http://127\.0\.0\.1:(\d+)/", line):
-                port = int(match[1])
-        drain = asyncio.create_task(process.stderr.read())
-        found = Gateway(port, keys["public_key"], keys["secret_key"], process.pid)
-        try:
-            await until_ready(found)
-            yield found
-        finally:
-            process.terminate()
-            await process.wait()
-            await drain
-
-
-async def until_ready(found: Gateway) -> None:
-    def ask() -> bool:
-        try:
-            with urllib.request.urlopen(
-                f"http://127.0.0.1:{found.port}/embedenv/health", timeout=60
-            ) as answer:
-                return bool(answer.status == 200)
-        except OSError:
-            return False
-
-    while not await asyncio.to_thread(ask):
-        await asyncio.sleep(0.05)
+        async with serving(directory, *options) as server:
+            yield Gateway(server, keys["public_key"], keys["secret_key"])
 
 
 def command(kind: str, **fields: Any) -> str:
@@ -279,30 +245,16 @@ async def bare_lines_per_s(lines: int) -> float:
     return lines / (time.perf_counter() - began)
 
 
-def pss_mib(root: int) -> float:
-    """Proportional set size (proc(5), smaps_rollup) of a process and all that stem from it, in MiB."""
-    process = psutil.Process(root)
-    return sum(_pss_mib(found.pid) for found in (process, *process.children(recursive=True)))
-
-
-def _pss_mib(pid: int) -> float:
-    with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
-        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                return int(line.split()[1]) / 1024
-    return 0.0
-
-
 async def crowd(found: Gateway, count: int) -> tuple[float, float]:
     """Open rooms all at once; return the milliseconds until all have answered, and the MiB of each."""
-    before = pss_mib(found.pid)
+    before = found.server.pss_mib()
     async with contextlib.AsyncExitStack() as stack:
         began = time.perf_counter()
         opened = await asyncio.gather(*(stack.enter_async_context(room(found)) for _ in range(count)))
         took = (time.perf_counter() - began) * 1e3
         assert len({key for _, key, _ in opened}) == count
         await asyncio.sleep(SETTLE_S)
-        return took, (pss_mib(found.pid) - before) / count
+        return took, (found.server.pss_mib() - before) / count
 
 
 def verdict(figure: float, goal: float, unit: str) -> str:

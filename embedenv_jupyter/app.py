@@ -13,6 +13,7 @@ from embedenv_jupyter import __version__
 from embedenv_jupyter.accounts import LOCAL_ACCOUNT, data_dir
 from embedenv_jupyter.client.gateway_file import GatewayFile, remove_gateway_file, write_gateway_file
 from embedenv_jupyter.gateway import Gateway, GatewaySettings
+from embedenv_jupyter.handlers.engine import EngineHandler, ExecuteHandler
 from embedenv_jupyter.handlers.health import HealthHandler
 from embedenv_jupyter.handlers.routes import own_routes
 from embedenv_jupyter.handlers.spaces import SpacesHandler, SpacesOptions
@@ -21,6 +22,8 @@ from embedenv_jupyter.kernels.picker import KernelPicker
 from embedenv_jupyter.rooms.manager import RoomSettings
 from embedenv_jupyter.rooms.room import Room
 from embedenv_jupyter.sandbox.spec import MIB, Limits
+from embedenv_jupyter.snippets.desk import CodeFilter
+from embedenv_jupyter.snippets.sessions import SnippetSettings
 
 _HERE = {"": "127.0.0.1", "*": "127.0.0.1", "0.0.0.0": "127.0.0.1", "localhost": "127.0.0.1", "::": "::1"}  # noqa: S104
 """Where a server that listens everywhere is reached from this machine."""
@@ -94,6 +97,24 @@ class EmbedenvApp(ExtensionApp):
     log_disk_mib = Int(
         256, min=0, help="Disk space for the log of one room in MiB; 0 keeps only the newest MiB, in memory."
     ).tag(config=True)
+    run_timeout_s = Float(
+        60.0, min=0.0, help="Seconds that a run of the Engine protocol has if it asks for none; 0: any."
+    ).tag(config=True)
+    max_run_timeout_s = Float(
+        0.0, min=0.0, help="The most seconds that a run of the Engine protocol may ask for; 0: any."
+    ).tag(config=True)
+    session_idle_s = Float(
+        600.0, min=1.0, help="Seconds after which a named session of the Engine ends that nobody uses."
+    ).tag(config=True)
+    runs_per_minute = Int(
+        1200, min=0, help="How many runs of the Engine protocol one account may begin; 0: any number."
+    ).tag(config=True)
+    code_filter = Enum(
+        list(CodeFilter),
+        default_value=CodeFilter.BLOCK,
+        help="What is done about code of the Engine protocol in which a rule recognises an attack: 'block', "
+        "'warn' or 'off'. The sandbox confines it in any case.",
+    ).tag(config=True)
     allowed_origins = List(
         Unicode(), help="Origins of foreign web pages that may open the published sockets; '*' for all."
     ).tag(config=True)
@@ -124,6 +145,12 @@ class EmbedenvApp(ExtensionApp):
                 max_kernels=self.max_kernels, cull_idle_s=self.cull_kernels_s or None,
                 log_disk_bytes=self.log_disk_mib * MIB,
             ),
+            code_filter=CodeFilter(self.code_filter),
+            snippets=SnippetSettings(
+                timeout_s=self.run_timeout_s or None, max_timeout_s=self.max_run_timeout_s or None,
+                session_idle_s=self.session_idle_s, runs_per_minute=self.runs_per_minute,
+                log_disk_bytes=self.log_disk_mib * MIB,
+            ),
             rooms=RoomSettings(
                 limits=self._limits(), network=self.network, idle_s=self.idle_s or None,
                 life_s=self.life_s or None, max_rooms=self.max_rooms, log_disk_bytes=self.log_disk_mib * MIB,
@@ -151,8 +178,16 @@ class EmbedenvApp(ExtensionApp):
             ),
             "allowed_origins": frozenset(origin.rstrip("/") for origin in self.allowed_origins),
         }
+        engine: dict[str, Any] = {
+            "gateway": self.gateway,
+            "hello_timeout_s": self.hello_timeout_s,
+            "send_timeout_s": self.send_timeout_s,
+            "allowed_origins": spaces["allowed_origins"],
+        }
         published: list[tuple[str, Any, dict[str, Any]]] = [
-            (r"/ws/spaces/(?P<space>[^/]+)/?", SpacesHandler, spaces)
+            (r"/ws/spaces/(?P<space>[^/]+)/?", SpacesHandler, spaces),
+            (r"/ws/?", EngineHandler, engine),
+            (r"/api/v1/execute/?", ExecuteHandler, {"gateway": self.gateway}),
         ]
         own: list[tuple[str, Any, dict[str, Any]]] = [
             (r"/health", HealthHandler, {"gateway": self.gateway, "version": __version__}),

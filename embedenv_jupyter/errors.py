@@ -27,7 +27,10 @@
     ├── EngineError
     │   ├── SourceError               code, files, arguments or environment are not acceptable
     │   ├── MissingToolchainError     the room lacks what a language needs; says what to install
-    │   └── SessionError              a language session is busy, or has ended
+    │   ├── SessionError              a language session is busy, or has ended
+    │   ├── UnknownSessionError       an account has no engine session of this name
+    │   ├── CodeBlockedError          a rule of the gateway recognised something in the code
+    │   └── RateLimitedError          more runs were asked for than are taken; says when to try again
     └── ConnectionLostError           the client could not reach its gateway again
 
 The errors carry data; ``str()`` writes the sentence that a peer may read. What
@@ -330,6 +333,42 @@ class MissingToolchainError(EngineError):
 
 class SessionError(EngineError):
     """A language session cannot take this run; ``str()`` says why."""
+
+
+class RateLimitedError(EngineError):
+    """An account asks for more runs than it may; after ``retry_after_s`` seconds the next one is taken."""
+
+    def __init__(self, limit: int, retry_after_s: float) -> None:
+        super().__init__(limit, retry_after_s)
+        self.limit = limit
+        self.retry_after_s = retry_after_s
+
+    def __str__(self) -> str:
+        return f"At most {self.limit} runs a minute are taken; try again in {self.retry_after_s:.1f} s."
+
+
+class CodeBlockedError(EngineError):
+    """A rule of the gateway recognised something in the code; nothing was run."""
+
+    def __init__(self, rule: str, message: str, line: int) -> None:
+        super().__init__(rule, message, line)
+        self.rule = rule
+        self.message = message
+        self.line = line
+
+    def __str__(self) -> str:
+        return f"Not run, because of the rule {self.rule} (line {self.line}): {self.message}"
+
+
+class UnknownSessionError(EngineError):
+    """An account has no engine session of this name (any more)."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+    def __str__(self) -> str:
+        return f"There is no session {self.name!r}, or it has ended; its next run begins a new one."
 
 
 class ConnectionLostError(EmbedEnvError):

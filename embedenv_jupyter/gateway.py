@@ -30,6 +30,8 @@ from embedenv_jupyter.sandbox.choose import choose
 from embedenv_jupyter.sandbox.pool import Pool
 from embedenv_jupyter.sandbox.spec import SandboxSpec
 from embedenv_jupyter.sandbox.tiers import Tier
+from embedenv_jupyter.snippets.desk import CodeFilter, Desk
+from embedenv_jupyter.snippets.sessions import Sessions, SnippetSettings
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +52,8 @@ class GatewaySettings:
     kernel_pool_size: int = 1
     rooms: RoomSettings = field(default_factory=RoomSettings)
     kernels: KernelSettings = field(default_factory=KernelSettings)
+    code_filter: CodeFilter = CodeFilter.BLOCK
+    snippets: SnippetSettings = field(default_factory=SnippetSettings)
 
 
 class Gateway:
@@ -63,6 +67,7 @@ class Gateway:
         self._accounts: AccountManager | None = None
         self._rooms: RoomManager | None = None
         self._kernels: KernelManagers | None = None
+        self._desk: Desk | None = None
         self._tier: Tier | None = None
         self._stack = AsyncExitStack()
         self._starting: asyncio.Task[None] | None = None
@@ -120,6 +125,10 @@ class Gateway:
         kernels = KernelManagers(rooms, logs.path, settings.kernels, accounts=self._accounts)
         self._stack.push_async_callback(kernels.aclose)
         kernels.start()
+        sessions = Sessions(rooms, kernels, logs.path, settings.snippets)
+        self._stack.push_async_callback(sessions.aclose)
+        sessions.start()
+        self._desk = Desk(sessions, settings.code_filter)
         self._rooms, self._kernels = rooms, kernels
         self.metrics.show(rooms)
         self._stack.callback(self.metrics.hide)
@@ -171,6 +180,11 @@ class Gateway:
     def kernels(self) -> KernelManagers:
         assert self._kernels is not None, "start() comes first"
         return self._kernels
+
+    @property
+    def desk(self) -> Desk:
+        assert self._desk is not None, "start() comes first"
+        return self._desk
 
     @property
     def tier(self) -> Tier:

@@ -1,15 +1,24 @@
-"""An open database: its connections, its transactions, and what an outage is called."""
+"""An open database: its connections, its transactions, and what an outage is called.
+
+A transaction is a plain function of a session. SQLite runs it in a thread, whole:
+one hand-over for a charge, where a driver that hands over each statement costs as
+many as there are statements. PostgreSQL runs the same function on the loop, on
+SQLAlchemy's bridge to its asynchronous driver.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeAlias, TypeVar
 
+from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError, IntegrityError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+from sqlalchemy.orm import Session
 
 from embedenv_jupyter.accounts.engine import READS, create_engine, database_url, is_sqlite, sqlite_file
 from embedenv_jupyter.accounts.location import make_private
@@ -18,8 +27,11 @@ from embedenv_jupyter.errors import AccountsUnavailableError
 
 T = TypeVar("T")
 
-Work: TypeAlias = Callable[[AsyncSession], Awaitable[T]]
+Work: TypeAlias = Callable[[Session], T]
 """What is done within one transaction."""
+
+_MAX_THREADS = 8
+"""How many transactions of SQLite are under way at once; one of them may write."""
 
 _OUR_FAULT = (IntegrityError, ProgrammingError)
 """What the driver raises when a statement of ours is wrong, not when the database is away."""
@@ -31,7 +43,8 @@ class Database:
     def __init__(self, url: str, timeout_s: float) -> None:
         self._url = database_url(url)
         self._timeout_s = timeout_s
-        self._engine: AsyncEngine | None = None
+        self._engine: Engine | AsyncEngine | None = None
+        self._threads: ThreadPoolExecutor | None = None
         self._running: set[asyncio.Task[Any]] = set()
         self._writer = asyncio.Lock() if is_sqlite(self._url) else None
 
@@ -47,14 +60,20 @@ class Database:
             if is_sqlite(self._url):
                 await asyncio.to_thread(make_private, sqlite_file(self._url))
             await upgrade(self._url, self._timeout_s)
+        self._threads = ThreadPoolExecutor(_MAX_THREADS, "accounts")
         self._engine = create_engine(self._url, timeout_s=self._timeout_s, pool_timeout=self._timeout_s)
 
     async def aclose(self) -> None:
         """Let what has begun end, then close all connections. Idempotent."""
         engine, self._engine = self._engine, None
         await asyncio.gather(*self._running, return_exceptions=True)
-        if engine is not None:
+        if isinstance(engine, AsyncEngine):
             await engine.dispose()
+        elif engine is not None:
+            await self._in_thread(engine.dispose)
+        if self._threads is not None:
+            self._threads.shutdown(wait=False)  # idle by now: all that had begun has ended
+            self._threads = None
 
     async def read(self, work: Work[T]) -> T:
         """Return what ``work`` returns, run in a transaction that only reads; in SQLite it waits for nobody.
@@ -116,10 +135,14 @@ class Database:
     async def _transact(self, work: Work[T], *, reads: bool) -> T:
         if self._engine is None:
             raise AccountsUnavailableError("The accounts are not open.")
-        engine = self._engine.execution_options(**{READS: reads})
-        async with AsyncSession(engine, expire_on_commit=False) as session, session.begin():
-            await session.connection()  # begin now: in SQLite this is where a writer gets its lock
-            return await work(session)
+        if isinstance(self._engine, Engine):
+            return await self._in_thread(_transact, self._engine.execution_options(**{READS: reads}), work)
+        async with AsyncSession(self._engine, expire_on_commit=False) as session, session.begin():
+            await session.connection()  # begin now: what follows is bounded by the statements' deadlines
+            return await session.run_sync(work)
+
+    async def _in_thread(self, function: Callable[..., T], *args: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, function, *args)
 
     @asynccontextmanager
     async def _outages_named(self) -> AsyncIterator[None]:
@@ -139,3 +162,9 @@ class Database:
             f"The accounts' database {shown} {reason}.",
             "Check that it exists, that it is running and that you may write to it.",
         )
+
+
+def _transact(engine: Engine, work: Work[T]) -> T:
+    with Session(engine, expire_on_commit=False) as session, session.begin():
+        session.connection()  # begin now: in SQLite this is where a writer gets its lock
+        return work(session)

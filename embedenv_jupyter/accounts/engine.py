@@ -12,7 +12,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, event, make_url
+import sqlalchemy
+from sqlalchemy import URL, Connection, Engine, event, make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
@@ -22,11 +23,12 @@ READS = "embedenv_reads"
 """Execution option of transactions that only read; in SQLite they wait for nobody."""
 
 _DRIVERS = {
-    "sqlite": "sqlite+aiosqlite",
+    "sqlite": "sqlite",
+    "sqlite+aiosqlite": "sqlite",
     "postgres": "postgresql+asyncpg",
     "postgresql": "postgresql+asyncpg",
 }
-_ALLOWED = "Use sqlite+aiosqlite:///FILE or postgresql+asyncpg://USER@HOST/DATABASE."
+_ALLOWED = "Use sqlite:///FILE or postgresql+asyncpg://USER@HOST/DATABASE."
 
 
 def database_url(text: str) -> URL:
@@ -57,16 +59,18 @@ def sqlite_file(url: URL) -> Path:
     return Path(url.database)
 
 
-def create_engine(url: URL, *, timeout_s: float, **options: Any) -> AsyncEngine:
+def create_engine(url: URL, *, timeout_s: float, **options: Any) -> Engine | AsyncEngine:
     """Make the engine for ``url``; ``timeout_s`` bounds connecting, and each statement's wait.
+
+    SQLite's blocks and belongs into a thread, PostgreSQL's is for the loop.
 
     Raises:
         AccountsUnavailableError: the database's driver is not installed.
     """
     if is_sqlite(url):
-        engine = create_async_engine(url, connect_args={"timeout": timeout_s}, **options)
-        event.listen(engine.sync_engine, "connect", _set_up_sqlite)
-        event.listen(engine.sync_engine, "begin", _begin_sqlite)
+        engine = sqlalchemy.create_engine(url, connect_args={"timeout": timeout_s}, **options)
+        event.listen(engine, "connect", _set_up_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
         return engine
     try:
         return create_async_engine(

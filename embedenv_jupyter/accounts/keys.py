@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, select
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy import Select, bindparam, select
+from sqlalchemy.orm import Session
 
 from embedenv_jupyter.accounts import credentials
 from embedenv_jupyter.accounts.models import AccountRow, KeyRow
@@ -13,15 +13,15 @@ from embedenv_jupyter.accounts.values import Account, Key, NewKey
 from embedenv_jupyter.errors import AuthenticationError, UnknownAccountError
 
 _KEYS = select(KeyRow, AccountRow).join(AccountRow, KeyRow.account_id == AccountRow.id)
+_BY_PUBLIC_KEY = _KEYS.where(KeyRow.public_key == bindparam("key"))
+_BY_API_DIGEST = _KEYS.where(KeyRow.api_digest == bindparam("key"))
 
 
 def account_of(row: AccountRow) -> Account:
     return Account(id=row.id, name=row.name, mode=row.mode)
 
 
-async def add_key(
-    session: AsyncSession, account: AccountRow, created: datetime, expires: datetime | None
-) -> NewKey:
+def add_key(session: Session, account: AccountRow, created: datetime, expires: datetime | None) -> NewKey:
     """Draw a key for ``account`` and store what may be stored of it."""
     key = NewKey(
         account=account_of(account),
@@ -41,22 +41,22 @@ async def add_key(
             revoked=None,
         )
     )
-    await session.flush()
+    session.flush()
     return key
 
 
-async def check_secret(session: AsyncSession, public_key: str, secret_key: str, now: datetime) -> Account:
+def check_secret(session: Session, public_key: str, secret_key: str, now: datetime) -> Account:
     """Return the account of a public and a secret key.
 
     Raises:
         AuthenticationError: they are unknown, wrong, revoked or expired; the same work and text for each.
     """
-    row = await _find(session, KeyRow.public_key == credentials.lookup_key(public_key))
+    row = _find(session, _BY_PUBLIC_KEY, credentials.lookup_key(public_key))
     stored = row[0].secret_digest if row else credentials.NO_SUCH_DIGEST
     return _accepted(row, credentials.matches(secret_key, stored), now)
 
 
-async def check_api_key(session: AsyncSession, api_key: str, now: datetime) -> Account:
+def check_api_key(session: Session, api_key: str, now: datetime) -> Account:
     """Return the account of an API key, which is found by its digest.
 
     How long the database looks tells at most how a digest begins, and nobody can
@@ -65,45 +65,45 @@ async def check_api_key(session: AsyncSession, api_key: str, now: datetime) -> A
     Raises:
         AuthenticationError: it is unknown, revoked or expired; the same work and text for each.
     """
-    row = await _find(session, KeyRow.api_digest == credentials.digest(api_key))
+    row = _find(session, _BY_API_DIGEST, credentials.digest(api_key))
     stored = row[0].api_digest if row else credentials.NO_SUCH_DIGEST
     return _accepted(row, credentials.matches(api_key, stored), now)
 
 
-async def list_keys(session: AsyncSession) -> list[Key]:
+def list_keys(session: Session) -> list[Key]:
     """Return all keys, oldest first, whatever their state."""
     query = _KEYS.order_by(KeyRow.id)
-    return [_shown(key, account) for key, account in await session.execute(query)]
+    return [_shown(key, account) for key, account in session.execute(query)]
 
 
-async def find_key(session: AsyncSession, public_key: str) -> Key:
+def find_key(session: Session, public_key: str) -> Key:
     """Return the key with this public part.
 
     Raises:
         UnknownAccountError: there is none.
     """
-    return _shown(*await _require(session, public_key))
+    return _shown(*_require(session, public_key))
 
 
-async def revoke(session: AsyncSession, public_key: str, now: datetime) -> Key:
+def revoke(session: Session, public_key: str, now: datetime) -> Key:
     """Make a key useless from now on; revoking again keeps the first moment.
 
     Raises:
         UnknownAccountError: there is no such key.
     """
-    key, account = await _require(session, public_key)
+    key, account = _require(session, public_key)
     key.revoked = key.revoked or now
-    await session.flush()
+    session.flush()
     return _shown(key, account)
 
 
-async def _find(session: AsyncSession, condition: ColumnElement[bool]) -> tuple[KeyRow, AccountRow] | None:
-    row = (await session.execute(_KEYS.where(condition))).one_or_none()
+def _find(session: Session, query: Select[KeyRow, AccountRow], key: str) -> tuple[KeyRow, AccountRow] | None:
+    row = session.execute(query, {"key": key}).one_or_none()
     return (row[0], row[1]) if row is not None else None
 
 
-async def _require(session: AsyncSession, public_key: str) -> tuple[KeyRow, AccountRow]:
-    row = await _find(session, KeyRow.public_key == credentials.lookup_key(public_key))
+def _require(session: Session, public_key: str) -> tuple[KeyRow, AccountRow]:
+    row = _find(session, _BY_PUBLIC_KEY, credentials.lookup_key(public_key))
     if row is None:
         raise UnknownAccountError(public_key)
     return row

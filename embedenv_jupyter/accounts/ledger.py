@@ -18,8 +18,8 @@ import uuid
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import select, update
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy.orm import Session
 
 from embedenv_jupyter.accounts.models import AccountRow, EntryRow, PoolRow
 from embedenv_jupyter.accounts.pools import GRANTED, PAYING, Allowances, day_of, is_over, split, total
@@ -28,6 +28,35 @@ from embedenv_jupyter.errors import IdempotencyError, InsufficientCreditsError, 
 
 _OWN = "~"
 """First character of the idempotency keys that are made here; ``stored_key`` keeps callers off it."""
+
+# Statements of every charge; building one takes as long as running it, so they are built once.
+_LOCKED = select(AccountRow).where(AccountRow.id == bindparam("account_id")).with_for_update()
+_POOLS = select(PoolRow.pool, PoolRow.amount, PoolRow.day).where(
+    PoolRow.account_id == bindparam("account_id")
+)
+_WRITTEN = (
+    select(EntryRow)
+    .where(EntryRow.account_id == bindparam("account_id"), EntryRow.idempotency_key == bindparam("key"))
+    .order_by(EntryRow.part)
+)
+_MOVE = (
+    update(PoolRow)
+    .where(
+        PoolRow.account_id == bindparam("of_account"),
+        PoolRow.pool == bindparam("of_pool"),
+        PoolRow.amount + bindparam("delta") >= 0,
+    )
+    .values(amount=PoolRow.amount + bindparam("delta"))
+    .returning(PoolRow.amount)
+    .execution_options(synchronize_session=False)
+)
+_BEGIN_DAY = (
+    update(PoolRow)
+    .where(PoolRow.account_id == bindparam("of_account"), PoolRow.pool == bindparam("of_pool"))
+    .values(day=bindparam("to_day"))
+    .execution_options(synchronize_session=False)
+)
+_ENTER = insert(EntryRow).returning(EntryRow)
 
 _MAX_KEY_CHARACTERS = 200
 _MAX_NOTE_CHARACTERS = 500
@@ -56,27 +85,27 @@ def stored_note(note: str) -> str:
 class Ledger:
     """The changes of credits within one transaction, at one moment."""
 
-    def __init__(self, session: AsyncSession, now: datetime, allowances: Allowances) -> None:
+    def __init__(self, session: Session, now: datetime, allowances: Allowances) -> None:
         self.session = session
         self.now = now
         self._allowances = allowances
 
-    async def open_account(self, name: str, mode: Mode, granted: int) -> AccountRow:
+    def open_account(self, name: str, mode: Mode, granted: int) -> AccountRow:
         """Add an account with its pools filled, and ``granted`` credits on top."""
         account = AccountRow(name=name, mode=mode, created=self.now)
         self.session.add(account)
-        await self.session.flush()
+        self.session.flush()
         for pool, amount in self._allowances.opening(mode).items():
             day = day_of(self.now) if pool is Pool.DAILY else None
             self.session.add(PoolRow(account_id=account.id, pool=pool, amount=0, day=day))
-            await self.session.flush()
+            self.session.flush()
             if amount:
-                await self._move(account, pool, amount, Kind.GRANT, f"{_OWN}opening:{pool}", note="opening")
+                self._move(account, pool, amount, Kind.GRANT, f"{_OWN}opening:{pool}", note="opening")
         if granted:
-            await self.grant(account.id, granted, note="opening")
+            self.grant(account.id, granted, note="opening")
         return account
 
-    async def charge(self, account_id: int, cost: int, kind: Kind, key: str, note: str) -> Charge:
+    def charge(self, account_id: int, cost: int, kind: Kind, key: str, note: str) -> Charge:
         """Take ``cost`` from the paying pools, or return the charge that ``key`` made before.
 
         Raises:
@@ -84,88 +113,83 @@ class Ledger:
             IdempotencyError: the key stands for another charge.
             UnknownAccountError: there is no such account.
         """
-        account = await self.locked(account_id)
-        if before := await self._written(account_id, key):
-            return await self._repeated(account, before, cost, kind)
-        amounts = await self._settled(account)
+        account = self.locked(account_id)
+        if before := self._written(account_id, key):
+            return self._repeated(account, before, cost, kind)
+        amounts = self._settled(account)
         shares = split(cost, account.mode, amounts)
         if shares is None:
             raise InsufficientCreditsError(cost, total(account.mode, amounts))
         entries = [
-            await self._move(account, pool, -share, kind, key, part=part, note=note)
+            self._move(account, pool, -share, kind, key, part=part, note=note)
             for part, (pool, share) in enumerate(shares.items())
         ]
         return Charge(tuple(entry.id for entry in entries), cost, total(account.mode, amounts) - cost)
 
-    async def refund(self, account_id: int, key: str) -> Refund:
+    def refund(self, account_id: int, key: str) -> Refund:
         """Give back what the charge ``key`` took, to the pools it came from; once."""
-        account = await self.locked(account_id)
-        amounts = await self._settled(account)
-        charged = [entry for entry in await self._written(account_id, key) if entry.kind in CHARGES]
+        account = self.locked(account_id)
+        amounts = self._settled(account)
+        charged = [entry for entry in self._written(account_id, key) if entry.kind in CHARGES]
         entries: list[EntryRow] = []
         for entry in charged:
-            refunded = await self.session.scalar(select(EntryRow).where(EntryRow.refunds == entry.id))
+            refunded = self.session.scalar(select(EntryRow).where(EntryRow.refunds == entry.id))
             if refunded is None:
                 own = f"{_OWN}refund:{entry.id}"
-                refunded = await self._move(
-                    account, entry.pool, -entry.delta, Kind.REFUND, own, refunds=entry.id
-                )
+                refunded = self._move(account, entry.pool, -entry.delta, Kind.REFUND, own, refunds=entry.id)
                 amounts[entry.pool] = refunded.balance
             entries.append(refunded)
         given_back = sum(entry.delta for entry in entries)
         return Refund(tuple(entry.id for entry in entries), given_back, total(account.mode, amounts))
 
-    async def grant(self, account_id: int, amount: int, note: str, key: str | None = None) -> Entry:
+    def grant(self, account_id: int, amount: int, note: str, key: str | None = None) -> Entry:
         """Add ``amount`` to the pool that grants of this account go to.
 
         Raises:
             IdempotencyError: the key stands for something else.
             UnknownAccountError: there is no such account.
         """
-        account = await self.locked(account_id)
+        account = self.locked(account_id)
         key = key if key is not None else f"{_OWN}grant:{uuid.uuid4()}"
-        for entry in await self._written(account_id, key):
+        for entry in self._written(account_id, key):
             if (entry.kind, entry.delta) != (Kind.GRANT, amount):
                 raise IdempotencyError(key, f"{entry.kind} {entry.delta}", f"grant {amount}")
             return _shown(entry)
-        return _shown(await self._move(account, GRANTED[account.mode], amount, Kind.GRANT, key, note=note))
+        return _shown(self._move(account, GRANTED[account.mode], amount, Kind.GRANT, key, note=note))
 
-    async def settle(self, account_id: int) -> tuple[Mode, dict[Pool, int]]:
+    def settle(self, account_id: int) -> tuple[Mode, dict[Pool, int]]:
         """Fill the daily pool if its day is over; return the account's mode and what its pools hold."""
-        account = await self.locked(account_id)
-        return account.mode, await self._settled(account)
+        account = self.locked(account_id)
+        return account.mode, self._settled(account)
 
-    async def locked(self, account_id: int) -> AccountRow:
+    def locked(self, account_id: int) -> AccountRow:
         """Return an account that nobody else changes until this transaction ends.
 
         Raises:
             UnknownAccountError: there is no such account.
         """
-        query = select(AccountRow).where(AccountRow.id == account_id).with_for_update()
-        account = await self.session.scalar(query)
+        account = self.session.scalar(_LOCKED, {"account_id": account_id})
         if account is None:
             raise UnknownAccountError(account_id)
         return account
 
     # -- steps --------------------------------------------------------------
 
-    async def _settled(self, account: AccountRow) -> dict[Pool, int]:
+    def _settled(self, account: AccountRow) -> dict[Pool, int]:
         amounts: dict[Pool, int] = {}
-        for row in await self.session.scalars(select(PoolRow).where(PoolRow.account_id == account.id)):
-            amounts[row.pool] = row.amount
-            if is_over(row.day, self.now):
-                amounts[row.pool] = await self._reset(account, row)
+        for pool, amount, day in self.session.execute(_POOLS, {"account_id": account.id}).all():
+            amounts[pool] = self._reset(account, pool, amount) if is_over(day, self.now) else amount
         return amounts
 
-    async def _reset(self, account: AccountRow, row: PoolRow) -> int:
-        lacking = self._allowances.daily - row.amount
-        row.day = day_of(self.now)
-        await self.session.flush()
-        if lacking:
-            await self._move(account, row.pool, lacking, Kind.RESET, f"{_OWN}reset:{row.day}")
+    def _reset(self, account: AccountRow, pool: Pool, amount: int) -> int:
+        today = day_of(self.now)
+        of_pool = {"of_account": account.id, "of_pool": pool}
+        self.session.execute(_BEGIN_DAY, {**of_pool, "to_day": today})
+        if lacking := self._allowances.daily - amount:
+            self._move(account, pool, lacking, Kind.RESET, f"{_OWN}reset:{today}")
         return self._allowances.daily
 
-    async def _move(
+    def _move(
         self,
         account: AccountRow,
         pool: Pool,
@@ -178,43 +202,27 @@ class Ledger:
         note: str = "",
     ) -> EntryRow:
         """Change one pool and write the entry that says so."""
-        change = (
-            update(PoolRow)
-            .where(PoolRow.account_id == account.id, PoolRow.pool == pool, PoolRow.amount + delta >= 0)
-            .values(amount=PoolRow.amount + delta)
-            .returning(PoolRow.amount)
-            .execution_options(synchronize_session=False)
-        )
-        balance = await self.session.scalar(change)
+        balance = self.session.scalar(_MOVE, {"of_account": account.id, "of_pool": pool, "delta": delta})
         if balance is None:
             raise InsufficientCreditsError(-delta, 0)
-        entry = EntryRow(
-            account_id=account.id,
-            created=self.now,
-            kind=kind,
-            pool=pool,
-            delta=delta,
-            balance=balance,
-            idempotency_key=key,
-            part=part,
-            refunds=refunds,
-            note=note,
-        )
-        self.session.add(entry)
-        await self.session.flush()
-        return entry
+        entry = {
+            "account_id": account.id,
+            "created": self.now,
+            "kind": kind,
+            "pool": pool,
+            "delta": delta,
+            "balance": balance,
+            "idempotency_key": key,
+            "part": part,
+            "refunds": refunds,
+            "note": note,
+        }
+        return self.session.scalars(_ENTER, entry).one()
 
-    async def _written(self, account_id: int, key: str) -> Sequence[EntryRow]:
-        query = (
-            select(EntryRow)
-            .where(EntryRow.account_id == account_id, EntryRow.idempotency_key == key)
-            .order_by(EntryRow.part)
-        )
-        return (await self.session.scalars(query)).all()
+    def _written(self, account_id: int, key: str) -> Sequence[EntryRow]:
+        return self.session.scalars(_WRITTEN, {"account_id": account_id, "key": key}).all()
 
-    async def _repeated(
-        self, account: AccountRow, before: Sequence[EntryRow], cost: int, kind: Kind
-    ) -> Charge:
+    def _repeated(self, account: AccountRow, before: Sequence[EntryRow], cost: int, kind: Kind) -> Charge:
         """Return the charge that was made before, exactly as it was returned then."""
         charged = -sum(entry.delta for entry in before)
         if (before[0].kind, charged) != (kind, cost):
@@ -227,32 +235,28 @@ class Ledger:
                 .order_by(EntryRow.id.desc())
                 .limit(1)
             )
-            amounts[pool] = await self.session.scalar(until_then) or 0
+            amounts[pool] = self.session.scalar(until_then) or 0
         return Charge(tuple(entry.id for entry in before), cost, total(account.mode, amounts))
 
 
-async def look_at(
-    session: AsyncSession, account_id: int, now: datetime
-) -> tuple[Mode, dict[Pool, int], bool]:
+def look_at(session: Session, account_id: int, now: datetime) -> tuple[Mode, dict[Pool, int], bool]:
     """Return an account's mode, what its pools hold, and whether one of them is due to be filled.
 
     Raises:
         UnknownAccountError: there is no such account.
     """
-    account = await session.get(AccountRow, account_id)
+    account = session.get(AccountRow, account_id)
     if account is None:
         raise UnknownAccountError(account_id)
-    rows = (await session.scalars(select(PoolRow).where(PoolRow.account_id == account_id))).all()
+    rows = (session.scalars(select(PoolRow).where(PoolRow.account_id == account_id))).all()
     return account.mode, {row.pool: row.amount for row in rows}, any(is_over(row.day, now) for row in rows)
 
 
-async def list_entries(
-    session: AsyncSession, account_id: int, *, after: int, limit: int, newest: bool
-) -> list[Entry]:
+def list_entries(session: Session, account_id: int, *, after: int, limit: int, newest: bool) -> list[Entry]:
     """Return a page of an account's entries in the order in which they were written."""
     order = EntryRow.id.desc() if newest else EntryRow.id
     query = select(EntryRow).where(EntryRow.account_id == account_id, EntryRow.id > after)
-    rows = (await session.scalars(query.order_by(order).limit(limit))).all()
+    rows = (session.scalars(query.order_by(order).limit(limit))).all()
     return [_shown(row) for row in (reversed(rows) if newest else rows)]
 
 

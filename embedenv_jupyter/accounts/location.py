@@ -24,7 +24,7 @@ def default_database_url(environ: Mapping[str, str] = os.environ) -> str:
     """Return the database for the command line and the server alike, unless they are told another."""
     chosen = environ.get(DATABASE_VARIABLE)
     # composed by SQLAlchemy, which knows how to escape a question mark in a folder's name
-    local = URL.create("sqlite+aiosqlite", database=str(data_dir(environ) / DATABASE_NAME))
+    local = URL.create("sqlite", database=str(data_dir(environ) / DATABASE_NAME))
     return chosen or local.render_as_string()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self, TypeVar
@@ -100,9 +100,9 @@ class AccountManager:
             raise ValueError(f"credits are from 0 to {MAX_GRANT}")
         chosen = Mode(mode)
 
-        async def work(ledger: Ledger) -> NewKey:
-            account = await ledger.open_account(name, chosen, credits)
-            return await keys.add_key(ledger.session, account, ledger.now, expires)
+        def work(ledger: Ledger) -> NewKey:
+            account = ledger.open_account(name, chosen, credits)
+            return keys.add_key(ledger.session, account, ledger.now, expires)
 
         return await self._change(work)
 
@@ -113,9 +113,9 @@ class AccountManager:
             UnknownAccountError: there is no such account.
         """
 
-        async def work(ledger: Ledger) -> NewKey:
-            account = await ledger.locked(account_id)
-            return await keys.add_key(ledger.session, account, ledger.now, expires)
+        def work(ledger: Ledger) -> NewKey:
+            account = ledger.locked(account_id)
+            return keys.add_key(ledger.session, account, ledger.now, expires)
 
         return await self._change(work)
 
@@ -241,7 +241,7 @@ class AccountManager:
             lambda session: list_entries(session, account_id, after=after, limit=limit, newest=newest)
         )
 
-    async def _change(self, work: Callable[[Ledger], Awaitable[T]]) -> T:
+    async def _change(self, work: Callable[[Ledger], T]) -> T:
         # the clock is read when the turn has come, so that entries are in the order of time
         return await self._database.write(
             lambda session: work(Ledger(session, self._clock(), self._allowances))

@@ -1,7 +1,7 @@
 """Bring a database to the tables that this version knows.
 
-Alembic is synchronous and reads its scripts from disk, so it runs in a thread,
-on an event loop of its own there: the async drivers are the only ones we have.
+Alembic is synchronous and reads its scripts from disk, so it runs in a thread;
+PostgreSQL's driver gets an event loop of its own there.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from alembic import command
 from alembic.config import Config
 from alembic.util import CommandError
 from sqlalchemy import URL, Connection, func, select
+from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import NullPool
 
-from embedenv_jupyter.accounts.engine import create_engine, is_sqlite
+from embedenv_jupyter.accounts.engine import create_engine
 from embedenv_jupyter.errors import AccountsUnavailableError
 
 SCRIPTS = "embedenv_jupyter.accounts:migrations"
@@ -42,17 +43,20 @@ def _upgrade_in_thread(url: URL, timeout_s: float) -> None:
     if not _one_at_a_time.acquire(timeout=timeout_s):
         raise TimeoutError("another migration of this process does not end")
     try:
-        asyncio.run(_upgrade(url, timeout_s))
+        engine = create_engine(url, timeout_s=timeout_s, poolclass=NullPool)
+        if isinstance(engine, AsyncEngine):
+            asyncio.run(_upgrade_on_loop(engine))
+            return
+        with engine.begin() as connection:  # SQLite's BEGIN IMMEDIATE keeps others out
+            _run_alembic(connection)
     finally:
         _one_at_a_time.release()
 
 
-async def _upgrade(url: URL, timeout_s: float) -> None:
-    engine = create_engine(url, timeout_s=timeout_s, poolclass=NullPool)
+async def _upgrade_on_loop(engine: AsyncEngine) -> None:
     try:
         async with engine.begin() as connection:
-            if not is_sqlite(url):  # SQLite's BEGIN IMMEDIATE is this lock already
-                await connection.execute(select(func.pg_advisory_xact_lock(_ADVISORY_LOCK)))
+            await connection.execute(select(func.pg_advisory_xact_lock(_ADVISORY_LOCK)))
             await connection.run_sync(_run_alembic)
     finally:
         await engine.dispose()

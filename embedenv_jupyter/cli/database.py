@@ -24,7 +24,7 @@ database_option = click.option(
     metavar="URL",
     default=default_database_url,
     show_default="EMBEDENV_DATABASE, or embedenv.db in EMBEDENV_DATA_DIR or Jupyter's data folder",
-    help="Database of the accounts: sqlite+aiosqlite:///FILE or postgresql+asyncpg://USER@HOST/NAME."
+    help="Database of the accounts: sqlite:///FILE or postgresql+asyncpg://USER@HOST/NAME."
     " Put a URL with a password in EMBEDENV_DATABASE: others can read the command line.",
 )
 

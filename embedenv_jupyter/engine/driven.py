@@ -61,6 +61,7 @@ class Driver:
         self._cells = cells
         self._answers = answers
         self._said = b""
+        self.is_ready = False
 
     @classmethod
     async def launch(cls, runner: Runner, language: Language, plan: SessionPlan, folder: str) -> Driver:
@@ -207,11 +208,12 @@ class DrivenSession:
         self, path: str, timeout_s: float | None, queue: EventQueue, control: Control
     ) -> Answer:
         """Pass output on until the driver has answered or ended."""
-        is_new = self._driver is None
+        control.is_quiet.clear()
         if self._driver is None:
             try:
                 self._driver = await Driver.launch(self._runner, self.language, self._plan, self._folder)
             except (SandboxGoneError, SandboxRequestError) as exc:
+                control.is_quiet.set()
                 return Answer(_KILLED, is_lost=True, detail=f"The session did not start: {exc}")
         driver, process = self._driver, self._driver.process
         assert process.stdout is not None
@@ -222,7 +224,7 @@ class DrivenSession:
             for source, stream in ((process.stdout, Stream.STDOUT), (process.stderr, Stream.STDERR)):
                 pumps.create_task(pump(source, Stage.RUN, stream, queue, is_over, quiet_s=0))
             try:
-                answer = await self._exchange(driver, path, timeout_s, is_new=is_new)
+                answer = await self._exchange(driver, path, timeout_s, control)
             finally:
                 disconnect(control)
                 is_over.set()
@@ -230,10 +232,12 @@ class DrivenSession:
                 process.stderr.wake()
         return answer
 
-    async def _exchange(self, driver: Driver, path: str, timeout_s: float | None, *, is_new: bool) -> Answer:
+    async def _exchange(self, driver: Driver, path: str, timeout_s: float | None, control: Control) -> Answer:
         try:
-            if is_new and (failed := await self._failed_start(driver)):
+            if not driver.is_ready and (failed := await self._failed_start(driver)):
                 return failed
+            if control.is_stopped:  # before there was anything to signal
+                return Answer(ExitStatus(signal=signals.SIGINT))
             await driver.give(f"{self._runner.sandbox.home}/{path}")
             return await self._heard(driver, timeout_s)
         except BrokenPipeError:
@@ -244,6 +248,7 @@ class DrivenSession:
     async def _failed_start(self, driver: Driver) -> Answer | None:
         word = await driver.word_within(START_TIMEOUT_S)
         if word == "ready":
+            driver.is_ready = True
             return None
         status = await _killed(driver.process)
         late = f" within {START_TIMEOUT_S:g} s" if word is None else ""

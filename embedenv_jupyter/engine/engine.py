@@ -54,17 +54,19 @@ class Engine:
         self._executions.add(execution)
         return execution
 
-    async def open_session(self, language: Language) -> LanguageSession:
+    async def open_session(self, language: Language, *, programs: bool = False) -> LanguageSession:
         """Open a session: what one run leaves is there in the next. The caller closes it.
+
+        With ``programs`` each run is a whole program, and what it leaves are files.
 
         Raises:
             MissingToolchainError: the room cannot run this language, or keeps no state in it.
         """
         folder = f"{SESSIONS}/{secrets.token_hex(6)}"
-        await self._runner.toolchains.require(language, session=True)
+        await self._runner.toolchains.require(language, session=not programs)
         await self._runner.sandbox.make_dir(folder)
         session: LanguageSession
-        if language.session is None:
+        if language.session is None or programs:
             session = FolderSession(self._runner, language, folder)
         else:
             session = DrivenSession(self._runner, language, language.session, folder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -69,6 +70,23 @@ class Output:
 
 
 @dataclass(frozen=True)
+class Displayed:
+    """Something to be shown that is no text only: representations by MIME type."""
+
+    stage: Stage
+    data: Mapping[str, object]
+
+
+@dataclass(frozen=True)
+class Prompted:
+    """The program waits for a line of input; ``text`` is what it asked, which went out as output, too."""
+
+    stage: Stage
+    text: str
+    password: bool
+
+
+@dataclass(frozen=True)
 class StageEnded:
     """How a stage ended.
 
@@ -108,4 +126,4 @@ class Outcome:
         return self.reason is Reason.EXIT and self.exit.code == 0
 
 
-Event: TypeAlias = StageBegan | Output | StageEnded | Outcome
+Event: TypeAlias = StageBegan | Output | Displayed | Prompted | StageEnded | Outcome

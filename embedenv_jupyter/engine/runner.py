@@ -27,6 +27,7 @@ from embedenv_jupyter.languages.language import Language
 from embedenv_jupyter.sandbox.sandbox import Sandbox
 from embedenv_jupyter.sandbox.spec import MIB, ExitStatus
 
+_PYTHON = "python"
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -55,7 +56,7 @@ class Runner:
             MissingToolchainError: nothing was written.
             SourceError: the files do not fit into the workspace.
         """
-        toolchain = await self.toolchains.require(language)
+        toolchain = "" if _is_forked(language, options) else await self.toolchains.require(language)
         try:
             await self.write(source, folder, language.source)
         except BaseException:
@@ -180,6 +181,7 @@ class Program:
             self.options.timeout_s,
             source.arguments,
             self.options.terminal,
+            script=language.source if _is_forked(language, self.options) else "",
         )
 
     def _outcome(self, ended: list[Ended], wall_ms: float) -> Outcome:
@@ -196,6 +198,11 @@ class Program:
             detail=last.detail,
             session=self._state,
         )
+
+
+def _is_forked(language: Language, options: RunOptions) -> bool:
+    """Whether a fork of the supervisor runs it, which is a Python itself: no interpreter has to start."""
+    return language.id == _PYTHON and options.terminal is None
 
 
 def _never_run(stage: Stage, reason: Reason, signum: int, detail: str = "") -> Ended:

@@ -41,8 +41,10 @@ class Command:
     env: Mapping[str, str]
     timeout_s: float | None
     arguments: tuple[str, ...] = ()
-    """What the line finds as ``"$@"``."""
+    """What the line finds as ``"$@"``, or the script as ``sys.argv[1:]``."""
     terminal: tuple[int, int] | None = None
+    script: str = ""
+    """A Python file that is run in a fork of the supervisor in the place of the line."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,12 @@ async def run_stage(sandbox: Sandbox, command: Command, queue: EventQueue, contr
     watch = Watch(sandbox)
     began_s = time.monotonic()
     await queue.put(StageBegan(command.stage))
-    process = await _spawned(sandbox, command)
+    control.is_quiet.clear()
+    try:
+        process = await _spawned(sandbox, command)
+    except BaseException:
+        control.is_quiet.set()
+        raise
     takes_input = command.stage is Stage.RUN
     connect(control, process, takes_input=takes_input)
     try:
@@ -85,6 +92,10 @@ async def run_stage(sandbox: Sandbox, command: Command, queue: EventQueue, contr
 
 
 async def _spawned(sandbox: Sandbox, command: Command) -> Process:
+    if command.script:
+        return await sandbox.fork_script(
+            command.script, command.arguments, cwd=command.folder, env=command.env
+        )
     argv = ["sh", "-c", command.line, "sh", *command.arguments]
     if command.terminal is None:
         return await sandbox.spawn(argv, cwd=command.folder, env=command.env)
@@ -104,8 +115,9 @@ async def _ended(
         if process.stderr is not None:
             pumps.create_task(pump(process.stderr, command.stage, Stream.STDERR, queue, is_over))
         try:
-            is_late = not await within(process.wait(), command.timeout_s)
-            if is_late:
+            # Who asked for the end while the program was being started had nothing to signal.
+            is_late = not control.is_stopped and not await within(process.wait(), command.timeout_s)
+            if is_late or control.is_stopped:
                 await descend(process)
             status = await process.wait()
         except SandboxGoneError:
@@ -148,8 +160,10 @@ async def within(work: Awaitable[object], limit_s: float | None) -> bool:
 
 
 async def descend(process: Process) -> None:
-    """Walk the ladder of signals quickly, for a program whose time is up."""
+    """Walk the ladder of signals quickly, for a program whose time is up, while it lives."""
     for step in LADDER:
+        if process.status is not None:
+            return
         with contextlib.suppress(ProcessLookupError):
             await process.signal(step)
         if await within(process.wait(), TIME_STEP_S):
@@ -178,7 +192,6 @@ def connect(control: Control, process: Process, *, takes_input: bool) -> None:
             await process.signal(number)
 
     control.signal, control.resize = send, process.resize
-    control.is_quiet.clear()
     if takes_input:
         control.write, control.close = stdin.write, close
         control.takes_input.set()

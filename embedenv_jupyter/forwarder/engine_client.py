@@ -29,7 +29,7 @@ from embedenv_jupyter.client.backoff import Backoff, Retry
 from embedenv_jupyter.client.dialling import MAX_FRAME_BYTES, Heartbeat, Transport, open_socket
 from embedenv_jupyter.client.refusal import AddressError, RefusedError
 from embedenv_jupyter.errors import CloseCode, ConnectionLostError, EmbedEnvError, RemoteProtocolError
-from embedenv_jupyter.protocols.engine import Answer, CodeTooLargeError, EngineSession, Refusal
+from embedenv_jupyter.protocols.engine.client import Answer, CodeTooLargeError, EngineSession, Refusal
 
 TIMEOUT_VARIABLE: Final = "EMBEDENV_ANSWER_TIMEOUT_S"
 DEFAULT_TIMEOUT_S: Final = 600.0

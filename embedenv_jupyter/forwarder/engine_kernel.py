@@ -28,7 +28,7 @@ from embedenv_jupyter.errors import EmbedEnvError
 from embedenv_jupyter.forwarder.cells import Cell, known_language, language_id, split
 from embedenv_jupyter.forwarder.engine_client import EngineClient, EngineError, Settings
 from embedenv_jupyter.languages.registry import Languages
-from embedenv_jupyter.protocols.engine import Answer
+from embedenv_jupyter.protocols.engine.client import Answer
 
 LANGUAGE_VARIABLE: Final = "EMBEDENV_LANGUAGE"
 DEFAULT_LANGUAGE: Final = "python"

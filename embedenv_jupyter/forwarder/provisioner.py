@@ -24,7 +24,7 @@ from jupyter_client.provisioning.provisioner_base import KernelProvisionerBase
 
 from embedenv_jupyter.accounts import LOCAL_ACCOUNT
 from embedenv_jupyter.client.address import ROOM_VARIABLE, URL_VARIABLE
-from embedenv_jupyter.errors import EmbedEnvError, UnknownRoomError
+from embedenv_jupyter.errors import EmbedEnvError, RoomClosedError, UnknownRoomError
 from embedenv_jupyter.forwarder.connection import ConnectionInfo, Sockets
 from embedenv_jupyter.forwarder.language_link import LANGUAGE_VARIABLE, in_language
 from embedenv_jupyter.forwarder.link import Link
@@ -133,10 +133,13 @@ class RoomKernel:
     async def end(self) -> None:
         """Shut the kernel down, and the room if it was opened for it and nobody else is there."""
         await self.stop()
-        kernels = self._gateway.kernels.of(self._room)
+        try:
+            kernels = self._gateway.kernels.of(self._room)
+        except RoomClosedError:
+            return
         try:
             await kernels.shutdown(self._kernel.id)
-        except EmbedEnvError as exc:  # it ended with its room
+        except EmbedEnvError as exc:  # somebody else was faster
             log.debug("no kernel to shut down: %s", exc)
         if self._is_own_room and not self._room.is_busy and not len(kernels):
             await self._room.aclose("notebook closed")

@@ -10,7 +10,7 @@ programs that the server started find in a file (:mod:`embedenv_jupyter.client.g
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import msgspec
@@ -42,7 +42,7 @@ class Principal:
     role: Role
     account: Account | None = None
     colour: str = "#6366f1"
-    key: str = ""
+    key: str = field(default="", repr=False)
     """The join key that let them in."""
 
     @property
@@ -94,17 +94,44 @@ async def _principal_of_key(gateway: Gateway, key: str) -> Principal:
     Raises:
         ProblemError: nobody's.
     """
-    if gateway.is_local_key(key):
-        return Principal(LOCAL, Role.OWN, LOCAL_ACCOUNT)
-    public, is_pair, secret = key.partition(":")
     try:
-        if is_pair:
-            account = await gateway.accounts.authenticate(public, secret)
-        else:
-            account = await gateway.accounts.authenticate_api_key(key)
+        account = await account_of_key(gateway, key)
     except AuthenticationError as exc:
         raise problem_of(exc) from exc
-    return Principal(account.name or GUEST, Role.OWN, account)
+    name = LOCAL if account.id == LOCAL_ACCOUNT.id else account.name or GUEST
+    return Principal(name, Role.OWN, account)
+
+
+async def account_of_key(gateway: Gateway, key: str) -> Account:
+    """Return the account of an API key, of a pair ``PUBLIC:SECRET``, or of this gateway's own key.
+
+    Raises:
+        AuthenticationError: it is nobody's.
+    """
+    if gateway.is_local_key(key):
+        return LOCAL_ACCOUNT
+    public, is_pair, secret = key.partition(":")
+    if is_pair:
+        return await gateway.accounts.authenticate(public, secret)
+    return await gateway.accounts.authenticate_api_key(key)
+
+
+async def entered(handler: Any, gateway: Gateway, room_id: str, action: str) -> tuple[Room, Principal]:
+    """Return an open room, and who asks for something of it.
+
+    Who does not prove who they are does not learn whether there is such a room.
+
+    Raises:
+        ProblemError: nobody who may.
+        UnknownRoomError: there is no such room.
+    """
+    room = gateway.rooms.find(room_id)
+    if room is not None and room.end_reason is not None:
+        room = None
+    who = await principal_of(handler, gateway, room, action)
+    if room is None:
+        raise UnknownRoomError(room_id)
+    return room, who
 
 
 class OwnHandler(APIHandler):
@@ -127,24 +154,17 @@ class OwnHandler(APIHandler):
         except EmbedEnvError as exc:
             raise problem_of(exc) from exc
 
-    async def principal(self, room: Room | None = None, action: str = "write") -> Principal:
-        """Return who asks.
+    async def principal(self, action: str = "write") -> Principal:
+        """Return who asks for something of the gateway.
 
         Raises:
             ProblemError: nobody who may.
         """
-        return await principal_of(self, self.gateway, room, action)
+        return await principal_of(self, self.gateway, None, action)
 
-    def room(self, room_id: str) -> Room:
-        """Return an open room; who asks is still to be found out.
-
-        Raises:
-            UnknownRoomError: there is none with this id.
-        """
-        room = self.gateway.rooms.find(room_id)
-        if room is None or room.end_reason is not None:
-            raise UnknownRoomError(room_id)
-        return room
+    async def entered(self, room_id: str, action: str = "write") -> tuple[Room, Principal]:
+        """Return an open room and who asks for something of it; raises what :func:`entered` does."""
+        return await entered(self, self.gateway, room_id, action)
 
     def body(self, kind: type[T]) -> T:
         """Read the JSON body; an empty one is an empty object.

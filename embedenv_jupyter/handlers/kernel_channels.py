@@ -18,13 +18,15 @@ from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
 from embedenv_jupyter.errors import CloseCode, EmbedEnvError, RemoteProtocolError
 from embedenv_jupyter.gateway import Gateway
-from embedenv_jupyter.handlers.access import Principal, principal_of
+from embedenv_jupyter.handlers.access import Principal, entered
 from embedenv_jupyter.handlers.base import InBandHandler
 from embedenv_jupyter.handlers.problems import problem_of
+from embedenv_jupyter.kernels import messages
 from embedenv_jupyter.kernels.kernel import Kernel
 from embedenv_jupyter.kernels.rendering import Piece, Renderer
 from embedenv_jupyter.kernels.session import KernelSession
 from embedenv_jupyter.protocols import kernels as protocol
+from embedenv_jupyter.protocols.websocket import text_frame
 from embedenv_jupyter.rooms.log import Watcher
 from embedenv_jupyter.rooms.members import Member
 
@@ -68,9 +70,8 @@ class KernelChannelsHandler(InBandHandler):
             raise HTTPError(400, f"ask for the subprotocol {protocol.V1}")
         try:
             await self._gateway.ready()
-            kernels = self._gateway.kernels.of_id(room_id)
-            self._principal = await principal_of(self, self._gateway, kernels.room, "execute")
-            self._kernel = kernels.find(kernel_id)
+            room, self._principal = await entered(self, self._gateway, room_id, "execute")
+            self._kernel = self._gateway.kernels.of(room).find(kernel_id)
         except EmbedEnvError as exc:
             raise HTTPError(problem_of(exc).status_code, str(exc).replace("%", "%%")) from exc
         await WebSocketHandler.get(self, room_id, kernel_id)
@@ -159,11 +160,13 @@ class KernelChannelsHandler(InBandHandler):
             await kernel.receive(session, protocol.decode(message, protocol.CLIENT_CHANNELS))
             return
         number, decoded = protocol.decode_numbered(message, protocol.CLIENT_CHANNELS)
-        if session.receiver.receive(number):
+        receiver = session.receiver
+        if receiver.receive(number):
             await kernel.receive(session, decoded)
-        ack = protocol.encode_notice(protocol.Ack(session.receiver.received))
-        async with asyncio.timeout(SEND_TIMEOUT_S):
-            await self.send_frames([ack.encode()])
+        is_answered = messages.kind_of(decoded.parts).endswith("_request")
+        if receiver.done(number, len(message), is_answered=is_answered):
+            async with asyncio.timeout(SEND_TIMEOUT_S):
+                await self.send_framed(self._owed(session))
 
     async def _carry(self, kernel: Kernel, session: KernelSession, watcher: Watcher) -> None:
         """Send what the kernel's log has for this client, at the client's pace."""
@@ -185,9 +188,14 @@ class KernelChannelsHandler(InBandHandler):
     async def _send_all(self, session: KernelSession, pieces: Iterator[Piece]) -> None:
         for piece in pieces:
             async with asyncio.timeout(SEND_TIMEOUT_S):
-                await self.send_framed(piece.data)
+                await self.send_framed(self._owed(session) + piece.data)
             self._note(session, piece.last)
             await asyncio.sleep(0)
+
+    def _owed(self, session: KernelSession) -> bytes:
+        """Return the acknowledgement that the client is owed, framed; empty where it is owed none."""
+        ack = session.receiver.acknowledgement()
+        return b"" if ack is None else text_frame(protocol.encode_notice(ack).encode())
 
     def _note(self, session: KernelSession, number: int) -> None:
         """Note how far the client was sent everything, unless it has another connection by now."""

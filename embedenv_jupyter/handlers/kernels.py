@@ -7,7 +7,6 @@ sessions, kernel specs. What is beyond Jupyter's API: pending prompts.
 from __future__ import annotations
 
 import contextlib
-import uuid
 from typing import Annotated, Any
 
 import msgspec
@@ -76,8 +75,8 @@ class InRoomHandler(OwnHandler):
         Raises:
             EmbedEnvError: there is no such room, or the role does not allow it.
         """
-        room = self.room(room_id)
-        require(await self.principal(room, "read" if role is Role.VIEW else "execute"), role, action)
+        room, who = await self.entered(room_id, "read" if role is Role.VIEW else "execute")
+        require(who, role, action)
         return self.gateway.kernels.of(room)
 
 
@@ -178,9 +177,7 @@ class SessionsHandler(InRoomHandler):
             kernel = kernels.find(wanted.kernel.id)
         else:
             kernel = await kernels.start(wanted.kernel.name, path=wanted.path)
-        session = NotebookSession(str(uuid.uuid4()), wanted.path, wanted.name, wanted.type, kernel)
-        kernels.notebooks[session.id] = session
-        return session
+        return kernels.add_notebook(wanted.path, wanted.name, wanted.type, kernel)
 
 
 class SessionHandler(InRoomHandler):
@@ -243,8 +240,7 @@ class PromptHandler(InRoomHandler):
 
     @allow_unauthenticated
     async def post(self, room_id: str, prompt_id: str) -> None:
-        room = self.room(room_id)
-        who = await self.principal(room, "execute")
+        room, who = await self.entered(room_id, "execute")
         require(who, Role.RUN, "answer prompts")
         value = self.body(PromptAnswer).value
         for kernel in self.gateway.kernels.of(room):
@@ -269,11 +265,6 @@ def session_model(session: NotebookSession) -> dict[str, Any]:
 
 
 def prompt_model(prompt: PendingPrompt) -> dict[str, Any]:
-    return {
-        "id": prompt.id,
-        "kernel": prompt.kernel,
-        "run": prompt.run,
-        "text": prompt.text,
-        "password": prompt.password,
-        "asked_at": prompt.asked_at,
-    }
+    """Describe a question; who asks it, and as which message, is the kernel's business."""
+    shown = ("id", "kernel", "run", "text", "password", "asked_at")
+    return {name: getattr(prompt, name) for name in shown}

@@ -80,7 +80,7 @@ class RoomsHandler(OwnHandler):
 
     @allow_unauthenticated
     async def get(self) -> None:
-        who = await self.principal(action="read")
+        who = await self.principal("read")
         self.answer([room_model(room) for room in self.gateway.rooms if may_see(who, room)])
 
     @allow_unauthenticated
@@ -115,15 +115,13 @@ class RoomHandler(OwnHandler):
 
     @allow_unauthenticated
     async def get(self, room_id: str) -> None:
-        room = self.room(room_id)
-        await self.principal(room, "read")
+        room, _ = await self.entered(room_id, "read")
         usage = await room.sandbox.usage()
         self.answer({**room_model(room), "usage": msgspec.to_builtins(usage)})
 
     @allow_unauthenticated
     async def delete(self, room_id: str) -> None:
-        room = self.room(room_id)
-        who = await self.principal(room)
+        room, who = await self.entered(room_id)
         require(who, Role.OWN, "stop the room")
         await room.aclose("stopped")
         self.set_status(204)
@@ -135,14 +133,14 @@ class KeysHandler(OwnHandler):
 
     @allow_unauthenticated
     async def get(self, room_id: str) -> None:
-        room = self.room(room_id)
-        require(await self.principal(room, "read"), Role.OWN, "see the keys of the room")
+        room, who = await self.entered(room_id, "read")
+        require(who, Role.OWN, "see the keys of the room")
         self.answer([key_model(key) for key in room.keys])
 
     @allow_unauthenticated
     async def post(self, room_id: str) -> None:
-        room = self.room(room_id)
-        require(await self.principal(room), Role.OWN, "let people into the room")
+        room, who = await self.entered(room_id)
+        require(who, Role.OWN, "let people into the room")
         wanted = self.body(NewKey)
         expires_at = None if wanted.expires_s is None else time.time() + wanted.expires_s
         self.answer(key_model(room.keys.issue(Role[wanted.role.upper()], expires_at=expires_at)), 201)
@@ -153,8 +151,8 @@ class KeyHandler(OwnHandler):
 
     @allow_unauthenticated
     async def delete(self, room_id: str, key: str) -> None:
-        room = self.room(room_id)
-        require(await self.principal(room), Role.OWN, "revoke keys of the room")
+        room, who = await self.entered(room_id)
+        require(who, Role.OWN, "revoke keys of the room")
         room.revoke(key)
         self.set_status(204)
         self.finish()

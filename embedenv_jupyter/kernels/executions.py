@@ -88,8 +88,11 @@ class Executions:
         assert execution.msg_id not in self._by_id, "who adds has looked"
         self._by_id[execution.msg_id] = execution
         self._bytes += execution.kept_bytes
-        self._seen.append((execution.session, execution.msg_id))
         self._none.clear()
+
+    def remember(self, session: str, msg_id: str) -> None:
+        """Note that a client has sent this cell, wherever it is run."""
+        self._seen.append((session, msg_id))
 
     def had(self, session: str, msg_id: str) -> bool:
         """Tell whether a client has sent this cell before: kernels drop what comes a second time."""

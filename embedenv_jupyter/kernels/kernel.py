@@ -18,16 +18,14 @@ import asyncio
 import contextlib
 import logging
 import signal
-import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
 from embedenv_jupyter.errors import (
     AccountError,
     BusyError,
     EmbedEnvError,
-    InsufficientCreditsError,
     RemoteProtocolError,
     RoleError,
     SandboxError,
@@ -35,16 +33,18 @@ from embedenv_jupyter.errors import (
     UnknownKernelError,
 )
 from embedenv_jupyter.kernels import messages
-from embedenv_jupyter.kernels.channels import Channel, unwrapped
-from embedenv_jupyter.kernels.executions import Execution, Executions
+from embedenv_jupyter.kernels.cell_runs import CellRuns
+from embedenv_jupyter.kernels.executions import Executions
+from embedenv_jupyter.kernels.hearing import Hearing
 from embedenv_jupyter.kernels.magics.queue import CellQueue
 from embedenv_jupyter.kernels.magics.surroundings import Surroundings
 from embedenv_jupyter.kernels.magics.turn import Cell
+from embedenv_jupyter.kernels.places import Places
 from embedenv_jupyter.kernels.process import Death, KernelProcess
 from embedenv_jupyter.kernels.prompts import NO_RUN, Prompts
 from embedenv_jupyter.kernels.session import Batches, KernelSession
+from embedenv_jupyter.kernels.stand_in import StandIn
 from embedenv_jupyter.protocols.kernels import Message
-from embedenv_jupyter.rooms.events import KernelMessage, RunEnded, RunStarted
 from embedenv_jupyter.rooms.log import Log
 from embedenv_jupyter.rooms.members import Member, Role
 from embedenv_jupyter.rooms.room import Room
@@ -54,18 +54,7 @@ log = logging.getLogger(__name__)
 MAX_DEATHS: Final = 5
 """A kernel that dies so often before it has run one cell to its end stays dead."""
 
-MAX_SESSIONS: Final = 256
-MAX_AWAY: Final = 32
-"""How many clients that lost their connection have their place kept."""
-
-LINGER_S: Final = 3600.0
-"""How long the place of a client that lost its connection is kept."""
-
-WELCOME_TIMEOUT_S: Final = 10.0
 SHUTDOWN_GRACE_S: Final = 3.0
-COMMAND_CHARS: Final = 1000
-"""How much of a cell's code its receipt shows."""
-
 _FOR_ALL: Final = frozenset({"kernel_info_request"})
 """What a member who may only look on can ask of a kernel: nothing of it runs code."""
 
@@ -95,9 +84,11 @@ class Kernel:
         self.state = "starting"
         self.reason = ""
         self.last_activity = datetime.now(UTC)
-        self.sessions: dict[str, KernelSession] = {}
+        self.places = Places()
         self.executions = Executions()
         self.prompts = Prompts(room, id)
+        self.runs = CellRuns(room, id)
+        self.stand_in = StandIn(kernel_log, room.id)
         self.execution_count = 0
         """The number that the kernel gave to its newest cell."""
         self._cells = CellQueue(self, surroundings)
@@ -105,14 +96,10 @@ class Kernel:
         self._cwd: str | None = None
         self._env: Mapping[str, str] = {}
         self._process: KernelProcess | None = None
-        self._iopub: Channel | None = None
-        self._listener: asyncio.Task[None] | None = None
+        self._hearing = Hearing(id, told=self._told, paced=self._taken)
         self._watcher: asyncio.Task[None] | None = None
-        self._welcomed = asyncio.Event()
         self._changing = asyncio.Lock()
         self._deaths = 0
-        self._owed: list[str] = []
-        self._next_run = 1
         self._is_closed = False
 
     # Life.
@@ -122,9 +109,12 @@ class Kernel:
 
         Raises:
             SandboxError: it did not start; the text says why.
+            UnknownKernelError: the kernel was shut down meanwhile.
         """
         self._cwd, self._env = cwd, env
         async with self._changing:
+            if self._is_closed:
+                raise UnknownKernelError(self.id, ())
             await self._launch()
 
     async def _launch(self) -> None:
@@ -160,13 +150,8 @@ class Kernel:
                 return process
 
     async def _attach(self, process: KernelProcess) -> None:
-        """Connect to a new process, and wait until it says that we hear all that it says."""
-        self._welcomed.clear()
-        self._iopub = await process.connect("iopub", "SUB")
-        messages = self._iopub.messages()
-        self._listener = asyncio.create_task(self._listen(process, messages), name=f"iopub of {self.id}")
-        async with asyncio.timeout(WELCOME_TIMEOUT_S):
-            await self._welcomed.wait()
+        """Connect to a new process, for everybody and for each client."""
+        await self._hearing.begin(process)
         for session in self.sessions.values():
             await session.connect(process, self.read_replies)
 
@@ -197,16 +182,7 @@ class Kernel:
     async def _detach(self) -> None:
         """Let go of the process and of all sockets that lead to it; what it said is in the log."""
         process, self._process = self._process, None
-        listener, self._listener = self._listener, None
-        if listener is not None:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(SHUTDOWN_GRACE_S):
-                    await asyncio.wait({listener})
-            listener.cancel()
-            await asyncio.gather(listener, return_exceptions=True)
-        if self._iopub is not None:
-            await self._iopub.aclose()
-            self._iopub = None
+        await self._hearing.end()
         for session in self.sessions.values():
             await session.disconnect()
         if process is not None:
@@ -218,36 +194,22 @@ class Kernel:
         for number, execution in enumerate(self.executions.take_all()):
             self.prompts.withdraw(execution.run)
             if not execution.is_running:
-                self._was_not_run(execution)
+                self.runs.was_not_run(execution)
             if number == 0 and not execution.is_silent:
-                self._publish("error", messages.error_content(name, text), execution.header)
-            self._reply_error(execution, name, text)
-            self.end_run(execution, code=1, reason="died")
-        await self._give_back()
+                self.stand_in.publish("error", messages.error_content(name, text), execution.header)
+            self.stand_in.lost(execution, name, text)
+            self.runs.end(execution, code=1, reason="died")
+        await self.runs.give_back()
 
-    def _was_not_run(self, execution: Execution) -> None:
-        """Let a cell cost nothing that was paid for and not run."""
-        if execution.cost:
-            execution.cost = 0
-            self._owed.append(execution.run)
-
-    async def _give_back(self) -> None:
-        while self._owed:
-            run = self._owed.pop()
-            try:
-                await self.room.refund_cell(run)
-            except AccountError as exc:
-                log.error("the cost of %s in room %s was not given back: %s", run, self.room.id, exc)
+    @property
+    def sessions(self) -> dict[str, KernelSession]:
+        """The clients, by the session id that each chose."""
+        return self.places.by_id
 
     @property
     def is_busy(self) -> bool:
         """True while a cell runs or waits."""
         return bool(self.executions) or self._cells.is_busy
-
-    def connected_within(self, seconds: float) -> bool:
-        """Tell whether a client is connected, or was a moment ago: a page that is loaded again comes back."""
-        since_s = time.monotonic() - seconds
-        return any(place.is_connected or place.left_at_s > since_s for place in self.sessions.values())
 
     async def interrupt(self) -> None:
         """Interrupt the cell whose turn it is, wherever it runs."""
@@ -306,8 +268,7 @@ class Kernel:
             await self._end_process()
             await self._abandon("KernelEnded", text)
             self._publish_state("dead", "")
-            for session in list(self.sessions.values()):
-                await self.forget(session)
+            await self.places.forget_all()
             watcher, self._watcher = self._watcher, None
             if watcher is not None:
                 watcher.cancel()
@@ -337,9 +298,7 @@ class Kernel:
         """Make a place for a new client."""
         if self._is_closed:
             raise UnknownKernelError(self.id, ())
-        await self._forget_old()
-        if len(self.sessions) >= MAX_SESSIONS:
-            raise BusyError(f"This kernel has {MAX_SESSIONS} clients already; close one of them first.")
+        await self.places.make_room()
         session = KernelSession(id, member, owner)
         session.position = self.log.last
         if self._process is not None and not self._process.is_silent:
@@ -351,22 +310,8 @@ class Kernel:
                 self._process.is_silent = True
         self.sessions[id] = session
         for parts in self.prompts.questions():
-            self.append("stdin", parts, to=id)
+            self.stand_in.append("stdin", parts, to=id)
         return session
-
-    async def _forget_old(self) -> None:
-        """Give up the places of those who left long ago, or of too many: each holds three sockets."""
-        now_s = time.monotonic()
-        away = [place for place in self.sessions.values() if not place.is_connected and not place.is_visiting]
-        away.sort(key=lambda place: place.left_at_s, reverse=True)
-        for number, place in enumerate(away, 1):
-            if number > MAX_AWAY or now_s - place.left_at_s > LINGER_S:
-                await self.forget(place)
-
-    async def forget(self, session: KernelSession) -> None:
-        """Give up the place of a client; idempotent."""
-        self.sessions.pop(session.id, None)
-        await session.disconnect()
 
     # What clients ask.
 
@@ -380,7 +325,9 @@ class Kernel:
         self.room.touch()
         await self.settled()
         if session.member.role < Role.RUN and header.msg_type not in _FOR_ALL:
-            self._refuse(session, message, header, RoleError("use a kernel", "run", session.member.role.word))
+            self.stand_in.refuse(
+                session, message, header, RoleError("use a kernel", "run", session.member.role.word)
+            )
             await self._paced()
             return
         match message.channel, header.msg_type:
@@ -391,7 +338,7 @@ class Kernel:
                 if self.prompts.answered_by_message(messages.parent_id(message.parts), session.member.user):
                     await self._give_input(session, message)
             case "control", "interrupt_request" if await self._cells.interrupt():
-                self._reply(session, message, header, {"status": "ok"})
+                self.stand_in.reply(session, message, header, {"status": "ok"})
             case _ if await self._cells.pass_on(session, message, header):
                 return
             case _:
@@ -403,7 +350,7 @@ class Kernel:
             await session.send(message.channel, message.parts)
         except RemoteProtocolError as exc:
             if header.msg_type.endswith("_request"):
-                self._refuse(session, message, header, exc)
+                self.stand_in.refuse(session, message, header, exc)
 
     async def settled(self) -> None:
         """Wait while the process is being started again: what is sent meanwhile waits."""
@@ -417,51 +364,44 @@ class Kernel:
 
     async def _execute(self, cell: Cell) -> None:
         if self.executions.had(cell.session.id, cell.header.msg_id):
+            if cell.session.is_visiting:  # the notebook that sent it waits for an answer
+                error = BusyError("A cell with this id was run in this room before.")
+                self.stand_in.refuse(cell.session, cell.message, cell.header, error)
             return
         if self.executions.find(cell.header.msg_id) is not None:
             error = BusyError("Another client's cell with this id waits for this kernel.")
-            self._refuse(cell.session, cell.message, cell.header, error)
+            self.stand_in.refuse(cell.session, cell.message, cell.header, error)
         elif self.executions.is_full or self._cells.is_full:
             error = BusyError(
                 f"{len(self.executions) + len(self._cells)} cells wait for this kernel already; "
                 "wait for some of them."
             )
-            self._refuse(cell.session, cell.message, cell.header, error)
-        elif not self._cells.takes(cell):
-            await self.run_cell(cell)
-
-    def execution_of(self, cell: Cell) -> Execution:
-        """Give a cell the number of a run."""
-        self._next_run += 1
-        session, request = cell.session, cell.request
-        return Execution(
-            run=f"{self.id[:8]}-{self._next_run - 1}", msg_id=cell.header.msg_id, session=session.id,
-            header=cell.message.parts[0], code=request.code[:COMMAND_CHARS], user=session.member.user,
-            is_silent=request.silent, stop_on_error=request.stop_on_error,
-        )  # fmt: skip
+            self.stand_in.refuse(cell.session, cell.message, cell.header, error)
+        else:
+            self.executions.remember(cell.session.id, cell.header.msg_id)
+            if not self._cells.takes(cell):
+                await self.run_cell(cell)
 
     async def run_cell(self, cell: Cell) -> None:
         """Charge for a cell and give it to the kernel, or answer that it will not be run."""
         session, message = cell.session, cell.message
-        execution = self.execution_of(cell)
+        execution = self.runs.of(cell)
         try:
-            execution.cost = await self.room.charge_cell(cell.request.code, execution.run)
+            if not session.is_prepaid:
+                await self.runs.charge(execution, cell.request.code)
         except AccountError as exc:
-            if not isinstance(exc, InsufficientCreditsError):
-                self._owed.append(execution.run)  # it may have been charged all the same
-                await self._give_back()
-            self._refuse(session, message, cell.header, exc)
+            self.stand_in.refuse(session, message, cell.header, exc)
             return
         self.executions.add(execution)
-        self.begin_run(execution, session.member, execution.code)
+        self.runs.begin(execution, session.member, execution.code)
         try:
             await session.send("shell", message.parts)
         except RemoteProtocolError as exc:
             self.executions.take(execution.msg_id)
-            self._was_not_run(execution)
-            await self._give_back()
-            self._refuse(session, message, cell.header, exc)
-            self.end_run(execution, code=1, reason="refused")
+            self.runs.was_not_run(execution)
+            await self.runs.give_back()
+            self.stand_in.refuse(session, message, cell.header, exc)
+            self.runs.end(execution, code=1, reason="refused")
 
     async def answer(self, prompt_id: str, value: str, by: str) -> None:
         """Answer a prompt in somebody's name, whoever's cell it is; the value is kept nowhere.
@@ -477,101 +417,23 @@ class Kernel:
             raise BusyError("This kernel has no client through which it could be answered; connect to it.")
         await self._give_input(session, self.prompts.answer(prompt_id, value, by))
 
-    def _refuse(
-        self, session: KernelSession, message: Message, header: messages.Header, exc: EmbedEnvError
-    ) -> None:
-        """Answer in the kernel's place that something will not be done, as a kernel would."""
-        name, parent = type(exc).__name__, message.parts[0]
-        error = messages.error_content(name, str(exc))
-        self._tell(session, "status", {"execution_state": "busy"}, parent)
-        if header.msg_type.endswith("_request"):
-            if header.msg_type == "execute_request":
-                self._tell(session, "error", error, parent)
-            self._reply(session, message, header, {"status": "error", "execution_count": 0, **error})
-        else:
-            self._tell(session, "stream", {"name": "stderr", "text": f"{exc}\n"}, parent)
-        self._tell(session, "status", {"execution_state": "idle"}, parent)
-
-    def _tell(self, session: KernelSession, msg_type: str, content: dict[str, Any], parent: bytes) -> None:
-        """Tell one client alone what others have nothing to do with."""
-        parts = messages.make("iopub", msg_type, content, parent=parent).parts
-        self.append("iopub", parts, to=session.id)
-
-    def _reply(
-        self, session: KernelSession, message: Message, header: messages.Header, content: dict[str, Any]
-    ) -> None:
-        kind, _, _ = header.msg_type.rpartition("_")
-        reply = messages.make(message.channel, f"{kind}_reply", content, parent=message.parts[0])
-        self.append(message.channel, reply.parts, to=session.id)
-
-    def _reply_error(self, execution: Execution, name: str, text: str) -> None:
-        content = {"status": "error", "execution_count": 0, **messages.error_content(name, text)}
-        metadata = {"embedenv": execution.receipt(self.room.id, "error")}
-        reply = messages.make("shell", "execute_reply", content, parent=execution.header, metadata=metadata)
-        self.append("shell", reply.parts, to=execution.session)
-        self._publish("status", {"execution_state": "idle"}, execution.header)
-
-    # Runs.
-
-    def begin_run(self, execution: Execution, member: Member, command: str) -> None:
-        """Say in the room's log that somebody runs something here."""
-        self.room.work_began(execution.run)
-        if not execution.is_silent:
-            self.room.log.append(
-                RunStarted(
-                    run=execution.run, command=command[:COMMAND_CHARS], user=member.user,
-                    member=member.id, kind="cell", kernel=self.id, at=time.time(),
-                )
-            )  # fmt: skip
-
-    def end_run(self, execution: Execution, *, code: int, reason: str) -> None:
-        self.room.work_ended(execution.run)
-        if not execution.is_silent and not self.room.log.is_finished:
-            self.room.log.append(
-                RunEnded(
-                    run=execution.run, code=code, signal=None, duration_s=execution.duration_s,
-                    cost=execution.cost, reason=reason, kind="cell", user=execution.user, at=time.time(),
-                )
-            )  # fmt: skip
-
     # What the kernel says.
-
-    async def _listen(self, process: KernelProcess, batches: Batches) -> None:
-        """Carry what the kernel tells everybody into the log, at the pace that the log takes."""
-        await self._carry(process, batches, self._told)
-
-    async def _carry(
-        self, process: KernelProcess, batches: Batches, take: Callable[[tuple[bytes, ...]], None]
-    ) -> None:
-        """Read one of the kernel's sockets to its end, which is the end of the kernel."""
-        try:
-            async for batch in batches:
-                for frames in batch:
-                    take(unwrapped(frames))
-                await self._paced()
-                await self._give_back()
-        except RemoteProtocolError as exc:
-            await self._broken(process, str(exc))
-        except Exception:
-            log.exception("what kernel %s of room %s said was not handled", self.id, self.room.id)
-            await self._broken(process, "the gateway failed; its log says why")
-        else:
-            if not await process.ends_within(SHUTDOWN_GRACE_S):
-                await self._broken(process, "it closed its sockets")
 
     async def _paced(self) -> None:
         """Wait while the logs cannot take more."""
         await self.log.writable()
         await self.room.log.writable()
 
+    async def _taken(self) -> None:
+        """Wait until more of what the kernel says can be taken; give back what it did not run."""
+        await self._paced()
+        await self.runs.give_back()
+
     def _told(self, parts: tuple[bytes, ...]) -> None:
-        head = parts[0]
-        if b'"iopub_welcome"' in head:
-            self._welcomed.set()
-            return
-        if b'"status"' in head:
+        """Take what the kernel tells everybody."""
+        if b'"status"' in parts[0]:
             self._note_state(parts)
-        self.append("iopub", parts)
+        self.stand_in.append("iopub", parts)
 
     def _note_state(self, parts: tuple[bytes, ...]) -> None:
         state = messages.status_of(parts).execution_state
@@ -584,7 +446,7 @@ class Kernel:
         self, session: KernelSession, process: KernelProcess, channel: str, batches: Batches
     ) -> None:
         """Carry what the kernel answers one client into the log."""
-        await self._carry(process, batches, lambda parts: self._answered(session, channel, parts))
+        await self._hearing.carry(process, batches, lambda parts: self._answered(session, channel, parts))
 
     def _answered(self, session: KernelSession, channel: str, parts: tuple[bytes, ...]) -> None:
         head = parts[0]
@@ -593,7 +455,7 @@ class Kernel:
         elif channel == "stdin" and b'"input_request"' in head:
             execution = self.executions.find(messages.parent_id(parts))
             self.prompts.ask(parts, session.id, execution)
-        self.append(channel, parts, to=session.id)
+        self.stand_in.append(channel, parts, to=session.id)
 
     def _receipted(self, parts: tuple[bytes, ...]) -> tuple[bytes, ...]:
         """End the run of a cell that is answered, and put the receipt into the answer."""
@@ -607,29 +469,14 @@ class Kernel:
             self._cells.abort()
         self.prompts.withdraw(execution.run)
         if status == ABORTED:
-            self._was_not_run(execution)
-        self.end_run(execution, code=0 if status == "ok" else 1, reason=status or "unknown")
+            self.runs.was_not_run(execution)
+        self.runs.end(execution, code=0 if status == "ok" else 1, reason=status or "unknown")
         return messages.with_metadata(parts, "embedenv", execution.receipt(self.room.id, status))
-
-    async def _broken(self, process: KernelProcess, fault: str) -> None:
-        """End a process that does not speak as a kernel does; its watcher says so to everybody."""
-        log.warning("kernel %s of room %s is ended: %s", self.id, self.room.id, fault)
-        process.fault = process.fault or fault
-        await process.signal(signal.SIGKILL)
-
-    def _publish(self, msg_type: str, content: dict[str, Any], parent: bytes = b"{}") -> None:
-        """Tell every client something in the kernel's place."""
-        self.append("iopub", messages.make("iopub", msg_type, content, parent=parent).parts)
 
     def _publish_state(self, state: str, reason: str) -> None:
         self.reason = reason
         self._set_state(state)
-        self._publish("status", {"execution_state": state, "reason": reason})
-
-    def append(self, channel: str, parts: tuple[bytes, ...], to: str = "") -> None:
-        """Put a message into the log, unless that has ended; ``to`` is the one session that gets it."""
-        if not self.log.is_finished:
-            self.log.append(KernelMessage(channel=channel, parts=parts, to=to, at=time.time()))
+        self.stand_in.publish("status", {"execution_state": state, "reason": reason})
 
     def show_state(self, state: str) -> None:
         """Show that a cell runs elsewhere, or does no more, while the process itself is idle."""

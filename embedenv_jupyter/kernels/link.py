@@ -32,8 +32,8 @@ class KernelLink:
         self._ready: deque[Message] = deque()
 
     @classmethod
-    async def join(cls, kernel: Kernel, user: str, colour: str) -> KernelLink:
-        """Become a client of a kernel.
+    async def join(cls, kernel: Kernel, user: str, colour: str, *, is_prepaid: bool = False) -> KernelLink:
+        """Become a client of a kernel; one that is ``is_prepaid`` pays for its cells itself.
 
         Raises:
             BusyError: it has too many.
@@ -41,6 +41,7 @@ class KernelLink:
         member = kernel.room.admit(user, colour, Role.OWN)
         session = await kernel.join(uuid.uuid4().hex, member)
         session.connection = cls
+        session.is_prepaid = is_prepaid
         watcher = kernel.log.watch(session.position)
         await watcher.__aenter__()
         return cls(kernel, member, session, watcher)

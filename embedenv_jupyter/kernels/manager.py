@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
-from embedenv_jupyter.errors import BusyError, UnknownKernelError, UnknownRoomError
+from embedenv_jupyter.errors import BusyError, RoomClosedError, UnknownKernelError, UnknownRoomError
 from embedenv_jupyter.kernels.kernel import Kernel
 from embedenv_jupyter.kernels.magics.surroundings import Accounts, Surroundings
 from embedenv_jupyter.languages.registry import Languages
@@ -35,6 +35,9 @@ KERNEL_SPECS: Final[Mapping[str, Mapping[str, Any]]] = {
     }
 }
 """What can be started in a room, as Jupyter describes kernels."""
+
+MAX_NOTEBOOKS: Final = 1000
+"""Sessions of documents in one room: several can share a kernel, and nothing else bounds them."""
 
 LOOK_EVERY_S: Final = 10.0
 _HANDED_ON: Final = ("JPY_SESSION_NAME",)
@@ -74,6 +77,7 @@ class RoomKernels:
         self._logs = logs
         self._settings = settings
         self._kernels: dict[str, Kernel] = {}
+        self._is_closed = False
         self.opening = asyncio.Lock()
         """Held by who looks for the session of a document and makes one where there is none."""
         self._closing: set[asyncio.Task[None]] = set()
@@ -96,10 +100,12 @@ class RoomKernels:
         """Start a kernel in the folder of a document at ``path``.
 
         Raises:
-            UnknownKernelError: the room has no kernel of this name.
+            UnknownKernelError: the room has no kernel of this name, or the kernel was shut down meanwhile.
             BusyError: it has as many kernels as it may.
+            RoomClosedError: it has ended.
             SandboxError: it did not start.
         """
+        self._require_open()
         name = name or PYTHON
         if name not in KERNEL_SPECS:
             raise UnknownKernelError(name, tuple(KERNEL_SPECS))
@@ -117,6 +123,23 @@ class RoomKernels:
             await self._end(kernel)
             raise
         return kernel
+
+    def _require_open(self) -> None:
+        """Refuse what nobody would end any more."""
+        if self._is_closed or self.room.end_reason is not None:
+            raise RoomClosedError(self.room.end_reason or "the gateway stops")
+
+    def add_notebook(self, path: str, name: str, type: str, kernel: Kernel) -> NotebookSession:
+        """Note that a document uses a kernel.
+
+        Raises:
+            BusyError: so many documents do already that it is not noted.
+        """
+        if len(self.notebooks) >= MAX_NOTEBOOKS:
+            raise BusyError(f"This room has {MAX_NOTEBOOKS} sessions already; end one of them first.")
+        session = NotebookSession(str(uuid.uuid4()), path, name, type, kernel)
+        self.notebooks[session.id] = session
+        return session
 
     def _make(self, id: str, name: str) -> Kernel:
         kernel_log = Log(
@@ -185,13 +208,14 @@ class RoomKernels:
         """End the kernels that nobody has used for ``idle_s`` seconds."""
         now = datetime.now(UTC)
         for kernel in self:
-            is_used = kernel.is_busy or kernel.connected_within(idle_s)
+            is_used = kernel.is_busy or kernel.places.connected_within(idle_s)
             if not is_used and (now - kernel.last_activity).total_seconds() >= idle_s:
                 log.info("kernel %s of room %s was idle for %g s", kernel.id, self.room.id, idle_s)
                 await self._end(kernel)
 
     async def aclose(self) -> None:
         """End all kernels; idempotent. What fails there is logged: the room ends all the same."""
+        self._is_closed = True
         kernels = list(self)
         ends = await asyncio.gather(*map(self._end, kernels), return_exceptions=True)
         await asyncio.gather(*self._closing, return_exceptions=True)
@@ -232,7 +256,13 @@ class KernelManagers:
                     log.exception("idle kernels of room %s were not ended", kernels.room.id)
 
     def of(self, room: Room) -> RoomKernels:
-        """Return the kernels of a room; they end with it."""
+        """Return the kernels of a room; they end with it.
+
+        Raises:
+            RoomClosedError: it has ended.
+        """
+        if room.end_reason is not None:
+            raise RoomClosedError(room.end_reason)
         kernels = self._by_room.get(room.id)
         if kernels is None:
             kernels = self._by_room[room.id] = RoomKernels(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import uuid
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -18,6 +18,8 @@ PROTOCOL_VERSION: Final = "5.4"
 MAX_HEADER_BYTES: Final = 64 << 10
 
 _HEADER, _PARENT, _METADATA, _CONTENT = range(4)
+
+T = TypeVar("T")
 
 
 class Header(msgspec.Struct, frozen=True):
@@ -95,89 +97,78 @@ def header_of(message: Message) -> Header:
         raise RemoteProtocolError(f"the header of a Jupyter message is not right: {exc}") from exc
 
 
+def _content(decoder: msgspec.json.Decoder[T], message: Message, kind: str) -> T:
+    """Read what a client sent.
+
+    Raises:
+        RemoteProtocolError: the content is not right.
+    """
+    try:
+        return decoder.decode(message.parts[_CONTENT])
+    except _UNREADABLE as exc:
+        raise RemoteProtocolError(f"the content of an {kind} is not right: {exc}") from exc
+
+
+def execute_request(message: Message) -> ExecuteRequest:
+    """Read what is to be executed; raises RemoteProtocolError."""
+    return _content(_execute, message, "execute_request")
+
+
+def input_reply(message: Message) -> InputReply:
+    """Read what somebody answered; raises RemoteProtocolError."""
+    return _content(_answer, message, "input_reply")
+
+
+# A kernel of a room may say anything. What cannot be read is as if it had not been said.
+
+
+def _said(decoder: msgspec.json.Decoder[T], raw: bytes) -> T | None:
+    try:
+        return decoder.decode(raw)
+    except _UNREADABLE:
+        return None
+
+
 def id_of(parts: tuple[bytes, ...]) -> str:
     """Return the id of a message; "" where it cannot be read."""
-    try:
-        return _header.decode(parts[_HEADER]).msg_id
-    except _UNREADABLE:
-        return ""
+    header = _said(_header, parts[_HEADER])
+    return header.msg_id if header is not None else ""
 
 
 def kind_of(parts: tuple[bytes, ...]) -> str:
     """Return the type of a message; "" where it cannot be read."""
-    try:
-        return _header.decode(parts[_HEADER]).msg_type
-    except _UNREADABLE:
-        return ""
+    header = _said(_header, parts[_HEADER])
+    return header.msg_type if header is not None else ""
 
 
 def parent_id(parts: tuple[bytes, ...]) -> str:
     """Return which message this one answers; "" for none, or where it cannot be read."""
-    try:
-        return _parent.decode(parts[_PARENT]).msg_id
-    except _UNREADABLE:
-        return ""
-
-
-def execute_request(message: Message) -> ExecuteRequest:
-    """Read what is to be executed.
-
-    Raises:
-        RemoteProtocolError: the content is not right.
-    """
-    try:
-        return _execute.decode(message.parts[_CONTENT])
-    except _UNREADABLE as exc:
-        raise RemoteProtocolError(f"the content of an execute_request is not right: {exc}") from exc
+    return (_said(_parent, parts[_PARENT]) or _Parent()).msg_id
 
 
 def input_request(parts: tuple[bytes, ...]) -> InputRequest:
-    """Read what a kernel asks; a kernel of the room may say anything, so what is wrong becomes empty."""
-    try:
-        return _input.decode(parts[_CONTENT])
-    except _UNREADABLE:
-        return InputRequest()
-
-
-def input_reply(message: Message) -> InputReply:
-    """Read what somebody answered.
-
-    Raises:
-        RemoteProtocolError: the content is not right.
-    """
-    try:
-        return _answer.decode(message.parts[_CONTENT])
-    except _UNREADABLE as exc:
-        raise RemoteProtocolError(f"the content of an input_reply is not right: {exc}") from exc
+    """Read what a kernel asks, empty where it cannot be read."""
+    return _said(_input, parts[_CONTENT]) or InputRequest()
 
 
 def count_of(parts: tuple[bytes, ...]) -> int:
     """Read the number that a kernel gave to a cell; 0 where it cannot be read."""
-    try:
-        return _count.decode(parts[_CONTENT]).execution_count
-    except _UNREADABLE:
-        return 0
+    return (_said(_count, parts[_CONTENT]) or _Count()).execution_count
+
+
+def status_of(parts: tuple[bytes, ...]) -> Status:
+    """Read the status of a reply or of a ``status`` message, empty where it cannot be read."""
+    return _said(_status, parts[_CONTENT]) or Status()
 
 
 def content_of(parts: tuple[bytes, ...]) -> dict[str, Any]:
     """Read the content of any message, empty where it is no object."""
-    try:
-        return _object.decode(parts[_CONTENT])
-    except _UNREADABLE:
-        return {}
+    return _said(_object, parts[_CONTENT]) or {}
 
 
 def with_content(parts: tuple[bytes, ...], content: dict[str, Any]) -> tuple[bytes, ...]:
     """Return the parts with another content."""
     return (*parts[:_CONTENT], _encoder.encode(content), *parts[_CONTENT + 1 :])
-
-
-def status_of(parts: tuple[bytes, ...]) -> Status:
-    """Read the status of a reply or of a ``status`` message, empty where it cannot be read."""
-    try:
-        return _status.decode(parts[_CONTENT])
-    except _UNREADABLE:
-        return Status()
 
 
 def make(

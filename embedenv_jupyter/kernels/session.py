@@ -43,6 +43,8 @@ class KernelSession:
         """Whoever serves the client's WebSocket now; the newest one wins."""
         self.left_at_s = time.monotonic()
         """Since when no connection serves it, where none does."""
+        self.is_prepaid = False
+        """Whether whoever sends its cells has charged for them already."""
         self.is_visiting = False
         """Whether this is the place of a notebook of another room, which sends single cells here."""
         self._channels: dict[str, Channel] = {}

@@ -41,6 +41,9 @@ MAX_BUFFERS: Final = 4096
 MAX_UNACKNOWLEDGED_BYTES: Final = 64 << 20
 """What a client keeps of its own messages until the server has them."""
 
+ACK_BYTES: Final = 1 << 20
+"""So much of a client's messages is acknowledged at once, whether or not something goes with that."""
+
 CLIENT_CHANNELS: Final = frozenset(("shell", "control", "stdin"))
 CHANNELS: Final = CLIENT_CHANNELS | {"iopub"}
 
@@ -170,6 +173,8 @@ class ServerReceiver:
 
     def __init__(self) -> None:
         self.received = 0
+        self._done = 0
+        self._owed_bytes = 0
 
     def receive(self, number: int) -> bool:
         """Take note of a message; false for one that came before the cut as well.
@@ -186,6 +191,23 @@ class ServerReceiver:
             )
         self.received = number
         return True
+
+    def done(self, number: int, size_bytes: int, *, is_answered: bool) -> bool:
+        """Take note that a message was handed on; true when it is to be acknowledged now.
+
+        The acknowledgement of one that is answered goes with the answer: alone, it would wake a client that
+        has nothing to do yet. But no client shall keep much for that.
+        """
+        self._done = max(self._done, number)
+        self._owed_bytes += size_bytes
+        return not is_answered or self._owed_bytes >= ACK_BYTES
+
+    def acknowledgement(self) -> Ack | None:
+        """Return what the client has not been told yet, once."""
+        if not self._owed_bytes:
+            return None
+        self._owed_bytes = 0
+        return Ack(self._done)
 
 
 class ClientSession:

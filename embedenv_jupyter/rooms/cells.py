@@ -1,4 +1,4 @@
-"""What a notebook's cell is priced by: its dearest shell line, but at least one run of Python."""
+"""What cells and programs are priced by: the dearest shell line, but at least one run of Python."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from collections.abc import Iterator
 from typing import Final
 
 from embedenv_jupyter.accounts import cost_of
+from embedenv_jupyter.languages.language import Language
+
+_SHELLS: Final = frozenset({"bash", "zsh", "fish"})
 
 PYTHON_CELL: Final = "python -c cell"
 
@@ -40,6 +43,12 @@ def cell_command(code: str) -> str:
     if sum(map(len, lines)) > MAX_SHELL_CHARS:
         return "\n".join(lines)
     return max(PYTHON_CELL, *lines, key=cost_of) if lines else PYTHON_CELL
+
+
+def program_command(language: Language, source: str) -> str:
+    """Return a shell line that costs what a program costs: a shell script by what it calls."""
+    own = f"{language.compile} ; {language.run}" if language.compile else language.run
+    return f"{own}\n{source}" if language.id in _SHELLS else own
 
 
 def _shell_lines(code: str) -> Iterator[str]:

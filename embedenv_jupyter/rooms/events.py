@@ -137,6 +137,12 @@ class KernelMessage(_Event, frozen=True, tag="kernel-message"):
     to: str = ""
 
 
+class EngineFrame(_Event, frozen=True, tag="engine-frame"):
+    """A frame of the Engine protocol, without its number; in the log of an engine session only."""
+
+    frame: bytes
+
+
 class StopStep(_Event, frozen=True, tag="stop"):
     """A run got a step of the stop ladder: ``INT``, ``TERM`` or ``KILL``."""
 
@@ -230,6 +236,7 @@ Event = (
     | PromptAnswered
     | RunEnded
     | KernelMessage
+    | EngineFrame
     | StopStep
     | MemberJoined
     | MemberLeft

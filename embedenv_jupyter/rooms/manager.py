@@ -144,9 +144,17 @@ class RoomManager:
     # Opening and finding.
 
     async def open(
-        self, account: Account, *, space: str, limits: Limits | None = None, warm: bool = False
+        self,
+        account: Account,
+        *,
+        space: str,
+        limits: Limits | None = None,
+        warm: bool = False,
+        cost: int = INIT_COST,
     ) -> Opened:
         """Charge the account and open a room; in a ``warm`` one a kernel stands ready, where one can be had.
+
+        ``cost`` is in credits; 0 for a room whose runs are paid for one by one.
 
         Raises:
             InsufficientCreditsError: nothing was started.
@@ -160,7 +168,7 @@ class RoomManager:
         opening = asyncio.get_running_loop().create_future()
         self._opening.add(opening)
         try:
-            async with self._paid(account, charge_key) as remaining:
+            async with self._paid(account, charge_key, cost) as remaining:
                 room = await self._start(account, room_id, space, limits, warm=warm)
         finally:
             self._opening.discard(opening)
@@ -168,10 +176,10 @@ class RoomManager:
         return Opened(room, room.host_key.key, remaining, account, charge_key)
 
     @asynccontextmanager
-    async def _paid(self, account: Account, key: str) -> AsyncIterator[int | None]:
+    async def _paid(self, account: Account, key: str, cost: int) -> AsyncIterator[int | None]:
         """Charge for an ``init``; give it back when the body fails, even when cancelled."""
         try:
-            charge = await self._accounts.charge(account.id, INIT_COST, kind=Kind.INIT, idempotency_key=key)
+            charge = await self._accounts.charge(account.id, cost, kind=Kind.INIT, idempotency_key=key)
             yield charge.remaining
         except InsufficientCreditsError:
             raise

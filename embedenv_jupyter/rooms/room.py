@@ -141,6 +141,11 @@ class Room:
         """True while somebody is here or something runs, background work and cells included."""
         return bool(self.members.present or self._runs or self._works)
 
+    @property
+    def is_working(self) -> bool:
+        """True while something runs here, whoever is here."""
+        return bool(self._runs or self._works)
+
     def work_began(self, id: str) -> None:
         """Note that something runs that is no shell line: the room is busy until :meth:`work_ended`."""
         self._works.add(id)

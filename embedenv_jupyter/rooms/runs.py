@@ -248,6 +248,9 @@ class Run:
         self._quiet += 1
         quiet_s = time.monotonic() - self._quiet_since_s
         awaiting = await self._awaiting_input()
+        assert self._process.stdout is not None
+        if self._process.stdout.has_some():  # written while we asked: the question itself, perhaps
+            return
         if awaiting is None:
             awaiting = quiet_s >= GUESS_PROMPT_S and not (self._asks_in_silence and not self._lines.partial)
         if awaiting:

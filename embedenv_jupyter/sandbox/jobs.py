@@ -8,6 +8,7 @@ Standard library only.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -28,6 +29,11 @@ MAX_REMEMBERED_GROUPS = 256
 
 _FIRST_FREE = 10
 """Below it are the numbers that programs know their streams by."""
+
+_STREAMS = (True, False, False)
+"""Stdin, stdout and stderr: whether a program reads it."""
+
+_SIDE = (True, False)
 
 _RESET_SIGNALS = [
     number
@@ -71,21 +77,9 @@ class Jobs:
 
         With ``side`` it has two more, as descriptors 3 to read and 4 to write.
         """
-        inside: list[int] = []
-        outside: list[int] = []
-        try:
-            for is_input in (True, False, False, *((True, False) if side else ())):
-                reader, writer = os.pipe()
-                outside.append(writer if is_input else reader)
-                # Out of the way of the numbers that the program will know them by.
-                inside.append(_moved_up(reader if is_input else writer))
+        with _pipes(_STREAMS + _SIDE if side else _STREAMS) as (inside, outside):
             actions = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(inside)]
             return self._spawn(argv, cwd, env, actions), outside
-        except BaseException:
-            _close(outside)
-            raise
-        finally:
-            _close(inside)
 
     def spawn_terminal(
         self,
@@ -151,8 +145,42 @@ class Jobs:
         forget: Callable[[], None],
         cwd: str | None = None,
     ) -> tuple[Job, int]:
-        """Fork a child of this process that runs ``body``; return the read end of its stderr."""
+        """Fork a child of this process that runs ``body``; return the read end of all that it prints."""
         reader, writer = os.pipe()
+        try:
+            null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+            try:
+                return self._fork(body, (null, writer, writer), [reader], env, forget, cwd), reader
+            finally:
+                os.close(null)
+        except BaseException:
+            os.close(reader)
+            raise
+        finally:
+            os.close(writer)
+
+    def fork_piped(
+        self,
+        body: Callable[[], None],
+        *,
+        env: dict[str, str],
+        forget: Callable[[], None],
+        cwd: str | None = None,
+    ) -> tuple[Job, list[int]]:
+        """Fork a child that runs ``body`` on three pipes; return our ends: stdin, stdout, stderr."""
+        with _pipes(_STREAMS) as (inside, outside):
+            stdin, stdout, stderr = inside
+            return self._fork(body, (stdin, stdout, stderr), outside, env, forget, cwd), outside
+
+    def _fork(
+        self,
+        body: Callable[[], None],
+        streams: tuple[int, int, int],
+        ours: list[int],
+        env: dict[str, str],
+        forget: Callable[[], None],
+        cwd: str | None,
+    ) -> Job:
         with oom.expendable_children():
             pid = os.fork()
             if pid == 0:
@@ -160,9 +188,9 @@ class Jobs:
         if pid == 0:
             status = 1
             try:
-                os.close(reader)
+                _close(ours)
                 forget()
-                _become_child(writer)
+                _become_child(streams)
                 self._enter(cwd)
                 os.environ.clear()
                 os.environ.update({**self._environment, **env})
@@ -175,8 +203,7 @@ class Jobs:
                 sys.stderr.flush()
             finally:
                 os._exit(status)
-        os.close(writer)
-        return self._add(pid), reader
+        return self._add(pid)
 
     def _add(self, pid: int) -> Job:
         job = Job(self._next, pid)
@@ -250,7 +277,26 @@ class Jobs:
         return foreground.awaiting_input(job.pid)
 
 
-def _become_child(stderr: int) -> None:
+@contextlib.contextmanager
+def _pipes(are_input: tuple[bool, ...]) -> Iterator[tuple[list[int], list[int]]]:
+    """Make pipes: a program's ends, and ours, which stay open on success. ``True`` is one that it reads."""
+    inside: list[int] = []
+    outside: list[int] = []
+    try:
+        for is_input in are_input:
+            reader, writer = os.pipe()
+            outside.append(writer if is_input else reader)
+            # Out of the way of the numbers that the program will know them by.
+            inside.append(_moved_up(reader if is_input else writer))
+        yield inside, outside
+    except BaseException:
+        _close(outside)
+        raise
+    finally:
+        _close(inside)
+
+
+def _become_child(streams: tuple[int, int, int]) -> None:
     """Give a forked child the session, signals and standard streams of a program."""
     os.setsid()
     for number in _RESET_SIGNALS:
@@ -259,10 +305,14 @@ def _become_child(stderr: int) -> None:
         except (OSError, ValueError):
             continue
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    null = os.open(os.devnull, os.O_RDWR)
-    os.dup2(null, 0)
-    os.dup2(stderr, 1)
-    os.dup2(stderr, 2)
+    for number, fd in enumerate(streams):
+        os.dup2(fd, number)
+    for fd in set(streams) - {
+        0,
+        1,
+        2,
+    }:  # else nobody would see that the program has closed one of its streams
+        os.close(fd)
     sys.stdin = sys.__stdin__ = open(0, closefd=False)  # type: ignore[misc]  # noqa: SIM115
     sys.stdout = sys.__stdout__ = open(1, "w", buffering=1, closefd=False)  # type: ignore[misc]  # noqa: SIM115
     sys.stderr = sys.__stderr__ = open(2, "w", buffering=1, closefd=False)  # type: ignore[misc]  # noqa: SIM115

@@ -25,6 +25,7 @@ from embedenv_jupyter.sandbox.contents import file_info, in_thread, list_folder,
 from embedenv_jupyter.sandbox.forked_kernel import ForkedKernel
 from embedenv_jupyter.sandbox.image import TreeLease
 from embedenv_jupyter.sandbox.keeper import Keeper
+from embedenv_jupyter.sandbox.own_ports import OwnPorts
 from embedenv_jupyter.sandbox.ports import HostPorts
 from embedenv_jupyter.sandbox.process import Process
 from embedenv_jupyter.sandbox.received import (
@@ -34,7 +35,6 @@ from embedenv_jupyter.sandbox.received import (
     is_file_or_folder,
     is_folder,
     is_pipe,
-    is_socket,
     is_terminal_master,
 )
 from embedenv_jupyter.sandbox.requests import TIMEOUT_S, Requests
@@ -48,7 +48,6 @@ LONG_TIMEOUT_S = 120.0
 CLOSE_TIMEOUT_S = 5.0
 
 _MEASURED_BYTES = 1 << 40
-_NOBODY_LISTENS = (errno.ECONNREFUSED, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.ENETUNREACH)
 
 BreachCallback = Callable[[Breach, str], None]
 
@@ -106,6 +105,7 @@ class Sandbox:
             on_exit=self._exited,
             on_end=self._channel_ended,
         )
+        self._own_ports = OwnPorts(self._requests)
 
     # Life.
 
@@ -242,6 +242,23 @@ class Sandbox:
     ) -> Process:
         """Start a program on three pipes. ``cwd`` is relative to the workspace, or absolute inside."""
         answer, fds = await self.request("spawn", argv=list(argv), cwd=cwd, env=dict(env or {}))
+        return self._piped(answer, fds)
+
+    async def fork_script(
+        self,
+        path: str,
+        argv: Sequence[str] = (),
+        *,
+        cwd: str | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> Process:
+        """Run a Python program on three pipes in a fork of the supervisor, whose interpreter runs already.
+
+        ``path`` is relative to ``cwd``. What the program sees is in :mod:`.script`.
+        """
+        answer, fds = await self.request(
+            "fork_script", path=path, argv=list(argv), cwd=cwd, env=dict(env or {})
+        )
         return self._piped(answer, fds)
 
     async def spawn_driver(
@@ -486,44 +503,17 @@ class Sandbox:
         """
         if not 0 < port < 1 << 16:
             raise SandboxRequestError("connect", errno.EINVAL, detail=f"{port} is no port")
-        if self._host_ports is not None and self.cause is None:
-            return await self._host_ports.connect(port, timeout_s)
-        for ipv6 in (False, True):
-            try:
-                _, fds = await self.request("connect", port=port, ipv6=ipv6)
-                check(fds, 1, is_socket, "socket")
-                connection = socket.socket(fileno=fds[0])
-                return await self._connected(connection, timeout_s)
-            except SandboxRequestError as exc:
-                if exc.errno not in _NOBODY_LISTENS:
-                    raise
-        raise ConnectionRefusedError(errno.ECONNREFUSED, f"nothing listens on port {port} in this room")
-
-    async def _connected(self, connection: socket.socket, timeout_s: float) -> socket.socket:
-        waiter = self._loop.create_future()
-        self._loop.add_writer(connection.fileno(), lambda: None if waiter.done() else waiter.set_result(None))
-        try:
-            async with asyncio.timeout(timeout_s):
-                await waiter
-            code = connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-            if code:
-                raise SandboxRequestError("connect", code)
-        except BaseException as exc:
-            self._loop.remove_writer(connection.fileno())
-            connection.close()
-            if isinstance(exc, TimeoutError):
-                raise SandboxTimeoutError("connect", timeout_s) from None
-            raise
-        self._loop.remove_writer(connection.fileno())
-        return connection
+        return await self._ports.connect(port, timeout_s)
 
     async def ports(self) -> set[int]:
         """Return the TCP ports that programs of the room listen on."""
+        return await self._ports.listening()
+
+    @property
+    def _ports(self) -> HostPorts | OwnPorts:
         if self._host_ports is not None and self.cause is None:
-            return await self._host_ports.listening()
-        answer, _ = await self.request("ports")
-        found = answer.get("ports")
-        return {p for p in found if type(p) is int and 0 < p < 1 << 16} if isinstance(found, list) else set()
+            return self._host_ports
+        return self._own_ports
 
     # The whole.
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import select
 
 READ_BYTES = 64 << 10
 
@@ -45,6 +46,14 @@ class ByteSource:
         """Make a waiting :meth:`readable` return now."""
         if self._waiter is not None:
             _wake(self._waiter)
+
+    def has_some(self) -> bool:
+        """Tell whether :meth:`read_now` would return at once, with bytes or the end."""
+        if self._fd < 0:
+            return True
+        poll = select.poll()
+        poll.register(self._fd, select.POLLIN)
+        return bool(poll.poll(0))
 
     async def readable(self) -> None:
         """Wait until :meth:`read_now` may have something to say, or for :meth:`wake`."""

@@ -28,7 +28,16 @@ import tarfile
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from embedenv_jupyter.sandbox import archive, channel, confine, kernel, landlock, syscalls, workspace
+from embedenv_jupyter.sandbox import (
+    archive,
+    channel,
+    confine,
+    kernel,
+    landlock,
+    script,
+    syscalls,
+    workspace,
+)
 from embedenv_jupyter.sandbox.jobs import Job, Jobs
 from embedenv_jupyter.sandbox.spec import HOME, RUNTIME, TOOLCHAINS, SandboxSpec
 
@@ -195,6 +204,15 @@ class Supervisor:
         self._kernels[job.number] = message["name"]
         return _started(job), [stderr, reader, folder]
 
+    def fork_script(self, message: dict[str, Any], fds: list[int]) -> Answer:
+        """Run a Python program in a fork of this warm process (answer: stdin, stdout, stderr)."""
+        path, arguments = str(message["path"]), [str(word) for word in message.get("argv") or []]
+        job, ends = self.jobs.fork_piped(
+            lambda: script.run_script(path, arguments),
+            cwd=message.get("cwd"), env=message.get("env") or {}, forget=self._forget,
+        )  # fmt: skip
+        return _started(job), ends
+
     def _forget(self) -> None:
         """Close, in a forked child, what only the supervisor may hold."""
         signal.set_wakeup_fd(-1)
@@ -301,8 +319,8 @@ class Supervisor:
 _HANDLERS: dict[str, Handler] = {
     name: getattr(Supervisor, name)
     for name in (
-        "ping", "spawn", "spawn_pty", "fork_kernel", "signal", "awaiting_input", "signal_all", "open",
-        "write", "make_dir", "rename", "remove", "connect", "ports", "snapshot", "restore",
+        "ping", "spawn", "spawn_pty", "fork_kernel", "fork_script", "signal", "awaiting_input", "signal_all",
+        "open", "write", "make_dir", "rename", "remove", "connect", "ports", "snapshot", "restore",
     )
 }  # fmt: skip
 

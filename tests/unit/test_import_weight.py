@@ -35,6 +35,7 @@ def brings(module: str) -> set[str]:
         "embedenv_jupyter",
         "embedenv_jupyter.errors",
         "embedenv_jupyter.languages",
+        "embedenv_jupyter.languages.filter",
         "embedenv_jupyter.sandbox.sandbox",
         "embedenv_jupyter.sandbox.supervisor",
         "embedenv_jupyter.sandbox.zygote",

@@ -53,8 +53,20 @@ class Desk:
         """Return where a client's cells go, or ``None`` for this notebook's own kernel."""
         return self._away.get(_place(turn_member, session))
 
-    def door(self, turn_member: Member, session: str, away: Away) -> Door:
-        """Find the way to where a client is; where it is shut, the client is at home again.
+    def entered(self, turn_member: Member, session: str, away: Away) -> Door:
+        """Go the way to where a client is; where it is shut, the client is at home again.
+
+        Raises:
+            MagicError: it is shut, and the cell that learns it is not run.
+        """
+        try:
+            return self.door(turn_member, away)
+        except MagicError:
+            del self._away[_place(turn_member, session)]
+            raise
+
+    def door(self, turn_member: Member, away: Away) -> Door:
+        """Find the way to where a client is.
 
         Raises:
             MagicError: it is shut.
@@ -67,7 +79,6 @@ class Desk:
                 why = "the key to it is not valid any more"
         else:
             why = f"it has ended: {away.room.end_reason}"
-        del self._away[_place(turn_member, session)]
         raise MagicError(
             f"Cells of this notebook went to the room {called(away.room)}, but {why}. This cell was not run. "
             f"From now on cells run in this notebook's own room again; `%embedenv new` opens another one."
@@ -99,7 +110,7 @@ class Desk:
         away = self.away(turn.session.member, turn.session.id)
         if away is None:
             return Door(self._kernel.room, turn.session.member.role)
-        return self.door(turn.session.member, turn.session.id, away)
+        return self.entered(turn.session.member, turn.session.id, away)
 
     async def _show(self, turn: Turn) -> None:
         door = self._here(turn)

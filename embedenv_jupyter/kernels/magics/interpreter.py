@@ -47,7 +47,7 @@ class Interpreter:
     def turn_of(self, cell: Cell) -> Turn:
         """Prepare the answer of a cell."""
         kernel = self._kernel
-        execution = kernel.execution_of(cell)
+        execution = kernel.runs.of(cell)
         answer = Answer(kernel.log, execution, kernel.room.id, kernel.execution_count + 1)
         return Turn(kernel, cell, execution, answer, shown_code=self._shown(cell))
 
@@ -80,7 +80,7 @@ class Interpreter:
         if magic is not None and magic.name == lines.ROOM:
             return await self._in_room(turn, magic)
         if away is not None:
-            door = self._desk.door(member, session, away)
+            door = self._desk.entered(member, session, away)
             return await (await self._outposts.visit(cell.session, door)).run(turn, cell.request.code)
         assert magic is not None, "it is a magic, or the client is away"
         return await self._in_language(turn, magic)
@@ -123,17 +123,17 @@ class Interpreter:
     async def _as_run(self, turn: Turn, doing: Awaitable[bool]) -> bool:
         """Do something as a run in the log of this room."""
         kernel, execution = self._kernel, turn.execution
-        kernel.begin_run(execution, turn.session.member, turn.shown_code)
+        kernel.runs.begin(execution, turn.session.member, turn.shown_code)
         is_done = False
         try:
             is_done = await doing
         except EmbedEnvError:
-            kernel.end_run(execution, code=1, reason="error")
+            kernel.runs.end(execution, code=1, reason="error")
             raise
         except BaseException:
-            kernel.end_run(execution, code=1, reason="interrupted")
+            kernel.runs.end(execution, code=1, reason="interrupted")
             raise
-        kernel.end_run(execution, code=0 if is_done else 1, reason="ok" if is_done else "error")
+        kernel.runs.end(execution, code=0 if is_done else 1, reason="ok" if is_done else "error")
         return is_done
 
     async def pass_on(self, session: KernelSession, message: Message, header: Header) -> bool:
@@ -147,7 +147,7 @@ class Interpreter:
         if isinstance(code, str) and code.lstrip().startswith("%"):
             return False  # magics are completed and explained here
         try:
-            visit = self._outposts.find(session, self._desk.door(session.member, session.id, away))
+            visit = self._outposts.find(session, self._desk.door(session.member, away))
         except EmbedEnvError:
             return False
         return visit is not None and await visit.pass_on(message, header)

@@ -22,6 +22,7 @@ from embedenv_jupyter.kernels.magics.lines import MagicError
 from embedenv_jupyter.kernels.magics.turn import Turn
 from embedenv_jupyter.languages.registry import Language, Languages, UnknownLanguageError
 from embedenv_jupyter.protocols.kernels import Message
+from embedenv_jupyter.rooms.cells import program_command
 from embedenv_jupyter.rooms.events import Event, Output, Prompt, StopStep
 from embedenv_jupyter.rooms.runs import Run, RunState
 from embedenv_jupyter.sandbox.spec import MIB, ExitStatus
@@ -59,7 +60,7 @@ class Programs:
         language = await self._language(name)
         folder = f"{FOLDER}/{language.id}-{self._kernel.id[:8]}"
         room = self._kernel.room
-        turn.execution.cost = await room.charge_command(_priced(language, source), turn.execution.run)
+        turn.execution.cost = await room.charge_command(program_command(language, source), turn.execution.run)
         try:
             await room.sandbox.write_file(f"{folder}/{language.source}", source.encode("utf-8", "replace"))
         except SandboxRequestError as exc:
@@ -250,9 +251,3 @@ async def _kill(run: Run) -> None:
 
 def _work(run: Run) -> str:
     return f"lang-{id(run):x}"
-
-
-def _priced(language: Language, source: str) -> str:
-    """Return the shell lines that a cell costs as much as: a shell script by what it calls."""
-    own = f"{language.compile} ; {language.run}" if language.compile else language.run
-    return f"{own}\n{source}" if language.id == "bash" else own

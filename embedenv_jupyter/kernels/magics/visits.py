@@ -273,7 +273,7 @@ class Visit:
         if WIDGET_VIEW.encode() in parts[3]:
             self._tell_once(parent)
             parts = _without_widget(parts)
-        self._home.append(event.channel, parts, to=self._session.id if event.to else "")
+        self._home.stand_in.append(event.channel, parts, to=self._session.id if event.to else "")
         if waited is None or not is_current:
             return
         waited.turn.answer.is_begun = True
@@ -302,7 +302,7 @@ class Visit:
             carrier.cancel()
             await asyncio.gather(carrier, return_exceptions=True)
         if self._place is not None:
-            await self._kernel.forget(self._place)
+            await self._kernel.places.forget(self._place)
             self._place = None
 
 

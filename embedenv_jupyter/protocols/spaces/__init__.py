@@ -6,8 +6,8 @@ with the same names, are in :mod:`embedenv_jupyter.protocols.spaces.frames`.
 
 from __future__ import annotations
 
+from embedenv_jupyter.protocols.faults import FrameError
 from embedenv_jupyter.protocols.spaces.answered import AnsweredIds
-from embedenv_jupyter.protocols.spaces.faults import FrameError
 from embedenv_jupyter.protocols.spaces.frames import (
     MAX_CHUNK_CHARS,
     MAX_FRAME_BYTES,

@@ -23,8 +23,8 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from embedenv_jupyter.protocols.faults import FrameError
 from embedenv_jupyter.protocols.spaces.codec import encode
-from embedenv_jupyter.protocols.spaces.faults import FrameError
 from embedenv_jupyter.protocols.spaces.frames import Error
 
 MAX_REMEMBERED_IDS = 256

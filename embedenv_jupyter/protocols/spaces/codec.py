@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
-from embedenv_jupyter.protocols.spaces.faults import FRAME, Allowed, FrameError, explain, tags_of
+from embedenv_jupyter.protocols.faults import FRAME, Allowed, FrameError, explain, tags_of
 from embedenv_jupyter.protocols.spaces.frames import (
     MAX_ID_CHARS,
     ClientFrame,
@@ -20,11 +19,11 @@ from embedenv_jupyter.protocols.spaces.frames import (
     ServerFrame,
     TaggedFrame,
 )
+from embedenv_jupyter.protocols.text import mended
 
 ALLOWED_FIRST: Allowed = {"type": tags_of(Hello)}
 ALLOWED_PUBLISHED: Allowed = {"type": tags_of(ClientFrame), "command.type": tags_of(PublishedCommand)}
 ALLOWED: Allowed = {"type": tags_of(ClientFrame), "command.type": tags_of(Command)}
-_HALF_CHARACTERS = re.compile("[\ud800-\udfff]+")
 
 _encoder = msgspec.json.Encoder()
 _client_decoder: msgspec.json.Decoder[ClientFrame] = msgspec.json.Decoder(ClientFrame)
@@ -40,13 +39,6 @@ _id_decoder: msgspec.json.Decoder[str | None] = msgspec.json.Decoder(Id | None)
 _head_decoder = msgspec.json.Decoder(_Head)
 
 
-def whole(text: str) -> str:
-    """Replace what is no character (lone surrogates) by U+FFFD, and join halves that belong together."""
-    return _HALF_CHARACTERS.sub(
-        lambda halves: halves[0].encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace"), text
-    )
-
-
 def encode(frame: ClientFrame | ServerFrame) -> bytes:
     """Write one frame. Text that no UTF-8 can carry is mended with U+FFFD; nothing raises."""
     plain: object = frame
@@ -56,18 +48,7 @@ def encode(frame: ClientFrame | ServerFrame) -> bytes:
     try:
         return _encoder.encode(plain)
     except UnicodeEncodeError:
-        return _encoder.encode(_mended(msgspec.to_builtins(plain)))
-
-
-def _mended(value: Any) -> Any:
-    match value:
-        case str():
-            return whole(value)
-        case dict():
-            return {whole(key): _mended(item) for key, item in value.items()}
-        case list() | tuple():
-            return [_mended(item) for item in value]
-    return value
+        return _encoder.encode(mended(msgspec.to_builtins(plain)))
 
 
 def decode_client_frame(text: str | bytes, allowed: Allowed = ALLOWED) -> ClientFrame:

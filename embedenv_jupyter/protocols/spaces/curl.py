@@ -14,7 +14,7 @@ from urllib.parse import quote
 import msgspec
 from msgspec import Raw
 
-from embedenv_jupyter.protocols.spaces.faults import FrameError, explain, shown
+from embedenv_jupyter.protocols.faults import FrameError, explain, shown
 
 MAX_URL_CHARS = 8 << 10
 MAX_METHOD_CHARS = 32

@@ -8,9 +8,9 @@ import re
 
 from msgspec import UNSET, UnsetType
 
+from embedenv_jupyter.protocols.faults import FrameError, shown
 from embedenv_jupyter.protocols.spaces import curl, frames, requests
 from embedenv_jupyter.protocols.spaces.codec import read_id
-from embedenv_jupyter.protocols.spaces.faults import FrameError, shown
 from embedenv_jupyter.protocols.spaces.frames import Cmd
 from embedenv_jupyter.protocols.spaces.paths import PROJECT, WORKSPACE, base_name, workspace_path
 from embedenv_jupyter.protocols.spaces.tree import parse_file_structure

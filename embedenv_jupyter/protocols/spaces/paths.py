@@ -6,7 +6,7 @@ here is the spelling; whether a symbolic link leads out is the sandbox's to see.
 
 from __future__ import annotations
 
-from embedenv_jupyter.protocols.spaces.faults import FrameError, shown
+from embedenv_jupyter.protocols.faults import FrameError, shown
 
 MAX_PATH_BYTES = 4096
 MAX_NAME_BYTES = 255

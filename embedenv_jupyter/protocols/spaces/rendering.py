@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from embedenv_jupyter.protocols.spaces.codec import encode, whole
+from embedenv_jupyter.protocols.spaces.codec import encode
 from embedenv_jupyter.protocols.spaces.frames import (
     Error,
     Event,
@@ -26,6 +26,7 @@ from embedenv_jupyter.protocols.spaces.frames import (
     TerminalDataEnd,
     TerminalNewline,
 )
+from embedenv_jupyter.protocols.text import whole
 
 RUN_END_COUNT = 2
 """Numbers that the end of a run takes: its end, then its exit."""

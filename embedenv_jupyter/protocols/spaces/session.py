@@ -30,6 +30,7 @@ from typing import Protocol
 from msgspec import UNSET, UnsetType
 
 from embedenv_jupyter.errors import CloseCode, LocalProtocolError
+from embedenv_jupyter.protocols.faults import FrameError
 from embedenv_jupyter.protocols.spaces import frames, parsing, requests
 from embedenv_jupyter.protocols.spaces.answered import AnsweredIds
 from embedenv_jupyter.protocols.spaces.codec import (
@@ -40,7 +41,6 @@ from embedenv_jupyter.protocols.spaces.codec import (
     encode,
     id_of,
 )
-from embedenv_jupyter.protocols.spaces.faults import FrameError
 from embedenv_jupyter.protocols.spaces.frames import (
     MAX_CHUNK_CHARS,
     MAX_FRAME_BYTES,

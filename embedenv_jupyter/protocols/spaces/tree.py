@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import msgspec
 from msgspec import Raw, Struct
 
-from embedenv_jupyter.protocols.spaces.faults import FrameError, explain, place_of, placed, shown
+from embedenv_jupyter.protocols.faults import FrameError, explain, place_of, placed, shown
 from embedenv_jupyter.protocols.spaces.paths import MAX_PATH_BYTES, fault_of_name
 
 MAX_TREE_DEPTH = 64

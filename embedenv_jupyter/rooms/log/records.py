@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from embedenv_jupyter.rooms.events import Event, KernelMessage, Output
+from embedenv_jupyter.rooms.events import EngineFrame, Event, KernelMessage, Output
 
 RECORD_WEIGHT: Final = 384
 """What a record of a short line takes in memory beside the text itself (held to by a test)."""
@@ -137,6 +137,8 @@ def measure(event: Event) -> tuple[Event, int, int]:
     if type(event) is KernelMessage:
         size = sum(map(len, event.parts))
         return event, size, RECORD_WEIGHT + size + PART_WEIGHT * len(event.parts)
+    if type(event) is EngineFrame:
+        return event, len(event.frame), RECORD_WEIGHT + len(event.frame)
     event = _storable(event)
     if isinstance(event, Output):
         return event, len(event.text.encode()), RECORD_WEIGHT + sys.getsizeof(event.text)

@@ -16,7 +16,7 @@ def clock() -> StandingClock:
 
 @pytest.fixture
 def sqlite_url(tmp_path: Path) -> str:
-    return f"sqlite+aiosqlite:///{tmp_path / 'accounts' / 'embedenv.db'}"
+    return f"sqlite:///{tmp_path / 'accounts' / 'embedenv.db'}"
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

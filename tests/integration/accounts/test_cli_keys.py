@@ -110,7 +110,7 @@ def test_errors_say_what_to_do(sqlite_url: str, arguments: list[str], exit_code:
 @pytest.mark.parametrize(
     ("url", "said"),
     [
-        ("mysql://ana:hush@h/d", "Use sqlite+aiosqlite:///FILE"),
+        ("mysql://ana:hush@h/d", "Use sqlite:///FILE"),
         ("sqlite:////proc/no/x.db", "you may write to it"),
         ("postgresql://ana:hush@127.0.0.1:1/d", "that it is running"),
     ],
@@ -131,9 +131,8 @@ def test_the_database_comes_from_the_environment(tmp_path: Path, monkeypatch: py
     monkeypatch.setenv("EMBEDENV_DATABASE", f"sqlite:///{tmp_path}/other.db")
     assert runner.invoke(keys, ["create"]).exit_code == 0
     assert (tmp_path / "other.db").exists()
-    assert (
-        "[default: (EMBEDENV_DATABASE" in runner.invoke(keys, ["create", "--help"], terminal_width=200).output
-    )
+    shown = runner.invoke(keys, ["create", "--help"], terminal_width=200).output
+    assert "[default: (EMBEDENV_DATABASE" in " ".join(shown.split())
 
 
 def test_the_command_works_as_a_process(sqlite_url: str) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Engine, event
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from embedenv_jupyter.accounts import AccountManager, Charge
 from embedenv_jupyter.errors import InsufficientCreditsError
@@ -134,7 +136,9 @@ async def test_a_cancelled_charge_can_be_repeated_without_paying_twice(
         for number in range(3):
             request: dict[str, Any] = {"kind": "init", "idempotency_key": f"k{number}"}
             task = asyncio.create_task(accounts.charge(ben, 30, **request))
-            with cancelled_at(engine.sync_engine, moment, task):
+            with cancelled_at(
+                engine.sync_engine if isinstance(engine, AsyncEngine) else engine, moment, task
+            ):
                 await asyncio.wait([task], timeout=30)
             assert task.done()
             charge = await accounts.charge(ben, 30, **request)
@@ -164,14 +168,25 @@ async def test_a_refund_cannot_overtake_a_cancelled_charge(database_url: str, tu
 def cancelled_at(engine: Engine, moment: int, task: asyncio.Task[Charge]) -> Iterator[None]:
     """Cancel the task while it waits for the database in the given moment of its transaction."""
     statements = itertools.count(1)
+    loop, loop_thread = asyncio.get_running_loop(), threading.get_ident()
+
+    def cancel() -> None:
+        """Cancel it before the database goes on, from the loop's thread or another."""
+        if threading.get_ident() == loop_thread:
+            task.cancel()
+            return
+        cancelled = threading.Event()
+        loop.call_soon_threadsafe(task.cancel)
+        loop.call_soon_threadsafe(cancelled.set)
+        assert cancelled.wait(timeout=30)
 
     def on_statement(*_: object) -> None:
         if next(statements) == moment:
-            task.cancel()
+            cancel()
 
     def on_commit(_: object) -> None:
         if moment == 0:
-            task.cancel()
+            cancel()
 
     event.listen(engine, "before_cursor_execute", on_statement)
     event.listen(engine, "commit", on_commit)

@@ -14,6 +14,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, make_url
+from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import NullPool
 
 from embedenv_jupyter.accounts import AccountManager
@@ -42,9 +43,13 @@ async def test_the_migrations_make_the_tables_of_the_models(database_url: str) -
     async with AccountManager(database_url):
         pass
     engine = create_engine(parse_url(database_url), timeout_s=30, poolclass=NullPool)
-    async with engine.connect() as connection:
-        assert await connection.run_sync(differences) == []
-    await engine.dispose()
+    if isinstance(engine, AsyncEngine):
+        async with engine.connect() as connection:
+            assert await connection.run_sync(differences) == []
+        await engine.dispose()
+    else:
+        with engine.connect() as connection:
+            assert differences(connection) == []
 
 
 async def test_opening_again_keeps_everything(database_url: str) -> None:

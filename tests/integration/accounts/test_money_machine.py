@@ -85,7 +85,7 @@ class Money(RuleBasedStateMachine):
         self.loop = asyncio.new_event_loop()
         self.clock = StandingClock()
         self.database = database
-        url = f"sqlite+aiosqlite:///{database}"
+        url = f"sqlite:///{database}"
         self.manager = AccountManager(url, clock=self.clock, allowances=ALLOWANCES)
         self.run(self.manager.open())
         self.models: list[ModelAccount] = []
@@ -188,7 +188,7 @@ def test_the_books_balance_whatever_is_asked(tmp_path: Path) -> None:
     empty = tmp_path / "empty.db"
 
     async def make_empty() -> None:
-        async with AccountManager(f"sqlite+aiosqlite:///{empty}"):
+        async with AccountManager(f"sqlite:///{empty}"):
             pass
 
     loop = asyncio.new_event_loop()

@@ -46,7 +46,7 @@ async def test_a_locked_sqlite_is_readable_and_writable_afterwards(sqlite_url: s
 @pytest.mark.parametrize(
     "url",
     [
-        "sqlite+aiosqlite:////proc/no/embedenv.db",
+        "sqlite:////proc/no/embedenv.db",
         "postgresql+asyncpg://ana:hush@127.0.0.1:1/accounts",
         "postgresql+asyncpg://ana:hush@/accounts?host=/nowhere",
     ],

@@ -152,6 +152,12 @@ async def test_stopping_climbs_until_the_program_ends(engine: Engine) -> None:
     assert (seen.ended.reason, seen.ended.exit.signal) == (Reason.STOPPED, signal.SIGKILL)
 
 
+async def test_who_stops_at_the_first_event_stops_the_program(engine: Engine) -> None:
+    execution = await engine.start(BASH, Source("sleep 1000"), RunOptions(timeout_s=60))
+    seen = await read(execution, lambda seen: seen.is_running, execution.stop)
+    assert seen.ended.reason is Reason.STOPPED and seen.ended.wall_ms < 20_000
+
+
 async def test_a_program_on_a_terminal_knows_its_size(engine: Engine) -> None:
     options = RunOptions(terminal=(30, 100))
     code = "trap 'stty size; exit' WINCH; test -t 0 -a -t 1 && stty size; while :; do sleep 0.1; done"

@@ -107,6 +107,15 @@ async def test_stopping_a_cell_keeps_the_state(engine: Engine) -> None:
     assert (await cell(session, "print(x)")).stdout == "41\n"
 
 
+async def test_who_stops_at_the_first_event_stops_the_cell(engine: Engine) -> None:
+    session = await open_session(engine, PYTHON)
+    await cell(session, "x = 41")
+    execution = await session.start(Source("while True: pass"), RunOptions(timeout_s=60))
+    seen = await read(execution, lambda seen: seen.is_running, execution.stop)
+    assert (seen.ended.reason, seen.ended.session) == (Reason.STOPPED, SessionState.KEPT)
+    assert (await cell(session, "print(x)")).stdout == "41\n"
+
+
 async def test_a_cell_that_ends_the_process_ends_the_state(engine: Engine) -> None:
     session = await open_session(engine, PYTHON)
     seen = await cell(session, "import os; print('last', flush=True); os._exit(7)")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -18,6 +17,7 @@ from embedenv_jupyter.forwarder.discovery import Found
 from embedenv_jupyter.forwarder.relay import Relay
 from embedenv_jupyter.forwarder.remote import open_kernel
 from embedenv_jupyter.forwarder.rest import GatewayAddress
+from tests.integration.client.tcp_proxy import TcpProxy, copy
 from tests.integration.forwarder.conftest import Notebook
 from tests.integration.own_gateway import OwnGateway
 
@@ -54,25 +54,16 @@ async def relayed(
         context.destroy()
 
 
-class Switch:
+class Switch(TcpProxy):
     """Forwards to a port while it is on; off, it cuts what there is and takes nothing new."""
 
     def __init__(self, port: int) -> None:
-        self._target = port
+        super().__init__(port)
         self._is_on = True
         self._open: set[asyncio.StreamWriter] = set()
-        self.port = 0
 
-    @asynccontextmanager
-    async def serving(self) -> AsyncIterator[None]:
-        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.port = server.sockets[0].getsockname()[1]
-        try:
-            yield
-        finally:
-            server.close()
-            self.off()
-            await server.wait_closed()
+    def end(self) -> None:
+        self.off()
 
     def off(self) -> None:
         self._is_on = False
@@ -82,11 +73,11 @@ class Switch:
     def on(self) -> None:
         self._is_on = True
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if not self._is_on:
             writer.transport.abort()
             return
-        behind = await asyncio.open_connection("127.0.0.1", self._target)
+        behind = await asyncio.open_connection("127.0.0.1", self.target)
         writers = {writer, behind[1]}
         self._open |= writers
         try:
@@ -98,8 +89,5 @@ class Switch:
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(OSError):
-        while data := await reader.read(65536):
-            writer.write(data)
-            await writer.drain()
+    await copy(reader, writer)
     writer.close()

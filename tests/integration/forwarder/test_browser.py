@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import StartProcess
-from tests.integration.spaces.test_published_samples import CHROMIUM_OPTIONS
+from tests.integration.published import CHROMIUM_OPTIONS
 from tests.lacking import lacking
 
 ROOT = Path(__file__).parents[3]

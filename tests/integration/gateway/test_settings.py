@@ -140,7 +140,7 @@ async def test_no_isolation_must_be_allowed(jp_serverapp: Any, embedenv_config: 
 @pytest.fixture
 def own_database(tmp_path: Path, jp_server_config: Config) -> Path:
     path = tmp_path / "elsewhere.db"
-    jp_server_config.EmbedenvApp.database_url = f"sqlite+aiosqlite:///{path}"
+    jp_server_config.EmbedenvApp.database_url = f"sqlite:///{path}"
     return path
 
 

@@ -87,13 +87,24 @@ class Received:
     header: dict[str, Any]
     buffers: tuple[bytes, ...]
 
+    @property
+    def state(self) -> str:
+        """What a ``status`` says; "" of anything else."""
+        return str(self.content.get("execution_state", ""))
+
 
 class KernelPeer:
-    """A client written from Jupyter's documents: frames of its first WebSocket subprotocol."""
+    """A client written from Jupyter's documents: frames of its first WebSocket subprotocol.
+
+    The messages of one channel come in order, those of several in no order between them. So whoever waits
+    takes what he waits for, and leaves the rest to the next one who asks.
+    """
 
     def __init__(self, socket: websockets.ClientConnection) -> None:
         self.socket = socket
         self.session = uuid.uuid4().hex
+        self.waiting: list[Received] = []
+        """What has come and nobody has taken yet, the oldest first."""
 
     async def send(
         self,
@@ -118,35 +129,59 @@ class KernelPeer:
         }  # fmt: skip
         return await self.send("shell", "execute_request", content)
 
-    async def receive(self) -> Received:
+    async def taken(self) -> None:
+        """Wait until the gateway has taken what was sent so far: it takes messages in their order."""
+        await self.until("kernel_info_reply", await self.send("control", "kernel_info_request", {}))
+
+    async def until(self, type: str, parent: str = "") -> list[Received]:
+        """Take what came on one channel, up to and with the first message of a type, of one ``parent``."""
+        found = await self._first(lambda message: message.type == type and parent in ("", message.parent))
+        channel = self.waiting[found].channel
+        return self._take(found, lambda message: message.channel == channel)
+
+    async def until_idle(self, id: str) -> list[Received]:
+        """Take what a cell told everybody, up to its end."""
+        idle = await self._first(lambda message: message.parent == id and message.state == "idle")
+        return self._take(idle, lambda message: message.parent == id and message.channel == "iopub")
+
+    async def answers(self, id: str) -> list[Received]:
+        """Take all that answers a cell, up to its end on both channels that tell of it."""
+        idle = await self._first(lambda message: message.parent == id and message.state == "idle")
+        reply = await self._first(lambda message: message.parent == id and message.type == "execute_reply")
+        return self._take(max(idle, reply), lambda message: message.parent == id)
+
+    async def run(self, code: str, **options: Any) -> tuple[str, dict[str, Any], list[Received]]:
+        """Run a cell to its end; return what it printed, the reply's content, and all that answers it."""
+        own = await self.answers(await self.execute(code, **options))
+        (reply,) = (message for message in own if message.type == "execute_reply")
+        return text_of(own), reply.content, own
+
+    async def _first(self, is_wanted: Callable[[Received], bool]) -> int:
+        """Return the place of the first such message in what waits; receive until there is one."""
+        place = 0
+        while True:
+            if place == len(self.waiting):
+                self.waiting.append(await self._receive())
+            if is_wanted(self.waiting[place]):
+                return place
+            place += 1
+
+    def _take(self, last: int, is_wanted: Callable[[Received], bool]) -> list[Received]:
+        """Take such messages out of those up to and with the place ``last``."""
+        passed, later = self.waiting[: last + 1], self.waiting[last + 1 :]
+        self.waiting = [message for message in passed if not is_wanted(message)] + later
+        return [message for message in passed if is_wanted(message)]
+
+    async def _receive(self) -> Received:
         async with asyncio.timeout(DEADLINE_S):
             data = await self.socket.recv()
         assert isinstance(data, bytes)
         return read(protocol.decode(data))
 
-    async def until(self, type: str, parent: str = "") -> list[Received]:
-        """Receive up to and with the first message of a type that answers ``parent``."""
-        seen: list[Received] = []
-        while True:
-            message = await self.receive()
-            seen.append(message)
-            if message.type == type and parent in ("", message.parent):
-                return seen
 
-    async def run(self, code: str, **options: Any) -> tuple[str, dict[str, Any], list[Received]]:
-        """Run a cell to its end; return what it printed, the reply's content, and all messages."""
-        id = await self.execute(code, **options)
-        seen: list[Received] = []
-        missing = {"execute_reply", "idle"}
-        while missing:
-            message = await self.receive()
-            seen.append(message)
-            if message.parent == id:
-                missing -= {message.type, message.content.get("execution_state")}
-        own = [message for message in seen if message.parent == id]
-        text = "".join(message.content["text"] for message in own if message.type == "stream")
-        (reply,) = (message for message in own if message.type == "execute_reply")
-        return text, reply.content, own
+def text_of(messages: list[Received]) -> str:
+    """Return what was printed."""
+    return "".join(message.content["text"] for message in messages if message.type == "stream")
 
 
 def read(message: protocol.Message) -> Received:

@@ -9,6 +9,7 @@ import uuid
 from collections.abc import AsyncIterator
 from typing import Any
 
+import psutil
 import websockets
 from websockets.asyncio.client import ClientConnection
 
@@ -64,6 +65,13 @@ async def closed(socket: ClientConnection) -> tuple[int | None, str | None]:
             while True:
                 await socket.recv()
     return socket.close_code, socket.close_reason
+
+
+async def stopped() -> None:
+    """Wait until a process of a room has stopped."""
+    async with asyncio.timeout(DEADLINE_S):
+        while not any(child.status() == "stopped" for child in psutil.Process().children(recursive=True)):
+            await asyncio.sleep(0.05)
 
 
 class NumberedPeer:

@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 from pathlib import Path
 
 import psutil
 import pytest
 
 from embedenv_jupyter.accounts import LOCAL_ACCOUNT
-from embedenv_jupyter.errors import CloseCode
+from embedenv_jupyter.errors import CloseCode, RoomClosedError, UnknownKernelError
 from embedenv_jupyter.kernels.process import fork
 from tests.integration.conftest import Served
 from tests.integration.kernels.conftest import DEADLINE_S, Api, KernelPeer, OpenRoom
-from tests.integration.kernels.peers import closed, socket_to
+from tests.integration.kernels.peers import closed, socket_to, stopped
 
 SETTLE_S = 20.0
 CONFIG: dict[str, object] = {"kernel_pool_size": 0}
@@ -120,6 +121,47 @@ async def test_a_room_has_so_many_kernels_and_no_more(room: OpenRoom) -> None:
     assert (await room.api("POST", f"{room.path}/kernels", {})).status == 201
 
 
+async def test_a_kernel_that_is_shut_down_while_it_starts_does_not_start(
+    served: Served, room: OpenRoom, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kernels = served.gateway.kernels.of_id(room.id)
+
+    async def shut_down(path: str) -> None:
+        await kernels.shutdown("young")
+
+    monkeypatch.setattr(kernels, "_folder_of", shut_down)
+    before = inventory()
+    with pytest.raises(UnknownKernelError, match="young"):
+        await kernels.start(id="young")
+    assert [kernel.id for kernel in kernels] == [room.kernel]
+    await until_as_before(before)
+
+
+async def test_a_room_that_ends_starts_no_kernel(served: Served, room: OpenRoom) -> None:
+    """Nobody would end it: what is kept for the room's kernels goes when its end begins."""
+    found = served.gateway.rooms.find(room.id)
+    assert found is not None
+    kernels = served.gateway.kernels.of(found)
+    closing = asyncio.create_task(found.aclose("test"))
+    await asyncio.sleep(0)
+    with pytest.raises(RoomClosedError, match="test"):
+        await kernels.start()
+    with pytest.raises(RoomClosedError, match="test"):
+        served.gateway.kernels.of(found)
+    await closing
+    assert list(served.gateway.kernels) == []
+
+
+async def test_sessions_of_documents_are_bounded(room: OpenRoom, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("embedenv_jupyter.kernels.manager.MAX_NOTEBOOKS", 2)
+    path = f"{room.path}/sessions"
+    bodies = [{"path": f"{name}.ipynb", "kernel": {"id": room.kernel}} for name in "abc"]
+    answers = [await room.api("POST", path, body) for body in bodies]
+    assert [answer.status for answer in answers] == [201, 201, 429]
+    assert "2 sessions already" in answers[-1].body["message"]
+    assert (await room.api("POST", path, bodies[0])).body["id"] == answers[0].body["id"]
+
+
 @configured(cull_kernels_s=0.5)
 async def test_an_idle_kernel_ends_when_nobody_is_connected(room: OpenRoom) -> None:
     async with socket_to(room) as socket:
@@ -180,7 +222,7 @@ async def test_a_kernel_that_stands_ready_is_handed_out(served: Served, api: Api
             assert text == "42\n"
 
 
-@pytest.mark.parametrize("signum", [9, 19])
+@pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGSTOP])
 async def test_a_ready_kernel_that_is_broken_is_replaced(served: Served, signum: int) -> None:
     """Dead, or stopped so that it does not answer."""
     gateway = served.gateway
@@ -189,6 +231,8 @@ async def test_a_ready_kernel_that_is_broken_is_replaced(served: Served, signum:
     ready = await fork(sandbox)
     sandbox.keep_ready(*ready)
     await ready[0].signal(signum)
+    if signum == signal.SIGSTOP:
+        await stopped()  # the signal reaches one thread, and until that runs the others go on
     kernel = await gateway.kernels.of(opened.room).start()
     assert kernel.state == "idle"
     assert kernel._process is not None and not kernel._process.stood_ready

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from tests.integration.kernels.conftest import DEADLINE_S, KernelPeer, OpenRoom, Received
-from tests.integration.kernels.peers import socket_to
+from tests.integration.kernels.peers import socket_to, stopped
 
 MIB = 1 << 20
 
@@ -148,13 +148,6 @@ for content in (deep, b'', b'nul', b'{"execution_state":"\\xff"}', b'{"execution
 async def test_a_kernel_that_closes_its_descriptors_is_ended(room: OpenRoom, peer: KernelPeer) -> None:
     await death_of(peer, "import os; os.closerange(3, 1024)\nimport time; time.sleep(120)")
     await back_again(room, peer)
-
-
-async def stopped() -> None:
-    """Wait until a process of a room has stopped."""
-    async with asyncio.timeout(DEADLINE_S):
-        while not any(child.status() == "stopped" for child in psutil.Process().children(recursive=True)):
-            await asyncio.sleep(0.05)
 
 
 async def test_a_kernel_that_stops_itself_comes_back_by_a_restart(room: OpenRoom, peer: KernelPeer) -> None:

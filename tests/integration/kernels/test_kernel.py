@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.integration.conftest import Served
-from tests.integration.kernels.conftest import Api, DialKernel, OpenRoom, Received
+from tests.integration.kernels.conftest import Api, DialKernel, OpenRoom
 
 
 @pytest.fixture
@@ -31,14 +31,11 @@ async def test_cell_is_run_with_its_receipt(dial_kernel: DialKernel, room: OpenR
 async def test_two_clients_see_the_same_outputs(dial_kernel: DialKernel) -> None:
     one, two = await dial_kernel(), await dial_kernel()
     id = await one.execute("for i in range(3): print(i, flush=True)")
-    seen = [await peer.until("status", id) for peer in (one, two)]
-    while not any(message.content.get("execution_state") == "idle" for message in seen[0]):
-        seen[0] += await one.until("status", id)
-    while not any(message.content.get("execution_state") == "idle" for message in seen[1]):
-        seen[1] += await two.until("status", id)
+    seen = [await one.answers(id), await two.until_idle(id)]
     printed = [[m.content for m in messages if m.type == "stream"] for messages in seen]
     assert printed[0] == printed[1] != []
-    assert not any(message.type == "execute_reply" for message in seen[1])
+    await two.run("1")  # what one was answered would have come before that
+    assert not any(message.type == "execute_reply" for message in two.waiting)
 
 
 async def test_interrupt_reaches_the_cell(dial_kernel: DialKernel, room: OpenRoom) -> None:
@@ -86,13 +83,13 @@ async def test_death_is_told_with_its_cause_and_the_kernel_comes_back(
 ) -> None:
     peer = await dial_kernel()
     id = await peer.execute(code)
-    (*seen, reply) = await peer.until("execute_reply", id)
+    seen = await peer.answers(id)
+    (reply,) = (message for message in seen if message.type == "execute_reply")
     assert reply.content["status"] == "error"
     assert cause in reply.content["evalue"]
     assert any(message.type == "error" and cause in message.content["evalue"] for message in seen)
-    states = [m.content["execution_state"] for m in await peer.until("status") if m.type == "status"]
-    while "restarting" not in states:
-        states += [m.content["execution_state"] for m in await peer.until("status") if m.type == "status"]
+    while (await peer.until("status"))[-1].state != "restarting":
+        pass
     text, _, _ = await peer.run("print('back')")
     assert text == "back\n"
 
@@ -125,23 +122,17 @@ async def test_completion_knows_types_and_modules(dial_kernel: DialKernel) -> No
 
 async def test_kernel_that_stays_dead_refuses_and_keeps_its_clients(dial_kernel: DialKernel) -> None:
     peer = await dial_kernel()
-    states: list[str] = []
-    while "dead" not in states:
-        id = await peer.execute("import os; os._exit(1)")
-        seen = await peer.until("execute_reply", id)
-        while not {"dead", "restarting"} & set(states_in(seen)):
-            seen += await peer.until("status")
-        states += states_in(seen)
+    state = ""
+    while state != "dead":
+        await peer.answers(await peer.execute("import os; os._exit(1)"))
+        while (state := (await peer.until("status"))[-1].state) not in ("dead", "restarting"):
+            pass
     id = await peer.send("shell", "kernel_info_request", {})
     (*_, reply) = await peer.until("kernel_info_reply", id)
     assert reply.content["status"] == "error"
     assert "not running" in reply.content["evalue"]
     await peer.send("shell", "comm_info_request", {})
     await peer.until("comm_info_reply")
-
-
-def states_in(seen: list[Received]) -> list[str]:
-    return [message.content["execution_state"] for message in seen if message.type == "status"]
 
 
 async def test_room_of_another_account_is_not_the_servers_users(api: Api, served: Served) -> None:

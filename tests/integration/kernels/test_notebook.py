@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.kernels.conftest import DialKernel, KernelPeer, Received
+from tests.integration.kernels.conftest import DialKernel, KernelPeer, Received, text_of
 from tests.integration.kernels.features import CELLS, Cell, Outputs
 
 WIDGET = "jupyter.widget"
@@ -65,28 +65,17 @@ async def test_questions(dial_kernel: DialKernel, code: str, is_secret: bool) ->
     (*_, question) = await peer.until("input_request", id)
     assert question.content["password"] is is_secret
     await answer(peer, question, "Ada")
-    seen = await peer.until("execute_reply", id)
-    seen += [] if any(m.type == "stream" for m in seen) else await peer.until("stream", id)
-    assert [m.content["text"] for m in seen if m.type == "stream"] == ["3\n"]
+    assert text_of(await peer.answers(id)) == "3\n"
 
 
 async def test_post_mortem_debugging(dial_kernel: DialKernel) -> None:
     peer = await dial_kernel()
     await peer.run("def f(x):\n    y = x + 1\n    return y / 0\nf(41)")
     id = await peer.execute("%debug")
-    commands, printed = ["p y", "q"], ""
-    while True:
-        # Questions and output come on channels of their own, in no order between them.
-        message = await peer.receive()
-        if message.parent != id:
-            continue
-        if message.type == "input_request":
-            await answer(peer, message, commands.pop(0))
-        elif message.type == "stream":
-            printed += message.content["text"]
-        elif message.content.get("execution_state") == "idle":
-            break
-    assert (commands, "42\n" in printed) == ([], True), printed
+    for command in ("p y", "q"):
+        (*_, question) = await peer.until("input_request", id)
+        await answer(peer, question, command)
+    assert "42\n" in text_of(await peer.answers(id))
 
 
 async def test_slider_is_moved_from_the_client_with_binary_buffers(dial_kernel: DialKernel) -> None:
@@ -144,7 +133,7 @@ async def test_debugger_stops_at_a_breakpoint(dial_kernel: DialKernel) -> None:
     assert frames[0]["line"] == 3
     await dap("setBreakpoints", {**place, "breakpoints": []})
     go_on = {"seq": next(seq), "type": "request", "command": "continue", "arguments": {"threadId": thread}}
-    await peer.send("control", "debug_request", go_on)  # its reply may come after that of the cell
+    await peer.send("control", "debug_request", go_on)
     (*_, reply) = await peer.until("execute_reply", id)
     assert reply.content["status"] == "ok", reply
     await dap("disconnect", {"restart": False, "terminateDebuggee": False})

@@ -81,7 +81,9 @@ async def test_cells_that_an_error_dropped_cost_nothing(open_paid: Callable[[int
             (*_, reply) = await peer.until("execute_reply", id)
             assert reply.content["status"] == status
             assert reply.metadata["embedenv"]["cost"] == (1 if status == "error" else 0)
-        await peer.run("4")
+        _, last, _ = await peer.run("4")
+        while last["status"] == "aborted":  # a kernel aborts what comes within a tenth of a second
+            _, last, _ = await peer.run("4")
         assert await left() == 18
 
 
@@ -92,6 +94,7 @@ async def test_cells_that_a_restart_dropped_cost_nothing(open_paid: Callable[[in
         first = await peer.execute("print('on', flush=True); import time; time.sleep(600)")
         await peer.until("stream", first)
         ids = [await peer.execute("2"), await peer.execute("3")]
+        await peer.taken()
         path = f"{room.path}/kernels/{room.kernel}/restart"
         assert (await room.api("POST", path, {})).status == 200
         for id in ids:

@@ -13,7 +13,7 @@ import pytest
 from embedenv_jupyter.rooms.events import Prompt, PromptAnswered
 from embedenv_jupyter.rooms.log import Record
 from tests.integration.conftest import Served
-from tests.integration.kernels.conftest import DEADLINE_S, KernelPeer, OpenRoom
+from tests.integration.kernels.conftest import DEADLINE_S, KernelPeer, OpenRoom, text_of
 from tests.integration.kernels.peers import key_of, socket_to
 
 ASK = "name = input('Name: '); print('hello', name)"
@@ -73,11 +73,8 @@ async def events(served: Served, room: OpenRoom) -> list[Any]:
 
 
 async def ended(peer: KernelPeer, id: str) -> str:
-    """Return what a cell printed after its question."""
-    seen = await peer.until("execute_reply", id)
-    while not any(m.parent == id and m.content.get("execution_state") == "idle" for m in seen):
-        seen += await peer.until("status", id)
-    return "".join(m.content["text"] for m in seen if m.type == "stream" and m.parent == id)
+    """Return what a cell printed."""
+    return text_of(await peer.answers(id))
 
 
 async def test_another_member_answers_by_rest(served: Served, room: OpenRoom, peer: KernelPeer) -> None:
@@ -127,7 +124,7 @@ async def test_a_question_is_answered_by_rest_when_its_client_is_forgotten(
         await first.until("input_request", id)
     (prompt,) = await pending(room)
     path = f"{room.path}/prompts/{prompt['id']}"
-    await kernel.forget(kernel.sessions["before"])
+    await kernel.places.forget(kernel.sessions["before"])
     refused = await room.api("POST", path, {"value": "x"})
     assert (refused.status, refused.body["reason"]) == (429, "BusyError")
     async with peer_of(room, session_id="after") as second:

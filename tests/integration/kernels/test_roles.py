@@ -53,8 +53,7 @@ async def test_a_viewer_is_refused_each_request_with_a_reply(room: OpenRoom) -> 
             assert seen[-1].content["status"] == "error"
             assert seen[-1].content["ename"] == "RoleError"
             assert "needs the role 'run'; yours is 'view'" in seen[-1].content["evalue"]
-            (*_, idle) = await viewer.until("status", id)
-            assert idle.content["execution_state"] == "idle"
+            await viewer.until_idle(id)
         for channel, kind in SAYINGS:
             id = await viewer.send(channel, kind, {"value": "x"})
             (*_, said) = await viewer.until("stream", id)
@@ -112,9 +111,27 @@ async def test_a_key_of_another_room_opens_nothing_here(room: OpenRoom) -> None:
     assert (await room.api.with_key(other["join"])("GET", f"{room.path}/kernels")).status == 401
 
 
-async def test_nobody_and_nothing_is_told_apart(room: OpenRoom) -> None:
-    room.api.authorization = ""
-    assert await refusal(room) == 401
+@pytest.mark.parametrize("authorization", ["", "Bearer nonsense", "Bearer a:b"])
+async def test_who_proves_nothing_does_not_learn_which_rooms_there_are(
+    room: OpenRoom, authorization: str
+) -> None:
+    room.api.authorization = authorization
+    missing = OpenRoom("0123456789abcdef", "", room.kernel, room.api)
+    told: list[list[tuple[int, str]]] = []
+    for asked in (room, missing):
+        assert await refusal(asked) == 401
+        own, kernel = f"api/rooms/{asked.id}", f"{asked.path}/kernels/{asked.kernel}"
+        answers = [
+            await asked.api(method, path, {} if method == "POST" else None)
+            for method, path in (
+                ("GET", own), ("DELETE", own), ("GET", f"{own}/keys"), ("POST", f"{own}/keys"),
+                ("DELETE", f"{own}/keys/x"), ("GET", f"{asked.path}/kernels"), ("POST", f"{kernel}/restart"),
+                ("GET", f"{asked.path}/sessions"), ("POST", f"{asked.path}/prompts/00"),
+            )
+        ]  # fmt: skip
+        told.append([(answer.status, answer.body["message"]) for answer in answers])
+    assert told[0] == told[1]
+    assert {status for status, _ in told[0]} <= {401, 403}  # 403 is what Jupyter answers without a cookie
 
 
 async def test_other_subprotocols_and_other_kernels_are_refused_before_the_upgrade(room: OpenRoom) -> None:
@@ -189,7 +206,7 @@ async def test_members_come_and_go_with_their_connections(served: Served, room: 
 async def test_places_of_those_who_left_are_bounded(
     served: Served, room: OpenRoom, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("embedenv_jupyter.kernels.kernel.MAX_AWAY", 3)
+    monkeypatch.setattr("embedenv_jupyter.kernels.places.MAX_AWAY", 3)
     kernel = served.gateway.kernels.of_id(room.id).find(room.kernel)
     for number in range(8):
         async with socket_to(room, session_id=f"s{number}") as socket:

@@ -9,22 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from tests.integration.conftest import DEADLINE_S, Served
+from tests.integration.published import CHROMIUM_OPTIONS, sample
 from tests.lacking import lacking
 
-PUBLISHED = Path(__file__).parents[2] / "golden" / "published"
 PUBLISHED_URL = "wss://embedenv.com/ws/spaces/defoult/"
-CHROMIUM_OPTIONS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-dev-shm-usage", "--disable-sync",
-    "--disable-background-networking", "--disable-component-update",
-]  # fmt: skip
-
-
-def sample(name: str, **replacements: str) -> str:
-    text = (PUBLISHED / name).read_text()
-    for old, new in replacements.items():
-        assert old in text
-        text = text.replace(old, new)
-    return text
 
 
 async def test_python_sample(served: Served, tmp_path: Path) -> None:

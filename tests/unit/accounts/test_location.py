@@ -20,7 +20,7 @@ def test_the_database_is_said_in_the_environment() -> None:
 def test_the_data_folder_is_said_in_the_environment(tmp_path: Path) -> None:
     environ = {"EMBEDENV_DATA_DIR": str(tmp_path)}
     assert data_dir(environ) == tmp_path
-    assert default_database_url(environ) == f"sqlite+aiosqlite:///{tmp_path}/embedenv.db"
+    assert default_database_url(environ) == f"sqlite:///{tmp_path}/embedenv.db"
 
 
 def test_otherwise_it_is_in_jupyters_data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,8 +57,8 @@ def test_what_exists_keeps_its_mode(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "driver"),
     [
-        ("sqlite:///x.db", "sqlite+aiosqlite"),
-        ("sqlite+aiosqlite:////tmp/x.db", "sqlite+aiosqlite"),
+        ("sqlite:///x.db", "sqlite"),
+        ("sqlite+aiosqlite:////tmp/x.db", "sqlite"),
         ("postgres://h/d", "postgresql+asyncpg"),
         ("postgresql://h/d", "postgresql+asyncpg"),
         ("postgresql+asyncpg://h/d", "postgresql+asyncpg"),
@@ -76,4 +76,4 @@ def test_the_driver_is_filled_in(text: str, driver: str) -> None:
 def test_urls_of_no_use_are_refused_with_what_is_allowed(text: str) -> None:
     with pytest.raises(AccountsUnavailableError) as caught:
         database_url(text)
-    assert "sqlite+aiosqlite:///FILE" in caught.value.remedy
+    assert "sqlite:///FILE" in caught.value.remedy

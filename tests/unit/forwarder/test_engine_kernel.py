@@ -9,7 +9,7 @@ import pytest
 
 from embedenv_jupyter.forwarder.engine_client import EngineClient
 from embedenv_jupyter.forwarder.engine_kernel import EngineKernel
-from embedenv_jupyter.protocols.engine import Answer
+from embedenv_jupyter.protocols.engine.client import Answer
 
 KEY = "sk-unit-93b1"
 

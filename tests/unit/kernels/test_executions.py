@@ -77,9 +77,8 @@ def test_a_receipt_says_who_what_where_and_how_much() -> None:
 
 def test_a_cell_that_comes_again_is_known_by_its_client_and_id() -> None:
     waiting = Executions()
-    waiting.add(cell("a"))
-    waiting.take("a")
+    waiting.remember("s", "a")
     assert waiting.had("s", "a") and not waiting.had("other", "a")
     for number in range(executions.MAX_REMEMBERED):
-        waiting.add(cell(str(number)))
+        waiting.remember("s", str(number))
     assert not waiting.had("s", "a"), "so many are remembered"

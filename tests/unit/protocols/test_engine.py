@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from embedenv_jupyter.errors import LocalProtocolError, RemoteProtocolError
-from embedenv_jupyter.protocols import engine
-from embedenv_jupyter.protocols.engine import (
+from embedenv_jupyter.protocols.engine import client as engine
+from embedenv_jupyter.protocols.engine.client import (
     MAX_CODE_BYTES,
     MAX_MESSAGE_CHARS,
     MAX_STRAYS,

@@ -141,3 +141,35 @@ def test_any_text_is_a_notice_or_the_peers_fault(text: str) -> None:
 def test_later_fields_of_a_notice_are_ignored(hello: protocol.Hello) -> None:
     fields = {**json.loads(protocol.encode_notice(hello)), "later": {"a": [1]}}
     assert protocol.decode_notice(msgspec.json.encode(fields)) == hello
+
+
+def test_acknowledgement_of_what_is_answered_goes_with_the_answer() -> None:
+    receiver = protocol.ServerReceiver()
+    for number in (1, 2):
+        assert receiver.receive(number)
+        assert not receiver.done(number, 100, is_answered=True)
+    assert receiver.acknowledgement() == protocol.Ack(2)
+    assert receiver.acknowledgement() is None, "it was said"
+    assert receiver.receive(3)
+    assert receiver.done(3, 100, is_answered=False)
+    assert receiver.acknowledgement() == protocol.Ack(3)
+
+
+def test_message_that_is_still_handed_on_is_not_acknowledged() -> None:
+    receiver = protocol.ServerReceiver()
+    assert receiver.receive(1)
+    assert receiver.acknowledgement() is None
+    receiver.done(1, 100, is_answered=True)
+    assert receiver.receive(2)
+    assert receiver.acknowledgement() == protocol.Ack(1)
+
+
+def test_much_is_acknowledged_without_an_answer() -> None:
+    receiver = protocol.ServerReceiver()
+    sizes = [protocol.ACK_BYTES // 2, protocol.ACK_BYTES // 2, 1]
+    due = []
+    for number, size in enumerate(sizes, 1):
+        assert receiver.receive(number)
+        due.append(receiver.done(number, size, is_answered=True))
+    assert due == [False, True, True]
+    assert receiver.acknowledgement() == protocol.Ack(3)

@@ -75,6 +75,7 @@ class OneClient(RuleBasedStateMachine):
     @precondition(lambda self: self.is_connected)
     @rule()
     def server_sends(self) -> None:
+        self.server_acknowledges()
         if self.sending < self.forgotten:
             self.down.append(protocol.encode_notice(Gap(self.sending + 1, self.forgotten)))
             self.sending = self.forgotten
@@ -107,14 +108,19 @@ class OneClient(RuleBasedStateMachine):
                 self.lost.update(range(before + 1, gap.last + 1))
 
     @precondition(lambda self: self.is_connected)
-    @rule(count=st.integers(1, 5))
-    def server_hears(self, count: int) -> None:
+    @rule(count=st.integers(1, 5), is_answered=st.booleans())
+    def server_hears(self, count: int, is_answered: bool = True) -> None:
         for frame in self.up[:count]:
             number, taken = protocol.decode_numbered(frame)
             if self.receiver.receive(number):
                 self.taken.append(text_of(taken))
-            self.down.append(protocol.encode_notice(Ack(self.receiver.received)))
+            if self.receiver.done(number, len(frame), is_answered=is_answered):
+                self.server_acknowledges()
         del self.up[:count]
+
+    def server_acknowledges(self) -> None:
+        if (ack := self.receiver.acknowledgement()) is not None:
+            self.down.append(protocol.encode_notice(ack))
 
     @precondition(lambda self: self.is_connected)
     @rule(arriving_up=st.integers(0, 5), arriving_down=st.integers(0, 5))
@@ -148,7 +154,7 @@ class OneClient(RuleBasedStateMachine):
         self.server_sends()
         while self.up or self.down:
             self.client_hears(len(self.down) or 1)
-            self.server_hears(len(self.up) or 1)
+            self.server_hears(len(self.up) or 1, is_answered=False)
         assert self.taken == self.sent
         assert len(self.client._kept) == 0
         assert self.client.last == max(self.newest if self.log else 0, 0)

@@ -12,15 +12,15 @@ from hypothesis import strategies as st
 
 from embedenv_jupyter.errors import RemoteProtocolError
 from embedenv_jupyter.protocols import spaces
+from embedenv_jupyter.protocols.faults import MAX_REASON_CHARS, tags_of
 from embedenv_jupyter.protocols.spaces import frames
 from embedenv_jupyter.protocols.spaces.codec import (
     decode_client_frame,
     decode_server_frame,
     encode,
     id_of,
-    whole,
 )
-from embedenv_jupyter.protocols.spaces.faults import MAX_REASON_CHARS, tags_of
+from embedenv_jupyter.protocols.text import whole
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 ANY_TEXT = st.text(st.characters(), max_size=20)

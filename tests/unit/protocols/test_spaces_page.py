@@ -10,9 +10,9 @@ import pytest
 
 from embedenv_jupyter.errors import CloseCode
 from embedenv_jupyter.protocols import spaces
+from embedenv_jupyter.protocols.faults import tags_of
 from embedenv_jupyter.protocols.spaces import frames
 from embedenv_jupyter.protocols.spaces.codec import decode_server_frame, encode
-from embedenv_jupyter.protocols.spaces.faults import tags_of
 
 PAGE = (Path(__file__).parents[3] / "docs" / "protocols" / "spaces.md").read_text(encoding="utf-8")
 TRANSCRIPTS = re.findall(r"(?:^    [<>] .*\n)+", PAGE, re.MULTILINE)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from embedenv_jupyter.protocols.spaces.rendering import output_count
 from embedenv_jupyter.rooms.events import (
+    EngineFrame,
     Event,
     FilesChanged,
     IdleCountdown,
@@ -32,6 +33,7 @@ ONE_OF_EACH: list[Event] = [
     Prompt("r1", "name? ", id="p1", password=True, at=1.5),
     PromptAnswered("p1", "r1", "ada", at=1.5),
     KernelMessage("iopub", (b"{}", b"{}", b"{}", b"{}", b"\x00\xff"), to="s1", at=1.5),
+    EngineFrame(b'{"type":"stdout"}', at=1.5),
     RunStarted("r1", "ls -la", "ada", "m1", at=1.5),
     RunEnded("r1", None, "SIGKILL", 1.25, cost=5, cpu_s=0.5, reason="time", at=1.5),
     StopStep("r1", "TERM", at=1.5),

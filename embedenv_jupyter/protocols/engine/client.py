@@ -19,6 +19,7 @@ import msgspec
 from msgspec import Meta
 
 from embedenv_jupyter.errors import EmbedEnvError, LocalProtocolError, RemoteProtocolError
+from embedenv_jupyter.protocols.text import mended, whole
 
 MAX_CODE_BYTES: Final = 8 << 20
 """The longest code that we send; the page names no limit, and a cell is never as long."""
@@ -30,7 +31,6 @@ MAX_MESSAGE_CHARS: Final = 2000
 """How much of a refusal is kept."""
 
 _SHOWN_CHARS: Final = 80
-_HALF_CHARACTERS: Final = re.compile("[\ud800-\udfff]+")
 _DURATION: Final = re.compile(r"\s*(\d{1,15}(?:\.\d{1,9})?)\s*(ms|s|)\s*", re.ASCII)
 _MS: Final = {"ms": 1.0, "": 1.0, "s": 1000.0}
 
@@ -108,7 +108,7 @@ class CodeTooLargeError(EmbedEnvError):
 def encode(frame: Execute) -> bytes:
     """Write a request. Half characters, which no UTF-8 can carry, become U+FFFD."""
     return _encoder.encode(
-        Execute(language=_whole(frame.language), code=_whole(frame.code), api_key=_whole(frame.api_key))
+        Execute(language=whole(frame.language), code=whole(frame.code), api_key=whole(frame.api_key))
     )
 
 
@@ -209,7 +209,7 @@ def _fields(data: str | bytes) -> dict[str, Any] | None:
 def _read_with_halves(data: str | bytes) -> object:
     """Read JSON whose text has escaped half characters: programs print such, and msgspec reads none."""
     try:
-        value = _mended(json.loads(data, parse_constant=_no_number))
+        value = mended(json.loads(data, parse_constant=_no_number))
         return msgspec.json.decode(_encoder.encode(value))
     except (*_UNREADABLE, ValueError, OverflowError):
         return None
@@ -217,23 +217,6 @@ def _read_with_halves(data: str | bytes) -> object:
 
 def _no_number(name: str) -> object:
     raise ValueError(f"{name} is no JSON")
-
-
-def _mended(value: Any) -> Any:
-    match value:
-        case str():
-            return _whole(value)
-        case dict():
-            return {_whole(key): _mended(item) for key, item in value.items()}
-        case list():
-            return [_mended(item) for item in value]
-    return value
-
-
-def _whole(text: str) -> str:
-    return _HALF_CHARACTERS.sub(
-        lambda halves: halves[0].encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace"), text
-    )
 
 
 def _refusal(fields: dict[str, Any]) -> Refusal | None:
@@ -255,5 +238,5 @@ def _text(value: object) -> str:
 
 def _shown(data: str | bytes) -> str:
     begin = data[: _SHOWN_CHARS + 1]
-    text = begin.decode("utf-8", "replace") if isinstance(begin, bytes) else _whole(begin)
+    text = begin.decode("utf-8", "replace") if isinstance(begin, bytes) else whole(begin)
     return repr(text if len(text) <= _SHOWN_CHARS else text[:_SHOWN_CHARS] + "…")

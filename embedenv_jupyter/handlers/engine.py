@@ -1,0 +1,254 @@
+"""WS ``ws`` and POST ``api/v1/execute``: the Engine protocol (docs/protocols/engine.md)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any, Final
+
+import msgspec
+from jupyter_server.auth.decorator import allow_unauthenticated
+from msgspec import UNSET
+from tornado.iostream import StreamClosedError
+from tornado.websocket import WebSocketClosedError
+
+from embedenv_jupyter.accounts import Account
+from embedenv_jupyter.errors import CloseCode, RemoteProtocolError
+from embedenv_jupyter.gateway import Gateway
+from embedenv_jupyter.handlers.access import OwnHandler, account_of_key, bearer
+from embedenv_jupyter.handlers.base import InBandHandler
+from embedenv_jupyter.handlers.problems import ProblemError
+from embedenv_jupyter.protocols.engine import codec, frames
+from embedenv_jupyter.rooms.events import EngineFrame
+from embedenv_jupyter.rooms.log import Gap
+from embedenv_jupyter.snippets.conversation import SEND_TIMEOUT_S, EngineConversation
+from embedenv_jupyter.snippets.desk import Desk
+from embedenv_jupyter.snippets.faults import EXPECTED, frame_of
+from embedenv_jupyter.snippets.rates import Allowance
+
+log = logging.getLogger(__name__)
+
+EVENT_STREAM: Final = "text/event-stream"
+REST_ID: Final = "rest"
+"""The id of a run that REST streams: there is one in each request."""
+
+_STATUS: Final = {
+    "bad_frame": 400, "bad_request": 422, "unknown_language": 422, "missing_toolchain": 422, "blocked": 422,
+    "unauthorized": 401, "insufficient_credits": 402, "unknown_session": 404, "busy": 429,
+    "rate_limited": 429, "gone": 410, "unavailable": 503, "internal": 500,
+}  # fmt: skip
+BUSY_RETRY_S: Final = 1
+
+
+class EngineHost:
+    """Who takes requests in for conversations."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+
+    async def desk(self) -> Desk:
+        """Wait until the gateway serves.
+
+        Raises:
+            SandboxUnavailableError: it does not.
+        """
+        await self._gateway.ready()
+        return self._gateway.desk
+
+    async def account(self, key: str) -> Account:
+        """Return whose key this is.
+
+        Raises:
+            AuthenticationError: nobody's.
+        """
+        await self._gateway.ready()
+        return await account_of_key(self._gateway, key)
+
+
+class EngineHandler(InBandHandler):
+    """One peer of the Engine protocol."""
+
+    def initialize(  # type: ignore[override]  # each handler has options of its own
+        self,
+        *,
+        gateway: Gateway,
+        allowed_origins: frozenset[str],
+        hello_timeout_s: float,
+        send_timeout_s: float = SEND_TIMEOUT_S,
+    ) -> None:
+        super().initialize(allowed_origins=allowed_origins)
+        self._host = EngineHost(gateway)
+        self._hello_timeout_s = hello_timeout_s
+        self._send_timeout_s = send_timeout_s
+        self._conversation: EngineConversation | None = None
+        self._hello: asyncio.TimerHandle | None = None
+        self._leaving: asyncio.Task[None] | None = None
+
+    @property
+    def max_message_size(self) -> int:
+        return frames.MAX_MESSAGE_BYTES
+
+    def open(self, *args: str, **kwargs: str) -> None:
+        super().open()
+        self._conversation = EngineConversation(
+            self._host, self, key=bearer(self), send_timeout_s=self._send_timeout_s
+        )
+        self._hello = asyncio.get_running_loop().call_later(self._hello_timeout_s, self._too_late)
+
+    def _too_late(self) -> None:
+        self.close_with(CloseCode.HELLO_TIMEOUT, "send a request first, and sooner")
+
+    async def receive(self, message: str | bytes) -> None:
+        assert self._conversation is not None, "open() comes first"
+        if self._hello is not None:
+            self._hello.cancel()  # whatever it says, it gets an answer
+        try:
+            await self._conversation.receive(message)
+        except TimeoutError:
+            self.close_with(CloseCode.TOO_SLOW, "takes no data; come back and resume")
+        except WebSocketClosedError:
+            return
+        except Exception:
+            log.exception("a frame of the Engine protocol was not handled")
+            self.close_with(CloseCode.INTERNAL_ERROR, "the gateway failed; its log says why")
+
+    def on_close(self) -> None:
+        super().on_close()
+        if self._hello is not None:
+            self._hello.cancel()
+        if self._conversation is not None:
+            self._leaving = asyncio.create_task(self._conversation.aclose(), name="leave the engine")
+
+
+class ExecuteHandler(OwnHandler):
+    """Runs what a body asks, and answers when it has ended, or bit by bit as Server-Sent Events."""
+
+    def check_xsrf_cookie(self) -> None:
+        """Only a key in a header counts here, which no page of somebody else can make a browser send."""
+
+    def compute_etag(self) -> None:
+        """Answers are not kept anywhere."""
+
+    @allow_unauthenticated
+    async def post(self) -> None:
+        """Run, and answer."""
+        host, key = EngineHost(self.gateway), bearer(self)
+        try:
+            if key is None:
+                self.set_header("WWW-Authenticate", "Bearer")
+                raise ProblemError(401, "Send an API key as `Authorization: Bearer KEY`.", "unauthorized")
+            account = await host.account(key)
+            await self._run(await host.desk(), account)
+        except EXPECTED as exc:
+            self._refuse(exc)
+
+    async def _run(self, desk: Desk, account: Account) -> None:
+        works, is_batch = self._works()
+        self._allow(desk.sessions.rates.take(account.id, len(works)))
+        if EVENT_STREAM in self.request.headers.get("Accept", ""):
+            await self._stream(desk, account, works[0])
+        elif is_batch:
+            self.answer({"results": [await self._batched(desk, account, work) for work in works]})
+        else:
+            self.answer(as_rest(await desk.answer_alone(account, works[0])))
+
+    def _works(self) -> tuple[list[frames.Work], bool]:
+        """Read the body.
+
+        Raises:
+            FrameError: naming what is wrong with it.
+            ProblemError: it has more runs than are taken at once, or none.
+        """
+        body = self.request.body
+        if len(body) > frames.MAX_MESSAGE_BYTES:
+            raise ProblemError(
+                413, f"The body has {len(body)} bytes, {frames.MAX_MESSAGE_BYTES} are allowed.", "too_large"
+            )
+        if not codec.is_batch(body):
+            return [codec.decode_work(body)], False
+        works = codec.decode_batch(body).runs
+        if EVENT_STREAM in self.request.headers.get("Accept", ""):
+            raise ProblemError(
+                422, "One run is streamed at a time; send each in a request of its own.", "bad_request"
+            )
+        return works, True
+
+    async def _batched(self, desk: Desk, account: Account, work: frames.Work) -> Any:
+        try:
+            return as_rest(await desk.answer_alone(account, work))
+        except EXPECTED as exc:
+            return frame_of(exc)
+
+    def _allow(self, allowance: Allowance | None) -> None:
+        for name, value in (allowance.headers if allowance is not None else {}).items():
+            self.set_header(name, value)
+
+    # Server-Sent Events.
+
+    async def _stream(self, desk: Desk, account: Account, work: frames.Work) -> None:
+        """Send a run's frames as events; the peer's going away ends a run that no session keeps."""
+        name = work.session if work.session is not UNSET else None
+        job = await desk.job(work, is_fresh=name is None)
+        session = await desk.sessions.enter(account, name, desk.limits(work))
+        try:
+            watcher = session.log.watch(session.log.last)
+            run = session.begin(f"{REST_ID}-{id(self):x}", job)
+            if job.stdin is None:
+                run.end_input()
+            self.set_header("Content-Type", EVENT_STREAM)
+            self.set_header("Cache-Control", "no-store")
+            self.set_header("X-Accel-Buffering", "no")  # nginx would keep events until it has many
+            async with watcher:
+                async for records in watcher:
+                    for record in records:
+                        if await self._sent(record, run.id):
+                            return
+        except StreamClosedError:
+            log.info("a client of an event stream has gone")
+        finally:
+            desk.sessions.leave(session)
+
+    async def _sent(self, record: Any, id: str) -> bool:
+        """Send what belongs to a run as an event; tell whether it was its last."""
+        if isinstance(record, Gap):
+            frame: frames.StreamFrame = frames.Gap(missing=record.events, n=record.last)
+        else:
+            assert isinstance(record.event, EngineFrame), "a session's log has nothing else"
+            frame = codec.decode_stream_frame(record.event.frame)
+            if getattr(frame, "id", None) != id:
+                return False
+        name = str(type(frame).__struct_config__.tag)
+        data = codec.encode(frame).decode()
+        self.write(f"event: {name}\nid: {record.last}\ndata: {data}\n\n")
+        await self.flush()
+        return isinstance(frame, frames.Result | frames.Error)
+
+    # Refusals.
+
+    def _refuse(self, exc: Exception) -> None:
+        """Answer with an error; one that cannot be helped now says when to try again."""
+        if isinstance(exc, ProblemError):
+            raise exc
+        error = frame_of(exc)
+        status = 400 if isinstance(exc, RemoteProtocolError) else _STATUS.get(error.error, 500)
+        log.info("refused POST %s: %s", self.request.path, exc)
+        if status in (429, 503):
+            seconds = error.retry_after if error.retry_after is not UNSET else BUSY_RETRY_S
+            self.set_header("Retry-After", str(max(1, round(float(seconds) + 0.5))))
+        self.answer(error, status)
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """Write ``{"error", "message"}``."""
+        exc = kwargs.get("exc_info", (None, None, None))[1]
+        name, message = "internal", "The gateway failed; its log says why."
+        if isinstance(exc, ProblemError):
+            name, message = exc.problem, exc.message
+        elif status_code < 500:
+            name, message = "bad_request", self._reason
+        self.set_header("Content-Type", "application/json")
+        self.finish(msgspec.json.encode({"error": name, "message": message}))
+
+
+def as_rest(answer: frames.Answer) -> frames.Answer:
+    """Return an answer as the page shows it for REST: the time is a text with its unit."""
+    return msgspec.structs.replace(answer, execution_time=f"{float(answer.execution_time):.0f}ms")

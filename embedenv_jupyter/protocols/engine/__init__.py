@@ -1,0 +1,5 @@
+"""The Engine protocol (docs/protocols/engine.md): code goes out, what it printed comes back.
+
+:mod:`.frames` has what both sides write, :mod:`.server` is a gateway's side of one
+connection, and :mod:`.client` speaks the published part with anybody's gateway.
+"""

@@ -1,0 +1,387 @@
+"""What one connection of the Engine protocol does.
+
+:class:`~embedenv_jupyter.protocols.engine.server.EngineConnection` says what the peer
+asked. Each run is a task, so that input and signals are never behind it. What a
+streamed run tells goes through the log of its session, from which one task for each
+session carries it to the peer, at the peer's pace.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+from collections.abc import Awaitable, Coroutine
+from typing import Any, Final, Protocol, TypeVar
+
+from msgspec import UNSET, UnsetType
+from tornado.websocket import WebSocketClosedError
+
+from embedenv_jupyter.accounts import Account
+from embedenv_jupyter.errors import BusyError, CloseCode, EmbedEnvError, SourceError, UnknownSessionError
+from embedenv_jupyter.protocols.engine import frames
+from embedenv_jupyter.protocols.engine.codec import encode
+from embedenv_jupyter.protocols.engine.server import EngineConnection
+from embedenv_jupyter.protocols.faults import FrameError
+from embedenv_jupyter.protocols.websocket import text_frame
+from embedenv_jupyter.rooms.events import EngineFrame
+from embedenv_jupyter.rooms.log import Gap, Record, Watcher
+from embedenv_jupyter.snippets.desk import Desk
+from embedenv_jupyter.snippets.faults import EXPECTED, frame_of
+from embedenv_jupyter.snippets.session import Session
+from embedenv_jupyter.snippets.streamed import StreamedRun
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+SEND_TIMEOUT_S: Final = 60.0
+RECHECK_S: Final = 1.0
+"""For so long a key that was good is taken to be good: it is looked up once for all cells of a moment."""
+
+MAX_ASKED: Final = 64
+"""How many frames wait for what was asked before them, until no more are read."""
+
+MAX_SESSIONS: Final = 32
+"""How many sessions one connection may be in."""
+
+PIECE_BYTES: Final = 256 << 10
+
+
+class Socket(Protocol):
+    """The side of the WebSocket that a conversation needs."""
+
+    async def send_frames(self, frames: list[bytes]) -> None:
+        """Write frames in order; returns when the socket has taken them."""
+
+    async def send_framed(self, data: bytes) -> None:
+        """Write what is framed for the wire already, in the same way."""
+
+    def close_with(self, code: CloseCode, reason: str) -> None:
+        """Begin to close."""
+
+
+class Host(Protocol):
+    """Who takes requests in, and knows whose a key is."""
+
+    async def desk(self) -> Desk:
+        """Wait until the gateway serves.
+
+        Raises:
+            SandboxUnavailableError: it does not.
+        """
+
+    async def account(self, key: str) -> Account:
+        """Return whose key this is.
+
+        Raises:
+            AuthenticationError: nobody's.
+        """
+
+
+class EngineConversation:
+    """One peer. ``receive`` is called with each frame in turn, ``aclose`` at the end.
+
+    ``key`` came with the handshake, where the peer sent one there.
+    """
+
+    def __init__(
+        self, host: Host, socket: Socket, *, key: str | None = None, send_timeout_s: float = SEND_TIMEOUT_S
+    ) -> None:
+        self._host = host
+        self._socket = socket
+        self._key = key
+        self._send_timeout_s = send_timeout_s
+        self._connection = EngineConnection()
+        self._account: Account | None = None
+        self._checked_at_s = 0.0
+        self._own: Session | None = None
+        self._sessions: dict[str, Session] = {}
+        self._carriers: dict[str, asyncio.Task[None]] = {}
+        self._asked: asyncio.Queue[frames.ClientFrame] = asyncio.Queue(MAX_ASKED)
+        self._performing: asyncio.Task[None] | None = None
+        self._works: set[asyncio.Task[None]] = set()
+        self._unnamed = asyncio.Lock()
+        self._sending = asyncio.Lock()
+        self._is_closed = False
+
+    async def receive(self, data: str | bytes) -> None:
+        """Answer a frame, or put what it asks in its place among what was asked before.
+
+        Raises:
+            WebSocketClosedError: the peer is gone.
+            TimeoutError: the peer takes nothing.
+        """
+        with contextlib.suppress(FrameError):  # its error frame waits to be sent, and then the close
+            frame = self._connection.receive_frame(data)
+            if frame is not None:
+                if self._performing is None:
+                    self._performing = asyncio.create_task(
+                        self._guarded(self._perform_all()), name="engine requests"
+                    )
+                await self._asked.put(frame)
+        await self._flush()
+
+    async def _perform_all(self) -> None:
+        """Do what the peer asks, in its order; what takes long is only begun."""
+        while True:
+            frame = await self._asked.get()
+            if isinstance(frame, frames.Execute):
+                await self._admit(frame)
+            else:
+                await self._perform(frame)
+            await self._flush()
+
+    async def _perform(self, frame: frames.ClientFrame) -> None:
+        id = getattr(frame, "id", UNSET)
+        try:
+            await self._act(frame)
+        except EXPECTED as exc:
+            log.info("the engine refused %r: %s", frame, exc)
+            self._connection.send(frame_of(exc, id if id is not UNSET else None))
+
+    async def _act(self, frame: frames.ClientFrame) -> None:
+        match frame:
+            case frames.Auth(api_key=key):
+                await self._authenticated(key)
+                self._connection.send(frames.Authenticated())
+            case frames.Resume():
+                await self._resume(frame)
+            case frames.Close(session=name):
+                await self._close(_given(name))
+            case frames.Stdin(id=id, data=data):
+                self._run(id).give(data.encode("utf-8", "replace"))
+            case frames.Eof(id=id):
+                self._run(id).end_input()
+            case frames.Signal(id=id, signal=name):
+                await self._run(id).signal(_number(name))
+            case frames.Resize(id=id, rows=rows, cols=columns):
+                self._run(id).resize(rows, columns)
+            case _:
+                raise TypeError(f"{type(frame).__name__} is handled elsewhere")
+
+    def _run(self, id: str) -> StreamedRun:
+        """Find a run of the sessions that this peer is in.
+
+        Raises:
+            BusyError: it has ended, or there was none.
+        """
+        for session in self._sessions.values():
+            if (run := session.streams.get(id)) is not None:
+                return run
+        raise BusyError(f'No run {id!r} with "stream" runs here now.')
+
+    # Who.
+
+    async def _authenticated(self, key: str | None) -> Account:
+        """Find out who pays. A connection stays with one account.
+
+        Raises:
+            AuthenticationError: the key is nobody's.
+            SourceError: there is none, or another account's.
+        """
+        key = key if key is not None else self._key
+        if key is None:
+            raise SourceError("api_key", "is missing: send it with the request, or once in an auth frame")
+        now_s = asyncio.get_running_loop().time()
+        if key == self._key and self._account is not None and now_s - self._checked_at_s < RECHECK_S:
+            return self._account
+        account = await self._host.account(key)
+        if self._account is not None and account.id != self._account.id:
+            raise SourceError("api_key", "is another account's than this connection's; open a new one")
+        self._key, self._account, self._checked_at_s = key, account, now_s
+        return account
+
+    async def _session(self, account: Account, frame: frames.Execute, desk: Desk) -> Session:
+        """Return the session that a request is for, entering it where this peer is not in it yet."""
+        name = _given(frame.session)
+        known = self._own if name is None else self._sessions.get(name)
+        if known is not None and known.is_open:
+            return known
+        if len(self._sessions) >= MAX_SESSIONS:
+            raise BusyError(f"This connection is in {MAX_SESSIONS} sessions already; close one of them.")
+        session = await desk.sessions.enter(account, name, desk.limits(frame))
+        if name is None:
+            self._own = session
+        self._attach(session, session.log.watch(session.log.last), desk)
+        return session
+
+    def _attach(self, session: Session, watcher: Watcher, desk: Desk) -> None:
+        """Begin to carry a session's frames to the peer, in the place of a carrier that there was."""
+        before = self._carriers.pop(session.name, None)
+        if before is not None:
+            before.cancel()
+        if (replaced := self._sessions.get(session.name)) is not None:
+            desk.sessions.leave(replaced)
+        self._sessions[session.name] = session
+        self._carriers[session.name] = asyncio.create_task(
+            self._guarded(self._carry(session, watcher)), name=f"carrier of session {session.name}"
+        )
+
+    # Runs.
+
+    async def _admit(self, frame: frames.Execute) -> None:
+        """Begin a run, or answer that it is not run."""
+        try:
+            desk = await self._host.desk()
+            account = await self._authenticated(_given(frame.api_key))
+            desk.sessions.rates.take(account.id)
+            is_fresh = frame.fresh or frame.pty is not UNSET
+            job = await desk.job(frame, is_fresh=is_fresh, terminal=frame.pty)
+            session = await self._session(account, frame, desk)
+        except Exception as exc:  # noqa: BLE001 (each request is answered, also by a fault of ours)
+            self._answer_later(frame, _failing(exc))
+            return
+        if not frame.stream:
+            self._answer_later(frame, desk.answer(session, job, _given(frame.id)))
+            return
+        id = str(frame.id)
+        try:
+            run = session.begin(id, job)
+        except BusyError as exc:
+            self._connection.refused(frame, frame_of(exc, id))
+        else:
+            run.task.add_done_callback(lambda _: self._connection.ended(id))
+
+    def _answer_later(self, frame: frames.Execute, answer: Coroutine[Any, Any, frames.Answer]) -> None:
+        work = asyncio.create_task(self._guarded(self._answer(frame, answer)), name="engine answer")
+        self._works.add(work)
+        work.add_done_callback(self._works.discard)
+
+    async def _answer(self, frame: frames.Execute, answer: Coroutine[Any, Any, frames.Answer]) -> None:
+        """Answer when it is known; without ids, the order of the answers is all that tells them apart."""
+        id = _given(frame.id)
+        async with self._unnamed if id is None else contextlib.nullcontext():
+            try:
+                self._connection.answer(await answer)
+            except Exception as exc:
+                if isinstance(exc, EXPECTED):
+                    log.info("the engine did not run %r: %s", frame, exc)
+                else:
+                    log.error("a run of the engine failed", exc_info=exc)
+                self._connection.refused(frame, frame_of(exc, id))
+            finally:
+                answer.close()  # what was cancelled before its turn was never begun
+            await self._flush()
+
+    async def _resume(self, frame: frames.Resume) -> None:
+        desk = await self._host.desk()
+        account = await self._authenticated(_given(frame.api_key))
+        session = desk.sessions.find(account, frame.session)
+        try:
+            watcher = session.log.watch(frame.after)
+        except BaseException:
+            desk.sessions.leave(session)
+            raise
+        running = sorted(session.streams)
+        self._connection.send(
+            frames.Resumed(session=session.name, room=session.room.id, n=session.log.last, running=running)
+        )
+        await self._flush()  # before what is carried after it
+        self._attach(session, watcher, desk)
+
+    async def _close(self, name: str | None) -> None:
+        session = self._own if name is None else self._sessions.get(name)
+        if session is None:
+            raise UnknownSessionError(name or "of this connection")
+        desk = await self._host.desk()
+        await desk.sessions.end(session)
+
+    # Writing.
+
+    async def _carry(self, session: Session, watcher: Watcher) -> None:
+        async with watcher:
+            async for records in watcher:
+                for piece in _pieces(records):
+                    async with self._sending, asyncio.timeout(self._send_timeout_s):
+                        await self._socket.send_framed(piece)
+                    await asyncio.sleep(0)
+        reason = session.room.end_reason or "closed"
+        self._connection.send(frames.Closed(session=session.name, reason=reason))
+        await self._flush()
+
+    async def _flush(self) -> None:
+        async with self._sending:
+            outgoing = self._connection.frames_to_send()
+            if outgoing:
+                async with asyncio.timeout(self._send_timeout_s):
+                    await self._socket.send_frames(outgoing)
+        if self._connection.close_code is not None:
+            self._socket.close_with(self._connection.close_code, self._connection.close_reason)
+
+    async def _guarded(self, work: Awaitable[None]) -> None:
+        """Close the socket when a task of this conversation fails: nobody would see that it is gone."""
+        try:
+            await work
+        except TimeoutError:
+            reason = f"took no data for {self._send_timeout_s:g} s; come back and resume"
+            self._socket.close_with(CloseCode.TOO_SLOW, reason)
+        except WebSocketClosedError:
+            return
+        except Exception:
+            log.exception("a task of an Engine connection failed")
+            self._socket.close_with(CloseCode.INTERNAL_ERROR, "the gateway failed; its log says why")
+
+    async def aclose(self) -> None:
+        """Leave the sessions and end the tasks; idempotent. Streamed runs of named sessions go on."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        tasks = [*self._works, *self._carriers.values()]
+        if self._performing is not None:
+            tasks.append(self._performing)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        sessions, self._sessions, self._own = list(self._sessions.values()), {}, None
+        if sessions:
+            with contextlib.suppress(EmbedEnvError):
+                desk = await self._host.desk()
+                for session in sessions:
+                    desk.sessions.leave(session)
+
+
+async def _failing(exc: Exception) -> frames.Answer:
+    raise exc
+
+
+def _given(value: T | UnsetType) -> T | None:
+    return None if isinstance(value, UnsetType) else value
+
+
+def _pieces(records: list[Record | Gap]) -> list[bytes]:
+    """Write records as WebSocket frames, several in one piece; each carries its number."""
+    pieces: list[bytes] = []
+    waiting: list[bytes] = []
+    size = 0
+    for record in records:
+        waiting.append(text_frame(_frame(record)))
+        size += len(waiting[-1])
+        if size >= PIECE_BYTES:
+            pieces.append(b"".join(waiting))
+            waiting, size = [], 0
+    if waiting:
+        pieces.append(b"".join(waiting))
+    return pieces
+
+
+def _frame(record: Record | Gap) -> bytes:
+    if isinstance(record, Gap):
+        return encode(frames.Gap(missing=record.events, n=record.last))
+    event = record.event
+    assert isinstance(event, EngineFrame), "a session's log has nothing else"
+    return b'%b,"n":%d}' % (event.frame[:-1], record.last)
+
+
+def _number(name: int | str) -> int:
+    """Return the number of a signal.
+
+    Raises:
+        SourceError: there is none of this name.
+    """
+    if isinstance(name, int):
+        return name
+    try:
+        return signal.Signals[name if name.startswith("SIG") else f"SIG{name}"].value
+    except KeyError:
+        raise SourceError("signal", f"{name!r} is no signal; INT, TERM, KILL, HUP and others are") from None

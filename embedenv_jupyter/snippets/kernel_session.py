@@ -1,0 +1,347 @@
+"""A Python session in the room's own Jupyter kernel: what a notebook keeps, a session keeps.
+
+A run is a cell. Its streams are the run's, the value of its last expression is
+printed as the interactive interpreter prints it, and an error's traceback goes to stderr with
+exit code 1. The kernel is interrupted when time is up; one that does not listen is
+restarted, and the result says that the state is lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import re
+import signal as signals
+import time
+from collections import deque
+from typing import Any, Final
+
+from embedenv_jupyter.engine.events import (
+    Displayed,
+    Outcome,
+    Output,
+    Prompted,
+    Reason,
+    SessionState,
+    Stage,
+    StageBegan,
+    StageEnded,
+    Stream,
+)
+from embedenv_jupyter.engine.execution import Control, Execution, RunOptions
+from embedenv_jupyter.engine.pace import EventQueue
+from embedenv_jupyter.engine.source import Source
+from embedenv_jupyter.errors import EmbedEnvError, RoomClosedError, SessionError
+from embedenv_jupyter.kernels import messages
+from embedenv_jupyter.kernels.kernel import Kernel
+from embedenv_jupyter.kernels.link import KernelLink
+from embedenv_jupyter.kernels.manager import RoomKernels
+from embedenv_jupyter.languages.language import Language
+from embedenv_jupyter.protocols.kernels import Message
+from embedenv_jupyter.sandbox.spec import ExitStatus
+
+log = logging.getLogger(__name__)
+
+INTERRUPT_S: Final = 2.0
+"""How long a cell that was interrupted has to end before its kernel is restarted."""
+
+END_OF_INPUT: Final = "\x04"
+"""What ipykernel takes for the end of the input (``EOFError``)."""
+
+_ESCAPES: Final = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+_DIED: Final = re.compile(r"Kernel died \((?P<cause>\w+)")
+_REASONS: Final = {"oom": Reason.OOM, "pids": Reason.PIDS, "disk": Reason.DISK}
+
+
+class KernelSession:
+    """One language session, kept by a kernel; see :class:`~.session.LanguageSession`."""
+
+    keeps_state = True
+
+    def __init__(self, kernels: RoomKernels, language: Language, user: str) -> None:
+        self.language = language
+        self._kernels = kernels
+        self._user = user
+        self._kernel: Kernel | None = None
+        self._link: KernelLink | None = None
+        self._running: _Cell | None = None
+        self._was_lost = False
+        self.is_closed = False
+
+    async def start(self, source: Source, options: RunOptions | None = None) -> Execution:
+        """Run source as a cell.
+
+        Raises:
+            SessionError: another run has not ended, or the session was closed.
+            BusyError: the room has as many kernels as it may.
+            SandboxError: the kernel does not start.
+        """
+        if self.is_closed:
+            raise SessionError(f"This session of {self.language.name} was closed.")
+        if self._running is not None and not self._running.control.has_ended.is_set():
+            raise SessionError(
+                f"This session of {self.language.name} has a run that has not ended; wait for it or stop it."
+            )
+        kernel, link = await self._connected()
+        for path, content in source.files.items():
+            await self._kernels.room.sandbox.write_file(path, content)
+        cell = self._running = _Cell(kernel, link, restarted=self._was_lost)
+        self._was_lost = False
+        work = asyncio.create_task(
+            self._run(cell, source, options or RunOptions()), name="cell of the engine"
+        )
+        return Execution(cell.queue, cell.control, work)
+
+    async def _connected(self) -> tuple[Kernel, KernelLink]:
+        if self._link is None or self._kernel is None:
+            self._kernel = await self._kernels.start()
+            self._link = await KernelLink.join(self._kernel, self._user, COLOUR, is_prepaid=True)
+        return self._kernel, self._link
+
+    async def _run(self, cell: _Cell, source: Source, options: RunOptions) -> Outcome:
+        try:
+            outcome = await cell.run(source, options)
+        except RoomClosedError as exc:
+            outcome = cell.gone(str(exc))
+        except BaseException as exc:
+            cell.queue.fail(exc)
+            cell.over()
+            raise
+        if outcome.session is SessionState.LOST:
+            self._was_lost = True
+        await cell.queue.put(outcome)
+        cell.over()
+        return outcome
+
+    async def aclose(self) -> None:
+        """End the kernel; idempotent."""
+        self.is_closed = True
+        if self._link is not None:
+            await self._link.aclose()
+        if self._kernel is not None:
+            with contextlib.suppress(EmbedEnvError):
+                await self._kernels.shutdown(self._kernel.id)
+
+
+COLOUR: Final = "#0ea5e9"
+
+
+class _Cell:
+    """One run, from its request to its reply."""
+
+    def __init__(self, kernel: Kernel, link: KernelLink, *, restarted: bool) -> None:
+        self.queue = EventQueue()
+        self.control = Control()
+        self._kernel = kernel
+        self._link = link
+        self._restarted = restarted
+        self._began_s = time.monotonic()
+        self._lines: deque[str] = deque()
+        self._partial = ""
+        self._is_input_over = False
+        self._question: bytes | None = None
+        self._error: dict[str, Any] | None = None
+        self._was_signalled = 0
+        self._is_late = False
+        self._is_lost = False
+        self._restarting: asyncio.Task[None] | None = None
+
+    async def run(self, source: Source, options: RunOptions) -> Outcome:
+        await self.queue.put(StageBegan(Stage.RUN))
+        await self._prepare(source)
+        request = messages.make("shell", "execute_request", _request(source.code))
+        self._connect()
+        await self._link.send(request)
+        clock = asyncio.create_task(self._limit(options.timeout_s), name="time limit of a cell")
+        try:
+            await self._follow(messages.id_of(request.parts))
+        finally:
+            clock.cancel()
+            await asyncio.gather(clock, return_exceptions=True)
+            if self._restarting is not None:
+                fault = (await asyncio.gather(self._restarting, return_exceptions=True))[0]
+                if fault is not None:
+                    log.warning("the kernel of a session was not restarted: %s", fault)
+        return await self._outcome(options)
+
+    async def _prepare(self, source: Source) -> None:
+        """Give arguments and variables to the session, silently, as a program would find them."""
+        if not (source.arguments or source.env):
+            return
+        words, variables = json.dumps(list(source.arguments)), json.dumps(dict(source.env))
+        code = f"import os, sys\nsys.argv[1:] = {words}\nos.environ.update({variables})\ndel os, sys"
+        request = messages.make("shell", "execute_request", {**_request(code), "silent": True})
+        await self._link.send(request)
+        await self._follow(messages.id_of(request.parts))
+
+    # What the kernel says.
+
+    async def _follow(self, id: str) -> None:
+        """Pass on what answers a request, until it is answered and the kernel idle again."""
+        missing = {"execute_reply", "idle"}
+        while missing:
+            message = await self._link.receive()
+            if messages.parent_id(message.parts) != id:
+                continue
+            kind, content = messages.kind_of(message.parts), messages.content_of(message.parts)
+            missing -= {kind, content.get("execution_state", "")}
+            if kind == "execute_reply" and content.get("status") != "ok":
+                self._error = self._error or content
+            await self._take(kind, content, message)
+
+    async def _take(self, kind: str, content: dict[str, Any], message: Message) -> None:
+        match kind:
+            case "stream":
+                stream = Stream.STDERR if content.get("name") == "stderr" else Stream.STDOUT
+                await self._say(stream, str(content.get("text", "")))
+            case "execute_result":
+                await self._show(content, is_result=True)
+            case "display_data" | "update_display_data":
+                await self._show(content, is_result=False)
+            case "error":
+                self._error = content
+                trace = "\n".join(map(str, content.get("traceback") or [content.get("evalue", "")]))
+                await self._say(Stream.STDERR, _ESCAPES.sub("", trace) + "\n")
+            case "input_request":
+                await self._ask(message.parts[0], content)
+
+    async def _say(self, stream: Stream, text: str) -> None:
+        data = text.encode("utf-8", "replace")
+        for start in range(0, len(data), PIECE_BYTES):
+            await self.queue.put(Output(Stage.RUN, stream, data[start : start + PIECE_BYTES]))
+
+    async def _show(self, content: dict[str, Any], *, is_result: bool) -> None:
+        shown = content.get("data")
+        if not isinstance(shown, dict):
+            return
+        text = shown.get("text/plain")
+        if len(shown) > 1:
+            await self.queue.put(Displayed(Stage.RUN, shown))
+        if is_result and isinstance(text, str):
+            await self._say(Stream.STDOUT, f"{text}\n")
+
+    # Input.
+
+    async def _ask(self, header: bytes, content: dict[str, Any]) -> None:
+        text, is_secret = str(content.get("prompt", "")), bool(content.get("password"))
+        self._question = header
+        await self._say(Stream.STDOUT, text)
+        if not self._has_input:
+            await self.queue.put(Prompted(Stage.RUN, text, is_secret))
+        await self._answer()
+
+    @property
+    def _has_input(self) -> bool:
+        return bool(self._lines) or self._is_input_over
+
+    async def _answer(self) -> None:
+        """Answer a question that waits, if there is a line, or no more input."""
+        if self._question is None or not self._has_input:
+            return
+        header, self._question = self._question, None
+        if self._lines:
+            line = self._lines.popleft()
+        else:
+            line, self._partial = (self._partial or END_OF_INPUT), ""
+        await self._link.send(messages.make("stdin", "input_reply", {"value": line}, parent=header))
+
+    async def _write(self, data: bytes) -> None:
+        if self._is_input_over:
+            raise BrokenPipeError("the input was closed")
+        *lines, self._partial = (self._partial + data.decode("utf-8", "replace")).split("\n")
+        self._lines.extend(lines)
+        await self._answer()
+
+    async def _close_input(self) -> None:
+        self._is_input_over = True
+        await self._answer()
+
+    # Ends.
+
+    def _connect(self) -> None:
+        control = self.control
+        control.write, control.close, control.signal = self._write, self._close_input, self._signal
+        control.takes_input.set()
+
+    async def _signal(self, number: int) -> None:
+        self._was_signalled = number
+        if number == signals.SIGINT:
+            await self._kernel.interrupt()
+        elif number in (signals.SIGTERM, signals.SIGKILL, signals.SIGQUIT, signals.SIGHUP):
+            await self._restart()
+
+    async def _restart(self) -> None:
+        """Restart the kernel; once, and to the end, though the cell is answered before that."""
+        self._is_lost = True
+        if self._restarting is None:
+            self._restarting = asyncio.create_task(self._kernel.restart(), name="restart of a kernel")
+        await asyncio.wait({self._restarting})
+
+    async def _limit(self, timeout_s: float | None) -> None:
+        if timeout_s is None:
+            return
+        await asyncio.sleep(timeout_s)
+        self._is_late = True
+        for _ in range(2):  # a cell may catch the first one
+            await self._kernel.interrupt()
+            await asyncio.sleep(INTERRUPT_S / 2)
+        await self._restart()
+
+    async def _outcome(self, options: RunOptions) -> Outcome:
+        error = self._error
+        died = _DIED.match(str(error.get("ename", ""))) if error is not None else None
+        if died is not None:
+            self._is_lost = True
+        exit, reason, detail = ExitStatus(code=0 if error is None else 1), Reason.EXIT, ""
+        if self._is_late:
+            exit, reason = ExitStatus(signal=signals.SIGINT), Reason.TIME
+            detail = f"Time is up after {options.timeout_s:g} s."
+        elif died is not None:
+            reason = _REASONS.get(died["cause"], Reason.SIGNAL)
+            exit, detail = ExitStatus(signal=signals.SIGKILL), str((error or {}).get("evalue", ""))
+        elif self._was_signalled and error is not None:
+            exit = ExitStatus(signal=self._was_signalled)
+            reason = Reason.STOPPED if self.control.is_stopped else Reason.SIGNAL
+        await self.queue.put(StageEnded(Stage.RUN, exit, self._wall_ms, None))
+        state = SessionState.LOST if self._is_lost else SessionState.KEPT
+        return Outcome(
+            Stage.RUN,
+            exit,
+            reason,
+            self._wall_ms,
+            None,
+            None,
+            detail,
+            session=state,
+            restarted=self._restarted,
+        )
+
+    def gone(self, detail: str) -> Outcome:
+        """The room has ended first."""
+        return Outcome(
+            Stage.RUN, ExitStatus(signal=signals.SIGKILL), Reason.GONE, self._wall_ms, None, None, detail,
+            session=SessionState.LOST, restarted=self._restarted,
+        )  # fmt: skip
+
+    @property
+    def _wall_ms(self) -> float:
+        return (time.monotonic() - self._began_s) * 1000
+
+    def over(self) -> None:
+        """Take the cell out of reach."""
+        control = self.control
+        control.write = control.close = control.signal = None
+        control.takes_input.set()
+        control.has_ended.set()
+
+
+PIECE_BYTES: Final = 64 << 10
+
+
+def _request(code: str) -> dict[str, Any]:
+    return {
+        "code": code, "silent": False, "store_history": True, "user_expressions": {},
+        "allow_stdin": True, "stop_on_error": False,
+    }  # fmt: skip

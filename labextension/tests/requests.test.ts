@@ -1,0 +1,93 @@
+/** How many requests are in flight, and what of their input is known to have arrived. */
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { UsageError } from "../src/errors.js";
+import type { IExecute } from "../src/protocols/engine.js";
+import { MAX_CONTROLS, MAX_IN_FLIGHT, MAX_WAITING, Requests } from "../src/protocols/requests.js";
+
+function execute(id: string, stream = true): IExecute {
+  return { action: "execute", api_key: "k", language: "bash", code: "", id, stream };
+}
+
+function accepted(): Requests {
+  const requests = new Requests();
+  requests.add(execute("1"));
+  requests.framesToSend();
+  const request = requests.get("1");
+  assert.ok(request);
+  request.isAccepted = true;
+  return requests;
+}
+
+test("no more are in flight than a gateway lets wait", () => {
+  const requests = new Requests();
+  for (let index = 0; index < MAX_WAITING; index += 1) {
+    requests.add(execute(String(index)));
+  }
+  assert.throws(() => {
+    requests.add(execute("one more"));
+  }, /1000 runs wait already/);
+  assert.equal(requests.framesToSend().length, MAX_IN_FLIGHT);
+  assert.equal(requests.framesToSend().length, 0);
+  requests.delete("3");
+  assert.deepEqual(
+    requests.framesToSend().map((frame) => frame.id),
+    [String(MAX_IN_FLIGHT)],
+  );
+});
+
+test("input waits until its run is there, and one ping at a time confirms it", () => {
+  const requests = new Requests();
+  requests.add(execute("1"));
+  requests.control({ action: "stdin", id: "1", data: "a" });
+  assert.deepEqual(
+    requests.framesToSend().map((frame) => frame.action),
+    ["execute"],
+  );
+  const request = requests.get("1");
+  assert.ok(request);
+  request.isAccepted = true;
+  const [stdin, ping] = requests.framesToSend();
+  assert.deepEqual([stdin?.action, ping?.action], ["stdin", "ping"]);
+  requests.control({ action: "stdin", id: "1", data: "b" });
+  assert.deepEqual(
+    requests.framesToSend().map((frame) => frame.action),
+    ["stdin"],
+  );
+  assert.ok(requests.confirmed(ping?.id ?? ""));
+  assert.ok(!requests.confirmed("ping-1"));
+  assert.deepEqual(requests.lost(), [{ action: "stdin", id: "1", data: "b" }]);
+});
+
+test("what does no harm twice is sent again after a cut, before what came later", () => {
+  const requests = accepted();
+  requests.control({ action: "signal", id: "1", signal: 15 });
+  requests.control({ action: "eof", id: "1" });
+  requests.framesToSend();
+  requests.control({ action: "resize", id: "1", rows: 1, cols: 2 });
+  assert.deepEqual(
+    requests.lost().map((frame) => frame.action),
+    ["signal"],
+  );
+  assert.deepEqual(
+    requests.framesToSend().map((frame) => frame.action),
+    ["eof", "resize", "ping"],
+  );
+});
+
+test("input is bounded, and only streams take it", () => {
+  const requests = accepted();
+  for (let index = 0; index < MAX_CONTROLS; index += 1) {
+    requests.control({ action: "stdin", id: "1", data: "x" });
+  }
+  assert.throws(() => {
+    requests.control({ action: "eof", id: "1" });
+  }, /10000 frames of input wait/);
+  requests.add(execute("2", false));
+  assert.throws(() => {
+    requests.control({ action: "eof", id: "2" });
+  }, UsageError);
+  requests.control({ action: "eof", id: "nobody" });
+});

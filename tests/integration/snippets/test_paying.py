@@ -1,0 +1,76 @@
+"""What runs cost, and who gets credits back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import pytest
+
+from tests.integration.conftest import DEADLINE_S, Served
+from tests.integration.snippets.conftest import Dial, EnginePeer
+
+
+@dataclass
+class Payer:
+    """A client with a known number of credits."""
+
+    peer: EnginePeer
+    left: Callable[[], Awaitable[int | None]]
+
+
+@pytest.fixture
+async def payer(served: Served, dial_engine: Dial) -> Payer:
+    accounts = served.gateway.accounts
+    key = await accounts.create_key("Ada", credits=20)
+
+    async def left() -> int | None:
+        return (await accounts.balance(key.account.id)).total
+
+    return Payer(await dial_engine(key.api_key), left)
+
+
+async def test_a_run_costs_what_the_price_list_says(payer: Payer) -> None:
+    left = 20
+    for language, code, cost in (
+        ("python", "1 + 1", 1),
+        ("python", "!pip install nothing-of-this-name", 5),
+        ("python", "", 0),
+        ("bash", "echo free of charge", 1),
+        ("bash", "wget http://127.0.0.1:9/", 5),
+        ("c", "int main(void) { return 0; }", 1),
+    ):
+        answer = await payer.peer.ask(code, language)
+        left -= cost
+        assert (answer.get("cost", 0), await payer.left()) == (cost, left), (language, code, answer)
+
+
+async def test_without_credits_nothing_runs_and_the_session_stays(payer: Payer) -> None:
+    await payer.peer.ask("x = 5\n!pip --version\n!pip --version")
+    while (await payer.left()) != 0:
+        await payer.peer.ask("1")
+    refused = await payer.peer.ask("print(x)")
+    assert (refused["error"], "0 are left" in refused["message"]) == ("insufficient_credits", True)
+    streamed = await payer.peer.stream("print(x)")
+    assert [frame["type"] for frame in streamed.frames] == ["error"]
+    assert (await payer.peer.ask(" "))["exit_code"] == 0, "a cell without code is free"
+
+
+async def test_what_does_not_start_is_given_back(payer: Payer) -> None:
+    answer = await payer.peer.ask("1", files={"main.py": "2"}, fresh=True)
+    assert (answer["error"], await payer.left()) == ("bad_request", 20)
+
+
+async def test_a_revoked_key_runs_nothing_more_on_a_connection_that_is_open(
+    served: Served, dial_engine: Dial
+) -> None:
+    accounts = served.gateway.accounts
+    key = await accounts.create_key("Ben", credits=1000)
+    peer = await dial_engine(key.api_key)
+    assert (await peer.ask("print(1)"))["stdout"] == "1\n"
+    await accounts.revoke(key.public_key)
+    async with asyncio.timeout(DEADLINE_S):
+        while (answer := await peer.ask("print(1)")).get("error") is None:
+            assert answer["stdout"] == "1\n"
+    assert answer["error"] == "unauthorized"
