@@ -118,7 +118,7 @@ class EngineConversation:
             if frame is not None:
                 if self._performing is None:
                     self._performing = asyncio.create_task(
-                        self._guarded(self._perform_all()), name="engine requests"
+                        self._guarded(self._perform_all), name="engine requests"
                     )
                 await self._asked.put(frame)
         await self._flush()

@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from embedenv_jupyter.accounts import LOCAL_ACCOUNT
+from embedenv_jupyter.cli import main
 from embedenv_jupyter.gateway import Gateway, GatewaySettings
 from embedenv_jupyter.images.record import INSIDE
 from embedenv_jupyter.images.store import ImageStore
@@ -164,10 +166,12 @@ def test_archive_is_what_engines_import(built: Built, tmp_path: Path) -> None:
     ],
 )
 def test_mistakes_are_named(built: Built, arguments: list[str], complaint: str) -> None:
-    done = embedenv(built.data_dir, "image", *arguments)
-    assert done.returncode == 1
-    assert complaint in done.stderr
-    assert "Traceback" not in done.stderr
+    environment = {"EMBEDENV_DATA_DIR": str(built.data_dir)}
+    done = CliRunner().invoke(main, ["image", *arguments], env=environment)
+    assert done.exit_code == 1
+    assert complaint in done.output
+    assert done.exc_info is not None
+    assert done.exc_info[0] is SystemExit
 
 
 def test_doctor_shows_what_rooms_stand_on(built: Built) -> None:
