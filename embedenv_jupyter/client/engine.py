@@ -30,6 +30,7 @@ from embedenv_jupyter.client.engine_run import EngineRun
 from embedenv_jupyter.client.exchange import answered_within
 from embedenv_jupyter.client.flow import Buffering, Gate
 from embedenv_jupyter.client.opening import ANSWER_S, GREETING_S
+from embedenv_jupyter.client.refusal import StalledError
 from embedenv_jupyter.errors import BusyError, ConnectionLostError, LocalProtocolError
 from embedenv_jupyter.protocols.engine import frames
 from embedenv_jupyter.protocols.engine.reports import (
@@ -104,7 +105,7 @@ class Engine:
         self._places = asyncio.Semaphore(MAX_RUNS)
         self._receipts: dict[int, asyncio.Future[frames.Error | None]] = {}
         self._welcomed = asyncio.Event()
-        self._session_ended = asyncio.Event()
+        self._endings: list[asyncio.Future[None]] = []
         self._failure: Exception | None = LocalProtocolError("this engine is not open")
         self._task: asyncio.Task[None] | None = None
 
@@ -165,17 +166,22 @@ class Engine:
             await self._end()
 
     async def _end_within(self, limit_s: float) -> None:
-        with contextlib.suppress(TimeoutError):
+        with contextlib.suppress(TimeoutError, StalledError):
             async with asyncio.timeout(limit_s):
                 await self._end()
 
     async def _end(self) -> None:
-        for run in self._runs.values():
-            run.discard()  # what is not read would keep the answer from arriving
-        self._session_ended.clear()
         if self._streams.end_session():
             self._link.wake()
-            await self._session_ended.wait()
+            ending: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._endings.append(ending)
+            await self._gate.demand(ending)
+
+    def _session_ended(self) -> None:
+        endings, self._endings = self._endings, []
+        for ending in endings:
+            if not ending.done():
+                ending.set_result(None)
 
     async def __aenter__(self) -> Self:
         return await self.open()
@@ -311,13 +317,13 @@ class Engine:
                 self._settle(number, ConnectionLostError(reason, self._streams.last_n or 0))
             case SessionEnded(reason=reason):
                 log.info("session %s has ended: %s", self.session, reason)
-                self._session_ended.set()
+                self._session_ended()
 
     def lost(self, reason: str) -> None:
         """The connection is gone; another one is tried."""
         log.info("the connection to %s was lost: %s", self._target, reason)
         self._welcomed.clear()
-        self._session_ended.set()  # nobody could confirm it any more
+        self._session_ended()  # nobody could confirm it any more
 
     def ended(self, failure: Exception) -> None:
         """There will be no other connection. Idempotent, the first failure counts."""
@@ -326,7 +332,7 @@ class Engine:
             self._over(id, failure)
         for number in list(self._receipts):
             self._settle(number, failure)
-        self._session_ended.set()
+        self._session_ended()
         self._welcomed.set()  # whoever waits for it finds the failure
 
     def _over(self, id: str, failure: Exception | None = None) -> None:

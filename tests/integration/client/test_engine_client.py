@@ -129,16 +129,13 @@ async def disconnected(engine: Engine) -> None:
 # Running
 
 
-async def test_code_is_run_in_two_languages_and_keeps_its_state(engine: Engine) -> None:
+async def test_code_is_run_in_two_languages_with_all_that_it_needs(engine: Engine) -> None:
     await engine.execute("python", "x = 6")
     answer = await engine.execute("python", "print(x * 7)")
     assert (answer.stdout, answer.stderr, answer.exit_code, answer.ok) == ("42\n", "", 0, True)
     assert answer.execution_time_ms > 0
     shell = await engine.execute("bash", "read name; echo hello $name; exit 3", stdin="ada\n", fresh=True)
     assert (shell.stdout, shell.exit_code, shell.ok) == ("hello ada\n", 3, False)
-
-
-async def test_files_arguments_and_variables_go_with_a_run(engine: Engine) -> None:
     code = (
         "import os, sys\nprint(open('a.txt').read(), open('b', 'rb').read(), sys.argv[1:], os.environ['V'])"
     )
@@ -148,14 +145,18 @@ async def test_files_arguments_and_variables_go_with_a_run(engine: Engine) -> No
     assert answer.stdout == "ä b'\\xff\\x00' ['1', '2'] v\n"
 
 
-async def test_what_is_shown_and_what_ends_a_run_is_in_the_answer(engine: Engine) -> None:
+async def test_events_come_in_their_order_and_what_is_shown_is_in_the_answer(engine: Engine) -> None:
+    run = await engine.stream("python", "from IPython.display import HTML\nprint(1)\nHTML('x')")
+    kinds = [type(event) for event in [event async for event in run]]
+    assert kinds[1] is Stage and kinds.index(Stdout) < kinds.index(Display) < kinds.index(Result)
+    assert kinds[-1] is Result
     shown = await engine.execute("python", "from IPython.display import HTML, display\ndisplay(HTML('<b>'))")
     assert shown.displays[0]["text/html"] == "<b>"
     late = await engine.execute("python", WAITING, timeout=0.3, fresh=True)
     assert (late.exit_code, late.ended_by, late.stdout, late.ok) == (124, "time", "on\n", False)
 
 
-async def test_a_compiler_is_told_apart(engine: Engine) -> None:
+async def test_a_compiler_is_told_apart_and_runs_beyond_what_a_gateway_takes_wait(engine: Engine) -> None:
     code = '#include <stdio.h>\nint main(void) { puts("hi"); return 0; }'
     answer = await engine.execute("c", code)
     assert answer.compile is not None
@@ -164,6 +165,8 @@ async def test_a_compiler_is_told_apart(engine: Engine) -> None:
     assert broken.compile is not None
     assert "undeclared" in broken.stderr
     assert (broken.ok, broken.stderr) == (False, broken.compile.stdout + broken.compile.stderr)
+    answers = await asyncio.gather(*(engine.execute("python", f"print({n})") for n in range(40)))
+    assert [answer.stdout for answer in answers] == [f"{n}\n" for n in range(40)]
 
 
 async def test_a_prompt_is_answered(engine: Engine) -> None:
@@ -181,13 +184,6 @@ async def test_a_prompt_is_answered(engine: Engine) -> None:
         await run.stdin("more")
 
 
-async def test_events_come_in_their_order(engine: Engine) -> None:
-    run = await engine.stream("python", "from IPython.display import HTML\nprint(1)\nHTML('x')")
-    kinds = [type(event) for event in [event async for event in run]]
-    assert kinds[1] is Stage and kinds.index(Stdout) < kinds.index(Display) < kinds.index(Result)
-    assert kinds[-1] is Result
-
-
 async def test_input_may_be_given_before_the_run_has_begun_and_ends(engine: Engine) -> None:
     run = await engine.stream("python", "import sys\nprint(repr(sys.stdin.read()))", fresh=True)
     text = "a\nb" * 40_000
@@ -196,7 +192,7 @@ async def test_input_may_be_given_before_the_run_has_begun_and_ends(engine: Engi
     assert (await run.result()).stdout == f"{text!r}\n"
 
 
-async def test_a_signal_ends_a_run(engine: Engine) -> None:
+async def test_a_signal_ends_a_run_or_calls_it_off(engine: Engine) -> None:
     run = await engine.stream("python", WAITING)
     await printed(run, "on")
     with pytest.raises(RefusedError, match="'NONE' is no signal"):
@@ -204,9 +200,6 @@ async def test_a_signal_ends_a_run(engine: Engine) -> None:
     await run.signal("INT")
     answer = await run.result()
     assert (answer.exit_code, answer.signal) == (128 + signal.SIGINT, "SIGINT")
-
-
-async def test_a_run_whose_turn_has_not_come_is_called_off(engine: Engine) -> None:
     first, second = await engine.stream("python", ECHO), await engine.stream("python", "print('never')")
     await second.signal()
     with pytest.raises(RunStoppedError):
@@ -223,7 +216,7 @@ async def test_a_terminal_is_resized(engine: Engine) -> None:
     assert "40 120" in (await run.result()).stdout
 
 
-async def test_runs_at_once_keep_apart(engine: Engine) -> None:
+async def test_runs_at_once_keep_apart_and_cancelling_interrupts(engine: Engine) -> None:
     waiting = [await engine.stream("python", ECHO, fresh=True) for _ in range(3)]
     for run in waiting:
         await printed(run, "name> ")
@@ -232,14 +225,6 @@ async def test_runs_at_once_keep_apart(engine: Engine) -> None:
     for number, run in reversed(list(enumerate(waiting))):
         await run.stdin(f"{number}\n")
     assert [(await run.result()).stdout for run in waiting] == [f"got: {number}\n" for number in range(3)]
-
-
-async def test_more_runs_than_a_gateway_takes_at_once_wait_for_their_turn(engine: Engine) -> None:
-    answers = await asyncio.gather(*(engine.execute("python", f"print({n})") for n in range(40)))
-    assert [answer.stdout for answer in answers] == [f"{n}\n" for n in range(40)]
-
-
-async def test_cancelling_interrupts_the_run(engine: Engine) -> None:
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(1):
             await engine.execute("python", WAITING)
