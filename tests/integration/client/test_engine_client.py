@@ -15,6 +15,7 @@ from embedenv_jupyter.client import (
     Buffering,
     Engine,
     EngineRun,
+    Heartbeat,
     NoCreditsError,
     RefusedError,
     Retry,
@@ -57,6 +58,11 @@ class Gate(TcpProxy):
     def cut(self) -> None:
         for writer in self._writers:
             writer.transport.abort()
+
+    def freeze(self) -> None:
+        """Carry nothing more, and tell nobody."""
+        for writer in self._writers:
+            writer.transport.pause_reading()  # type: ignore[attr-defined]  # a socket's transport reads, too
 
     async def carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self.is_shut:
@@ -333,14 +339,16 @@ async def test_a_session_that_ended_meanwhile_is_told(gate: Gate, served: Served
         assert (await engine.execute("python", "print('new')")).stdout == "new\n"
 
 
+@pytest.mark.parametrize("leave", [Gate.cut, Gate.freeze])
 async def test_a_gateway_that_goes_away_is_told_within_the_deadline(
-    gate: Gate, served: Served, make: Make
+    gate: Gate, served: Served, make: Make, leave: Callable[[Gate], None]
 ) -> None:
-    engine = await make(through(gate, served), retry=Retry(base_s=0.01, cap_s=0.05, give_up_s=0.5)).open()
+    retry, heartbeat = Retry(base_s=0.01, cap_s=0.05, give_up_s=0.5), Heartbeat(every_s=0.2, deadline_s=0.5)
+    engine = await make(through(gate, served), retry=retry, heartbeat=heartbeat).open()
     run = await engine.stream("python", WAITING)
     await printed(run, "on")
     gate.is_shut = True
-    gate.cut()
+    leave(gate)
     async with asyncio.timeout(10):
         with pytest.raises(ConnectionLostError):
             await run.result()
