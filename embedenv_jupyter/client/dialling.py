@@ -6,6 +6,8 @@ into "not this time" (``ConnectionLostError``: worth another attempt) and "no".
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
 import ssl
 from collections.abc import Mapping, Sequence
@@ -116,6 +118,26 @@ async def open_socket(
         raise RefusedError(f"{transport.endpoint} cannot be used: {reason}") from exc
     except (OSError, WebSocketException, EOFError) as exc:
         raise ConnectionLostError(str(exc) or type(exc).__name__) from exc
+
+
+async def shut_socket(socket: ClientConnection, close_s: float) -> None:
+    """Close a socket within its deadline; what still arrives is thrown away."""
+    try:
+        async with asyncio.timeout(close_s), asyncio.TaskGroup() as group:
+            # A closing handshake needs a peer that reads: without this, a full queue would hold it up.
+            drain = group.create_task(_drain(socket), name="drain of a socket")
+            await socket.close()
+            drain.cancel()
+    except TimeoutError:
+        pass
+    finally:
+        socket.transport.abort()
+
+
+async def _drain(socket: ClientConnection) -> None:
+    with contextlib.suppress(ConnectionClosed):
+        while True:
+            await socket.recv(decode=False)
 
 
 class _SameOrigin(open_websocket):

@@ -3,15 +3,6 @@
 One task owns all of it (:meth:`Link.run`); while a connection is open, a
 TaskGroup inside that task holds a reader, a writer and a heart. Only the reader
 decides that a connection has ended, after it has read all that had arrived.
-
-The heart. The library's own keepalive would take a socket that we do not read
-(because the program does not, see :mod:`embedenv_jupyter.client.flow`) for a
-dead one. So it is done here: every ``every_s`` a ping is sent and anything heard
-within ``deadline_s`` counts as life, except while we do not read; then nothing
-can be heard, and the server's pings cannot be either. For its sake an
-unsolicited pong goes out in their place (RFC 6455 section 5.5.3 calls this a
-unidirectional heartbeat). A server that drops us all the same costs a reconnect,
-no data.
 """
 
 from __future__ import annotations
@@ -26,10 +17,18 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
 from embedenv_jupyter.client.backoff import Backoff, Retry
-from embedenv_jupyter.client.dialling import Ending, Transport, ending_of, open_socket, raise_if_final
+from embedenv_jupyter.client.dialling import (
+    Ending,
+    Transport,
+    ending_of,
+    open_socket,
+    raise_if_final,
+    shut_socket,
+)
 from embedenv_jupyter.client.events import Gap
 from embedenv_jupyter.client.flow import Gate
 from embedenv_jupyter.client.frames import ServerFrame
+from embedenv_jupyter.client.heart import Heart
 from embedenv_jupyter.client.refusal import UnreachableError
 from embedenv_jupyter.client.session import Pending, Phase, Session
 from embedenv_jupyter.errors import ConnectionLostError, EmbedEnvError, RemoteProtocolError
@@ -74,7 +73,7 @@ class Link:
         self._random = random
         self._socket: ClientConnection | None = None
         self._outgoing = asyncio.Event()
-        self._heard = 0
+        self._heart: Heart | None = None
         self._opened_s = 0.0
         self._progress = 0
 
@@ -209,10 +208,11 @@ class Link:
         Raises:
             RemoteProtocolError: the server sent what is no frame.
         """
+        self._heart = Heart(socket, self._gate, self._transport.heartbeat)
         async with asyncio.TaskGroup() as group:
             tasks = [
                 group.create_task(self._write(socket), name="writer of a room"),
-                group.create_task(self._beat(socket), name="heart of a room"),
+                group.create_task(self._heart.beat(), name="heart of a room"),
             ]
             outcome = await self._read(socket)
             for task in tasks:
@@ -237,7 +237,8 @@ class Link:
 
     async def _receive_one(self, socket: ClientConnection) -> None:
         data = await socket.recv(decode=False)
-        self._heard += 1
+        if self._heart is not None:
+            self._heart.heard()
         for frame in self._session.receive(data):
             self._listener.received(frame)
 
@@ -251,47 +252,7 @@ class Link:
                     await socket.send(data, text=True)
                     self._listener.written(pending)
 
-    async def _beat(self, socket: ClientConnection) -> None:
-        beat = self._transport.heartbeat
-        with contextlib.suppress(ConnectionClosed):
-            while True:
-                await asyncio.sleep(beat.every_s)
-                if not self._gate.is_open:
-                    await socket.pong()
-                elif not await self._answers(socket, beat.deadline_s):
-                    log.info("no sign of life within %g s of a ping", beat.deadline_s)
-                    socket.transport.abort()
-                    return
-
-    async def _answers(self, socket: ClientConnection, deadline_s: float) -> bool:
-        """Ping; anything heard counts as an answer, and a time in which we did not read proves nothing."""
-        heard = self._heard
-        pong = await socket.ping()
-        try:
-            async with asyncio.timeout(deadline_s):
-                await pong
-        except TimeoutError:
-            return self._heard != heard or not self._gate.is_open
-        return True
-
     async def _shut(self) -> None:
-        """Close the socket within its deadline; what still arrives is thrown away. Idempotent."""
         socket, self._socket = self._socket, None
-        if socket is None:
-            return
-        try:
-            async with asyncio.timeout(self._transport.close_s), asyncio.TaskGroup() as group:
-                # A closing handshake needs a peer that reads: without this, a full queue would hold it up.
-                drain = group.create_task(_drain(socket), name="drain of a room")
-                await socket.close()
-                drain.cancel()
-        except TimeoutError:
-            pass
-        finally:
-            socket.transport.abort()
-
-
-async def _drain(socket: ClientConnection) -> None:
-    with contextlib.suppress(ConnectionClosed):
-        while True:
-            await socket.recv(decode=False)
+        if socket is not None:
+            await shut_socket(socket, self._transport.close_s)

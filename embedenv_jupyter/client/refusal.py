@@ -3,14 +3,19 @@
 EmbedEnvError
 ├── AddressError          the URL or the keys cannot be used (also a ValueError)
 ├── RefusedError          the server answered with an error frame or a final close code
+│   ├── NoCreditsError        the account cannot pay for a run
+│   ├── BlockedError          a rule of the gateway recognised something in the code
+│   ├── UnknownLanguageError  there is no such language
+│   ├── TooManyRunsError      the account asks for more runs than it may; says when to try again
+│   └── RunStoppedError       the run was called off, or its session was ended
 ├── PlainServerError      the server speaks only the published frames, which cannot say this
 ├── OutputLostError       the log no longer had a part of a run's output
 ├── StalledError          nothing more can arrive until unread output is read
 └── ConnectionLostError   from embedenv_jupyter.errors
     └── UnreachableError  no first connection came about
 
-``RoomClosedError``, ``BusyError`` and ``WorkspaceError``
-come from :mod:`embedenv_jupyter.errors`.
+``RoomClosedError``, ``BusyError``, ``WorkspaceError``, ``AuthenticationError``,
+``SourceError`` and ``UnknownSessionError`` come from :mod:`embedenv_jupyter.errors`.
 """
 
 from __future__ import annotations
@@ -37,6 +42,30 @@ class RefusedError(EmbedEnvError):
 
     def __str__(self) -> str:
         return self.message or f"The server refused without a reason (code {self.code})."
+
+
+class NoCreditsError(RefusedError):
+    """The account has fewer credits than the run costs; nothing was run."""
+
+
+class BlockedError(RefusedError):
+    """A rule of the gateway recognised something in the code; the message names it. Nothing was run."""
+
+
+class UnknownLanguageError(RefusedError):
+    """The gateway has no language of this name; the message names those that are like it."""
+
+
+class TooManyRunsError(RefusedError):
+    """The account asked for more runs than it may; after ``retry_after_s`` seconds the next one is taken."""
+
+    def __init__(self, message: str, code: str, retry_after_s: float) -> None:
+        super().__init__(message, code)
+        self.retry_after_s = retry_after_s
+
+
+class RunStoppedError(RefusedError):
+    """The run was called off before it began, or its session was ended under it."""
 
 
 class PlainServerError(EmbedEnvError):

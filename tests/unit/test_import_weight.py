@@ -53,7 +53,7 @@ def test_protocols_need_msgspec_only() -> None:
     assert brings("embedenv_jupyter.protocols.spaces") <= MSGSPEC
 
 
-@pytest.mark.parametrize("module", ["client", "client.opening", "client.sync"])
+@pytest.mark.parametrize("module", ["client", "client.opening", "client.sync", "client.sync_engine"])
 def test_the_client_needs_no_server(module: str) -> None:
     assert brings(f"embedenv_jupyter.{module}") <= MSGSPEC | {"websockets"}
 

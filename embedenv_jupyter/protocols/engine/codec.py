@@ -5,7 +5,19 @@ from __future__ import annotations
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
-from embedenv_jupyter.protocols.engine.frames import Batch, ClientFrame, RunId, ServerFrame, StreamFrame, Work
+from embedenv_jupyter.protocols.engine.frames import (
+    Authenticated,
+    Batch,
+    ClientFrame,
+    Closed,
+    Number,
+    Pong,
+    Resumed,
+    RunId,
+    ServerFrame,
+    StreamFrame,
+    Work,
+)
 from embedenv_jupyter.protocols.faults import FRAME, Allowed, FrameError, explain, tags_of
 from embedenv_jupyter.protocols.text import mended
 
@@ -14,6 +26,10 @@ ALLOWED: Allowed = {"action": tags_of(ClientFrame)}
 _encoder = msgspec.json.Encoder()
 _client_decoder: msgspec.json.Decoder[ClientFrame] = msgspec.json.Decoder(ClientFrame)
 _stream_decoder: msgspec.json.Decoder[StreamFrame] = msgspec.json.Decoder(StreamFrame)
+StreamsFrame = StreamFrame | Authenticated | Resumed | Closed | Pong
+"""Whatever a gateway sends to a client that asks for streams only."""
+
+_streams_decoder: msgspec.json.Decoder[StreamsFrame] = msgspec.json.Decoder(StreamsFrame)
 _work_decoder = msgspec.json.Decoder(Work)
 _UNREADABLE = (msgspec.DecodeError, UnicodeError, RecursionError)
 
@@ -26,6 +42,14 @@ class _BatchHead(msgspec.Struct):
     runs: Raw | UnsetType = UNSET
 
 
+class Stranger(msgspec.Struct, frozen=True):
+    """A frame of a type that this version does not know; its number counts all the same."""
+
+    type: str
+    n: Number | UnsetType = UNSET
+
+
+_stranger_decoder = msgspec.json.Decoder(Stranger)
 _batch_head_decoder = msgspec.json.Decoder(_BatchHead)
 _batch_decoder = msgspec.json.Decoder(Batch)
 _head_decoder = msgspec.json.Decoder(_Head)
@@ -61,6 +85,29 @@ def decode_stream_frame(data: str | bytes) -> StreamFrame:
         return _stream_decoder.decode(data)
     except _UNREADABLE as exc:
         raise FrameError(explain(exc, FRAME, {"type": tags_of(StreamFrame)})) from None
+
+
+def decode_streams_frame(data: str | bytes) -> StreamsFrame | Stranger:
+    """Read what a gateway sends to a client that asks for streams only.
+
+    Raises:
+        FrameError: it is no frame.
+    """
+    try:
+        return _streams_decoder.decode(data)
+    except _UNREADABLE as exc:
+        stranger = _stranger(data)
+        if stranger is not None:
+            return stranger
+        raise FrameError(explain(exc, FRAME, {"type": tags_of(StreamsFrame)})) from None
+
+
+def _stranger(data: str | bytes) -> Stranger | None:
+    try:
+        frame = _stranger_decoder.decode(data)
+    except _UNREADABLE:
+        return None
+    return None if frame.type in tags_of(StreamsFrame) else frame
 
 
 def decode_work(data: bytes) -> Work:

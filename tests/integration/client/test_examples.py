@@ -20,17 +20,20 @@ EXPECTED = {
     "client_together.py": ["edit: host ran 'echo hello, everybody': hello, everybody", "member-left ada"],
     "client_reconnect.py": ["second 1", "second 2"],
     "client_blocking.py": ["Python 3.", "line 3", "exit code 3"],
+    "engine.py": ["kept\nFROM BASH\n", "hello ada", "ended by SIGINT with exit code 130; a ping took 0."],
 }
 ARGUMENTS = {"client_reconnect.py": ["2"], "client_files.py": [str(EXAMPLES)]}
 
 
 def test_every_example_of_the_client_is_here() -> None:
-    assert {path.name for path in EXAMPLES.glob("client_*.py")} == set(EXPECTED)
+    assert {path.name for path in EXAMPLES.glob("client_*.py")} == set(EXPECTED) - {"engine.py"}
 
 
 @pytest.mark.parametrize("name", EXPECTED)
 async def test_an_example_does_what_it_says(name: str, served: Served) -> None:
+    api_key = (await served.gateway.accounts.create_key("Ada", credits=1000)).api_key
     environment = os.environ | {
+        "EMBEDENV_API_KEY": api_key,
         "EMBEDENV_URL": served.http_url,
         "EMBEDENV_PUBLIC_KEY": served.public_key,
         "EMBEDENV_SECRET_KEY": served.secret_key,
@@ -51,4 +54,5 @@ async def test_an_example_does_what_it_says(name: str, served: Served) -> None:
     assert process.returncode == 0, errors.decode()
     for text in EXPECTED[name]:
         assert text in output.decode()
-    assert served.secret_key not in (output + errors).decode()
+    for secret in (served.secret_key, api_key):
+        assert secret not in (output + errors).decode()
