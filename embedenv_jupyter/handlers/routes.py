@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from embedenv_jupyter.gateway import Gateway
-from embedenv_jupyter.handlers import kernels, rooms
+from embedenv_jupyter.handlers import documents, kernels, rooms
 from embedenv_jupyter.handlers.kernel_channels import KernelChannelsHandler
+from embedenv_jupyter.handlers.languages import LanguagesHandler
 
 _ROOM = r"/rooms/(?P<room_id>[0-9a-f]{1,64})/api"
 _KERNEL = _ROOM + r"/kernels/(?P<kernel_id>[\w-]{1,64})"
@@ -17,6 +18,7 @@ _ROUTES: tuple[tuple[str, Any], ...] = (
     (r"/api/rooms/(?P<room_id>[0-9a-f]{1,64})/keys", rooms.KeysHandler),
     (r"/api/rooms/(?P<room_id>[0-9a-f]{1,64})/keys/(?P<key>[\w-]{1,256})", rooms.KeyHandler),
     (r"/api/join", rooms.JoinHandler),
+    (r"/api/languages", LanguagesHandler),
     (_ROOM + r"/kernelspecs", kernels.KernelSpecsHandler),
     (_ROOM + r"/kernels", kernels.KernelsHandler),
     (_KERNEL, kernels.KernelHandler),
@@ -34,5 +36,7 @@ def own_routes(gateway: Gateway, version: str) -> list[tuple[str, Any, dict[str,
     known = {"gateway": gateway}
     return [
         (_ROOM, kernels.ApiHandler, {**known, "version": version}),
+        (r"/api/openapi\.json", documents.OpenapiHandler, {"version": version}),
+        (r"/api/asyncapi\.json", documents.AsyncapiHandler, {"version": version}),
         *((path, handler, known) for path, handler in _ROUTES),
     ]

@@ -33,12 +33,16 @@ LanguageName = Annotated[str, Meta(min_length=1, max_length=40)]
 Code = Annotated[str, Meta(max_length=MAX_CODE_CHARS)]
 ApiKey = Annotated[str, Meta(min_length=1, max_length=400)]
 RunId = Annotated[str, Meta(min_length=1, max_length=64)]
-SessionName = Annotated[str, Meta(pattern=r"^[\w.-]{1,64}$")]
+SessionName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}$(?!\n)")]
+"""In Python, unlike in other dialects of JSON Schema, ``$`` alone lets a newline pass behind it."""
+
 Number = Annotated[int, Meta(ge=0, le=MAX_NUMBER)]
 Seconds = Annotated[float, Meta(gt=0, le=MAX_TIMEOUT_S)]
 Rows = Annotated[int, Meta(ge=1, le=1000)]
 Arguments = Annotated[list[Text], Meta(max_length=MAX_ARGUMENTS)]
-VariableName = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,99}$")]
+SignalNumber = Annotated[int, Meta(ge=1, le=64)]
+SignalName = Annotated[str, Meta(pattern=r"^(SIG)?[A-Z0-9]{2,8}$(?!\n)")]
+VariableName = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,99}$(?!\n)")]
 Variables = Annotated[dict[VariableName, Text], Meta(max_length=MAX_VARIABLES)]
 
 
@@ -98,7 +102,7 @@ class Batch(Struct, frozen=True, kw_only=True):
 
 
 class Execute(Work, frozen=True, kw_only=True, tag="execute", tag_field="action"):
-    """Run ``code``. Its ``repr`` shows neither the code nor the key."""
+    """Run ``code``."""
 
     api_key: ApiKey | UnsetType = UNSET
     id: RunId | UnsetType = UNSET
@@ -107,7 +111,7 @@ class Execute(Work, frozen=True, kw_only=True, tag="execute", tag_field="action"
     """Run it as a program of its own, which finds no state and leaves none."""
     pty: Size | UnsetType = UNSET
 
-    def __repr__(self) -> str:
+    def __repr__(self) -> str:  # without the code and the key
         return f"Execute(id={self.id!r}, language={self.language!r}, code of {len(self.code)} characters)"
 
 
@@ -137,7 +141,7 @@ class Signal(Struct, frozen=True, tag="signal", tag_field="action"):
     """Send a signal to a program and what it has started."""
 
     id: RunId
-    signal: Annotated[int, Meta(ge=1, le=64)] | Annotated[str, Meta(pattern="^(SIG)?[A-Z0-9]{2,8}$")] = "INT"
+    signal: SignalNumber | SignalName = "INT"
 
 
 class Resize(Struct, frozen=True, tag="resize", tag_field="action"):
