@@ -27,6 +27,8 @@ MAX_STDIN_CHARS: Final = 4 << 20
 MAX_TIMEOUT_S: Final = 24 * 3600.0
 MAX_BATCH: Final = 20
 MAX_NUMBER: Final = 2**53
+MIN_CPUS: Final = 0.01
+"""The least share of a processor that Linux can hold a room to: 1 ms of its period of 100 ms."""
 
 Text = Annotated[str, Meta(max_length=MAX_TEXT_CHARS)]
 LanguageName = Annotated[str, Meta(min_length=1, max_length=40)]
@@ -70,7 +72,7 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
 
     memory_mib: Annotated[int, Meta(ge=16, le=1 << 20)] | UnsetType = UNSET
     pids: Annotated[int, Meta(ge=4, le=1 << 16)] | UnsetType = UNSET
-    cpus: Annotated[float, Meta(gt=0, le=1024)] | UnsetType = UNSET
+    cpus: Annotated[float, Meta(ge=MIN_CPUS, le=1024)] | UnsetType = UNSET
     disk_mib: Annotated[int, Meta(ge=1, le=1 << 20)] | UnsetType = UNSET
 
 

@@ -47,8 +47,9 @@ def openapi(*, version: str, server_url: str) -> Schema:
         "info": {
             "title": "Embedenv Engine",
             "version": version,
-            "description": "Runs code of many languages in sandboxed rooms. `asyncapi.json` beside this "
-            "document describes the WebSocket, which has input, signals and sessions as well.",
+            "description": "Runs code of many languages in sandboxed rooms. Integers are written without a "
+            "fraction. `asyncapi.json` beside this document describes the WebSocket, which has input, "
+            "signals and sessions as well.",
             "license": {"name": "BSD 3-Clause", "identifier": "BSD-3-Clause"},
         },
         "servers": [{"url": server_url}],

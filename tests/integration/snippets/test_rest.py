@@ -67,6 +67,7 @@ async def test_a_batch_runs_one_after_another_whatever_becomes_of_each(post: Pos
         ({"language": "python", "code": "a\0b"}, 422, "NUL"),
         ({"language": "python", "code": "x" * (2 << 20)}, 422, "bytes, "),
         ({**HELLO, "limits": {"pids": 60000}}, 422, "limits.pids"),
+        ({**HELLO, "limits": {"cpus": 0.001}}, 400, "'limits.cpus': expected number >= 0.01"),
         (
             {"language": "python", "code": "import os\nwhile True: os.fork()"},
             422,
@@ -80,6 +81,21 @@ async def test_a_batch_runs_one_after_another_whatever_becomes_of_each(post: Pos
 async def test_what_cannot_be_run_is_named(post: Post, sent: Any, status: int, says: str) -> None:
     response = await post(sent)
     assert (response.code, says in body(response)["message"]) == (status, True), response.body
+
+
+async def test_the_least_limits_that_may_be_asked_for_are_enough_to_start(post: Post) -> None:
+    least = {"memory_mib": 16, "pids": 4, "cpus": 0.01, "disk_mib": 1}
+    seen = body(await post({"language": "bash", "code": "echo hi", "limits": least}))
+    assert seen["stdout"] == "hi\n"
+
+
+@pytest.mark.parametrize("limits", [{"memory_mib": 16}, {"pids": 4}], ids=str)
+async def test_limits_that_a_session_cannot_start_with_are_named(post: Post, limits: dict[str, int]) -> None:
+    response = await post({**HELLO, "session": "small", "limits": limits})
+    assert (response.code, body(response)["error"]) == (422, "bad_request")
+    assert body(response)["message"] == "limits: leave Python too little to start here"
+    other = await post({"language": "bash", "code": "echo hi", "session": "small"})
+    assert body(other)["stdout"] == "hi\n"
 
 
 async def test_a_body_beyond_all_bounds_is_refused(post: Post) -> None:
