@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -62,11 +63,25 @@ async def schemathesis(served: Served, folder: Path, *options: str) -> tuple[int
     return process.returncode, said.decode()
 
 
-async def test_every_answer_is_as_the_document_says(
-    served: Served, api_key: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+@pytest.fixture(autouse=True)
+def _no_faults(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Fail where the gateway logs an error, whatever it has answered."""
+    yield
+    assert not [
+        record.getMessage() for record in caplog.get_records("call") if record.levelno >= logging.ERROR
+    ]
+
+
+async def test_every_answer_is_as_the_document_says(served: Served, api_key: str, tmp_path: Path) -> None:
     code, said = await schemathesis(
         served, tmp_path, "--checks", "all", "--header", f"Authorization: Bearer {api_key}"
     )
     assert code == 0, said
-    assert not [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+async def test_so_is_every_answer_to_who_wants_events(served: Served, api_key: str, tmp_path: Path) -> None:
+    code, said = await schemathesis(
+        served, tmp_path, "--checks", "all", "--phases", "examples,fuzzing", "--include-method", "POST",
+        "--header", "Accept: text/event-stream", "--header", f"Authorization: Bearer {api_key}",
+    )  # fmt: skip
+    assert code == 0, said
