@@ -18,7 +18,6 @@ _ROUTES: tuple[tuple[str, Any], ...] = (
     (r"/api/rooms/(?P<room_id>[0-9a-f]{1,64})/keys", rooms.KeysHandler),
     (r"/api/rooms/(?P<room_id>[0-9a-f]{1,64})/keys/(?P<key>[\w-]{1,256})", rooms.KeyHandler),
     (r"/api/join", rooms.JoinHandler),
-    (r"/api/languages", LanguagesHandler),
     (_ROOM + r"/kernelspecs", kernels.KernelSpecsHandler),
     (_ROOM + r"/kernels", kernels.KernelsHandler),
     (_KERNEL, kernels.KernelHandler),
@@ -31,12 +30,23 @@ _ROUTES: tuple[tuple[str, Any], ...] = (
 )
 
 
-def own_routes(gateway: Gateway, version: str) -> list[tuple[str, Any, dict[str, Any]]]:
-    """Return the routes with what each handler is made with."""
+Route = tuple[str, Any, dict[str, Any]]
+"""A path, its handler, and what that is made with."""
+
+
+def own_routes(gateway: Gateway, version: str) -> list[Route]:
+    """Return the routes of rooms and their kernels."""
     known = {"gateway": gateway}
     return [
         (_ROOM, kernels.ApiHandler, {**known, "version": version}),
+        *((path, handler, known) for path, handler in _ROUTES),
+    ]
+
+
+def engine_routes(gateway: Gateway, version: str) -> list[Route]:
+    """Return the routes that tell about the Engine; the published ones run something."""
+    return [
+        (r"/api/languages", LanguagesHandler, {"gateway": gateway}),
         (r"/api/openapi\.json", documents.OpenapiHandler, {"version": version}),
         (r"/api/asyncapi\.json", documents.AsyncapiHandler, {"version": version}),
-        *((path, handler, known) for path, handler in _ROUTES),
     ]

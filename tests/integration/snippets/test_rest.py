@@ -115,6 +115,19 @@ async def test_who_pays_is_asked_first(served: Served, post: Post) -> None:
     assert (await post(HELLO, poor.api_key)).code == 401
 
 
+async def test_every_refusal_has_one_form_and_the_headers_of_its_status(served: Served, post: Post) -> None:
+    page = await AsyncHTTPClient().fetch(f"{served.http_url}api/v1/execute", raise_error=False)
+    nobody, wrong = await post(HELLO, None), await post(HELLO, "wrong")
+    await served.gateway.aclose()
+    gone = await post(HELLO)
+    seen = [page, nobody, wrong, gone]
+    assert [one.code for one in seen] == [405, 401, 401, 503]
+    assert len({frozenset(body(one)) for one in seen}) == 1
+    assert page.headers["Allow"] == "POST"
+    assert nobody.headers["WWW-Authenticate"] == wrong.headers["WWW-Authenticate"] == "Bearer"
+    assert (body(gone)["error"], gone.headers["Retry-After"]) == ("unavailable", "1")
+
+
 async def test_a_pair_of_keys_pays_as_well(served: Served, post: Post) -> None:
     assert (await post(HELLO, f"{served.public_key}:{served.secret_key}")).code == 200
 
