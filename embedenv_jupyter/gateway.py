@@ -31,6 +31,7 @@ from embedenv_jupyter.sandbox.pool import Pool
 from embedenv_jupyter.sandbox.spec import SandboxSpec
 from embedenv_jupyter.sandbox.tiers import Tier
 from embedenv_jupyter.snippets.desk import CodeFilter, Desk
+from embedenv_jupyter.snippets.languages import LanguageSurvey
 from embedenv_jupyter.snippets.sessions import Sessions, SnippetSettings
 
 log = logging.getLogger(__name__)
@@ -68,6 +69,7 @@ class Gateway:
         self._rooms: RoomManager | None = None
         self._kernels: KernelManagers | None = None
         self._desk: Desk | None = None
+        self._survey: LanguageSurvey | None = None
         self._tier: Tier | None = None
         self._stack = AsyncExitStack()
         self._starting: asyncio.Task[None] | None = None
@@ -129,6 +131,7 @@ class Gateway:
         self._stack.push_async_callback(sessions.aclose)
         sessions.start()
         self._desk = Desk(sessions, settings.code_filter)
+        self._survey = LanguageSurvey(rooms, sessions.languages)
         self._rooms, self._kernels = rooms, kernels
         self.metrics.show(rooms)
         self._stack.callback(self.metrics.hide)
@@ -185,6 +188,11 @@ class Gateway:
     def desk(self) -> Desk:
         assert self._desk is not None, "start() comes first"
         return self._desk
+
+    @property
+    def survey(self) -> LanguageSurvey:
+        assert self._survey is not None, "start() comes first"
+        return self._survey
 
     @property
     def tier(self) -> Tier:

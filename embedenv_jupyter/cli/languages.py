@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import click
+import msgspec
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import (
@@ -33,6 +33,7 @@ from embedenv_jupyter.languages import installing
 from embedenv_jupyter.languages.installing import Step
 from embedenv_jupyter.languages.language import TOOLCHAINS, Language
 from embedenv_jupyter.languages.registry import Languages, UnknownLanguageError
+from embedenv_jupyter.protocols.engine.listing import Checked, LanguageEntry, LanguageList
 
 if TYPE_CHECKING:
     from embedenv_jupyter.engine.survey import Finding
@@ -61,21 +62,9 @@ class Row:
     finding: Finding
     checks: dict[str, Check]
 
-    def as_dict(self) -> dict[str, Any]:
-        language, finding = self.finding.language, self.finding
-        return {
-            "id": language.id,
-            "name": language.name,
-            "aliases": list(language.aliases),
-            "found": finding.is_found,
-            "version": finding.version,
-            "session": finding.has_session,
-            "missing": [*finding.missing, *finding.missing_for_session],
-            "packages": {
-                name: list(packages) for name, packages in language.all_packages.items() if packages
-            },
-            "checks": {name: asdict(check) for name, check in self.checks.items()},
-        }
+    def entry(self) -> LanguageEntry:
+        checks = {name: Checked(check.verdict, check.detail) for name, check in self.checks.items()}
+        return msgspec.structs.replace(self.finding.entry(), checks=checks)
 
     @property
     def has_failed(self) -> bool:
@@ -108,7 +97,8 @@ def command(
     except (EmbedEnvError, UnknownLanguageError) as exc:
         raise click.ClickException(str(exc)) from exc
     if as_json:
-        click.echo(json.dumps({"languages": [row.as_dict() for row in rows]}, indent=2))
+        listed = LanguageList([row.entry() for row in rows])
+        click.echo(msgspec.json.format(msgspec.json.encode(listed), indent=2).decode())
     elif as_markdown:
         click.echo(markdown(rows))
     else:

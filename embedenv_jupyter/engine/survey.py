@@ -10,6 +10,7 @@ from typing import Final
 from embedenv_jupyter.engine.toolchains import Toolchains
 from embedenv_jupyter.errors import SandboxRequestError
 from embedenv_jupyter.languages.language import Language
+from embedenv_jupyter.protocols.engine.listing import LanguageEntry
 from embedenv_jupyter.sandbox.sandbox import Sandbox
 
 VERSION_TIMEOUT_S: Final = 30.0
@@ -35,6 +36,16 @@ class Finding:
     def has_session(self) -> bool:
         """Whether state can be kept between runs here."""
         return self.is_found and self.language.session is not None and not self.missing_for_session
+
+    def entry(self) -> LanguageEntry:
+        """Return it as lists of languages have it."""
+        language = self.language
+        return LanguageEntry(
+            id=language.id, name=language.name, aliases=list(language.aliases), found=self.is_found,
+            version=self.version, session=self.has_session,
+            missing=[*self.missing, *self.missing_for_session],
+            packages={name: list(packages) for name, packages in language.all_packages.items() if packages},
+        )  # fmt: skip
 
 
 async def survey(sandbox: Sandbox, languages: Iterable[Language], *, versions: bool = True) -> list[Finding]:

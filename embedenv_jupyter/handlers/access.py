@@ -9,6 +9,7 @@ programs that the server started find in a file (:mod:`embedenv_jupyter.client.g
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -28,6 +29,9 @@ from embedenv_jupyter.rooms.room import Room
 MAX_BODY_BYTES = 1 << 20
 RESOURCE = "embedenv"
 GUEST = "guest"
+BUSY_RETRY_S = 1.0
+"""When to ask again, where nobody knows better."""
+
 LOCAL = "local"
 """The user behind a program of this machine that has the gateway's own key."""
 
@@ -188,6 +192,16 @@ class OwnHandler(APIHandler):
         self.set_header("Content-Type", "application/json")
         self.finish(msgspec.json.encode(value))
 
+    def advise(self, status: int, retry_after_s: float = BUSY_RETRY_S) -> None:
+        """Set the headers that an answer with this status has to have (RFC 9110, section 15)."""
+        if status == 401:
+            self.set_header("WWW-Authenticate", "Bearer")
+        elif status == 405:
+            verbs = [verb for verb in self.SUPPORTED_METHODS if type(self).__dict__.get(verb.lower())]
+            self.set_header("Allow", ", ".join(verbs))
+        elif status in (429, 503):
+            self.set_header("Retry-After", str(math.ceil(max(1.0, retry_after_s))))
+
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
         """Say expected refusals in one line; everything else with its traceback."""
         if isinstance(value, EmbedEnvError) and problem_of(value).status_code < 500:
@@ -213,5 +227,6 @@ class OwnHandler(APIHandler):
             content = {"message": exc.log_message or exc.reason or self._reason, "reason": "HTTPError"}
         else:
             content = {"message": "The gateway failed; its log says why.", "reason": "InternalError"}
+        self.advise(status_code)
         self.set_header("Content-Type", "application/json")
         self.finish(msgspec.json.encode(content))

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import msgspec
 from jupyter_server.auth.decorator import allow_unauthenticated
+from jupyter_server.base.handlers import APIHandler
 from msgspec import UNSET
 from tornado.iostream import StreamClosedError
 from tornado.websocket import WebSocketClosedError
@@ -16,10 +17,11 @@ from tornado.websocket import WebSocketClosedError
 from embedenv_jupyter.accounts import Account
 from embedenv_jupyter.errors import CloseCode, RemoteProtocolError
 from embedenv_jupyter.gateway import Gateway
-from embedenv_jupyter.handlers.access import OwnHandler, account_of_key, bearer
+from embedenv_jupyter.handlers.access import BUSY_RETRY_S, OwnHandler, account_of_key, bearer
 from embedenv_jupyter.handlers.base import InBandHandler
 from embedenv_jupyter.handlers.problems import ProblemError
 from embedenv_jupyter.protocols.engine import codec, frames
+from embedenv_jupyter.protocols.engine.server import error_frame
 from embedenv_jupyter.rooms.events import EngineFrame
 from embedenv_jupyter.rooms.log import Gap
 from embedenv_jupyter.snippets.conversation import SEND_TIMEOUT_S, EngineConversation
@@ -38,7 +40,6 @@ _STATUS: Final = {
     "unauthorized": 401, "insufficient_credits": 402, "unknown_session": 404, "busy": 429,
     "rate_limited": 429, "gone": 410, "unavailable": 503, "internal": 500,
 }  # fmt: skip
-BUSY_RETRY_S: Final = 1
 
 
 class EngineHost:
@@ -141,13 +142,16 @@ class ExecuteHandler(OwnHandler):
         if self._work is not None:
             self._work.cancel()
 
+    async def prepare(self) -> None:  # type: ignore[override]
+        """Leave it to :meth:`post` to wait for the gateway: what it cannot have is answered in one form."""
+        await APIHandler.prepare(self)
+
     @allow_unauthenticated
     async def post(self) -> None:
         """Run, and answer."""
         host, key = EngineHost(self.gateway), bearer(self)
         try:
             if key is None:
-                self.set_header("WWW-Authenticate", "Bearer")
                 raise ProblemError(401, "Send an API key as `Authorization: Bearer KEY`.", "unauthorized")
             account = await host.account(key)
             await self._run(await host.desk(), account)
@@ -262,21 +266,19 @@ class ExecuteHandler(OwnHandler):
         error = frame_of(exc)
         status = 400 if isinstance(exc, RemoteProtocolError) else _STATUS.get(error.error, 500)
         log.info("refused POST %s: %s", self.request.path, exc)
-        if status in (429, 503):
-            seconds = error.retry_after if error.retry_after is not UNSET else BUSY_RETRY_S
-            self.set_header("Retry-After", str(max(1, round(float(seconds) + 0.5))))
+        self.advise(status, error.retry_after if error.retry_after is not UNSET else BUSY_RETRY_S)
         self.answer(error, status)
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
-        """Write ``{"error", "message"}``."""
+        """Write an error as the refusal of a run is written."""
         exc = kwargs.get("exc_info", (None, None, None))[1]
         name, message = "internal", "The gateway failed; its log says why."
         if isinstance(exc, ProblemError):
             name, message = exc.problem, exc.message
         elif status_code < 500:
             name, message = "bad_request", self._reason
-        self.set_header("Content-Type", "application/json")
-        self.finish(msgspec.json.encode({"error": name, "message": message}))
+        self.advise(status_code, BUSY_RETRY_S)
+        self.answer(error_frame(name, message), status_code)
 
 
 def as_rest(answer: frames.Answer) -> frames.Answer:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from embedenv_jupyter.gateway import Gateway
-from embedenv_jupyter.handlers import kernels, rooms
+from embedenv_jupyter.handlers import documents, kernels, rooms
 from embedenv_jupyter.handlers.kernel_channels import KernelChannelsHandler
+from embedenv_jupyter.handlers.languages import LanguagesHandler
 
 _ROOM = r"/rooms/(?P<room_id>[0-9a-f]{1,64})/api"
 _KERNEL = _ROOM + r"/kernels/(?P<kernel_id>[\w-]{1,64})"
@@ -29,10 +30,23 @@ _ROUTES: tuple[tuple[str, Any], ...] = (
 )
 
 
-def own_routes(gateway: Gateway, version: str) -> list[tuple[str, Any, dict[str, Any]]]:
-    """Return the routes with what each handler is made with."""
+Route = tuple[str, Any, dict[str, Any]]
+"""A path, its handler, and what that is made with."""
+
+
+def own_routes(gateway: Gateway, version: str) -> list[Route]:
+    """Return the routes of rooms and their kernels."""
     known = {"gateway": gateway}
     return [
         (_ROOM, kernels.ApiHandler, {**known, "version": version}),
         *((path, handler, known) for path, handler in _ROUTES),
+    ]
+
+
+def engine_routes(gateway: Gateway, version: str) -> list[Route]:
+    """Return the routes that tell about the Engine; the published ones run something."""
+    return [
+        (r"/api/languages", LanguagesHandler, {"gateway": gateway}),
+        (r"/api/openapi\.json", documents.OpenapiHandler, {"version": version}),
+        (r"/api/asyncapi\.json", documents.AsyncapiHandler, {"version": version}),
     ]

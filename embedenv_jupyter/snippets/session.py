@@ -22,6 +22,7 @@ from embedenv_jupyter.errors import (
     InsufficientCreditsError,
     RoomClosedError,
     SandboxError,
+    SourceError,
 )
 from embedenv_jupyter.kernels.manager import RoomKernels
 from embedenv_jupyter.languages.language import Language
@@ -64,7 +65,14 @@ class Session:
     """A session: a room, the state of each language in it, and the log of its streamed runs."""
 
     def __init__(
-        self, room: Room, kernels: RoomKernels, frames_log: Log, account: Account, name: str
+        self,
+        room: Room,
+        kernels: RoomKernels,
+        frames_log: Log,
+        account: Account,
+        name: str,
+        *,
+        has_own_limits: bool = False,
     ) -> None:
         self.room = room
         self.account = account
@@ -74,6 +82,7 @@ class Session:
         self.streams: dict[str, StreamedRun] = {}
         """The streamed runs that have not ended, by their ids."""
         self.left_at_s = time.monotonic()
+        self._has_own_limits = has_own_limits
         self._kernels = kernels
         self._engine = Engine(room.sandbox)
         self._sessions: dict[tuple[str, bool], LanguageSession] = {}
@@ -173,6 +182,19 @@ class Session:
                 self._tell_end(execution, run, cost, time.monotonic() - began_s)
 
     async def _started(self, job: Job) -> Execution:
+        """Start a job.
+
+        Raises:
+            SourceError: the limits that were asked for leave it too little to start.
+        """
+        try:
+            return await self._begun(job)
+        except SandboxError as exc:
+            if self._has_own_limits and self.is_open:
+                raise SourceError("limits", f"leave {job.language.name} too little to start here") from exc
+            raise
+
+    async def _begun(self, job: Job) -> Execution:
         if job.is_fresh:
             return await self._engine.start(job.language, job.source, job.options)
         key = (job.language.id, job.is_cell)

@@ -147,7 +147,10 @@ class Sessions:
             memory_bytes=self.settings.log_memory_bytes,
             disk_bytes=self.settings.log_disk_bytes,
         )
-        room = Session(opened.room, self._kernels.of(opened.room), frames_log, account, name)
+        room = Session(
+            opened.room, self._kernels.of(opened.room), frames_log, account, name,
+            has_own_limits=limits is not None,
+        )  # fmt: skip
         self._all.add(room)
         opened.room.before_close(lambda: self._room_ends(room))
         return room

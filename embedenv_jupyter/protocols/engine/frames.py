@@ -27,18 +27,24 @@ MAX_STDIN_CHARS: Final = 4 << 20
 MAX_TIMEOUT_S: Final = 24 * 3600.0
 MAX_BATCH: Final = 20
 MAX_NUMBER: Final = 2**53
+MIN_CPUS: Final = 0.01
+"""The least share of a processor that Linux can hold a room to: 1 ms of its period of 100 ms."""
 
 Text = Annotated[str, Meta(max_length=MAX_TEXT_CHARS)]
 LanguageName = Annotated[str, Meta(min_length=1, max_length=40)]
 Code = Annotated[str, Meta(max_length=MAX_CODE_CHARS)]
 ApiKey = Annotated[str, Meta(min_length=1, max_length=400)]
 RunId = Annotated[str, Meta(min_length=1, max_length=64)]
-SessionName = Annotated[str, Meta(pattern=r"^[\w.-]{1,64}$")]
+SessionName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}$(?!\n)")]
+"""In Python, unlike in other dialects of JSON Schema, ``$`` alone lets a newline pass behind it."""
+
 Number = Annotated[int, Meta(ge=0, le=MAX_NUMBER)]
 Seconds = Annotated[float, Meta(gt=0, le=MAX_TIMEOUT_S)]
 Rows = Annotated[int, Meta(ge=1, le=1000)]
 Arguments = Annotated[list[Text], Meta(max_length=MAX_ARGUMENTS)]
-VariableName = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,99}$")]
+SignalNumber = Annotated[int, Meta(ge=1, le=64)]
+SignalName = Annotated[str, Meta(pattern=r"^(SIG)?[A-Z0-9]{2,8}$(?!\n)")]
+VariableName = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,99}$(?!\n)")]
 Variables = Annotated[dict[VariableName, Text], Meta(max_length=MAX_VARIABLES)]
 
 
@@ -66,7 +72,7 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
 
     memory_mib: Annotated[int, Meta(ge=16, le=1 << 20)] | UnsetType = UNSET
     pids: Annotated[int, Meta(ge=4, le=1 << 16)] | UnsetType = UNSET
-    cpus: Annotated[float, Meta(gt=0, le=1024)] | UnsetType = UNSET
+    cpus: Annotated[float, Meta(ge=MIN_CPUS, le=1024)] | UnsetType = UNSET
     disk_mib: Annotated[int, Meta(ge=1, le=1 << 20)] | UnsetType = UNSET
 
 
@@ -98,7 +104,7 @@ class Batch(Struct, frozen=True, kw_only=True):
 
 
 class Execute(Work, frozen=True, kw_only=True, tag="execute", tag_field="action"):
-    """Run ``code``. Its ``repr`` shows neither the code nor the key."""
+    """Run ``code``."""
 
     api_key: ApiKey | UnsetType = UNSET
     id: RunId | UnsetType = UNSET
@@ -107,7 +113,7 @@ class Execute(Work, frozen=True, kw_only=True, tag="execute", tag_field="action"
     """Run it as a program of its own, which finds no state and leaves none."""
     pty: Size | UnsetType = UNSET
 
-    def __repr__(self) -> str:
+    def __repr__(self) -> str:  # without the code and the key
         return f"Execute(id={self.id!r}, language={self.language!r}, code of {len(self.code)} characters)"
 
 
@@ -137,7 +143,7 @@ class Signal(Struct, frozen=True, tag="signal", tag_field="action"):
     """Send a signal to a program and what it has started."""
 
     id: RunId
-    signal: Annotated[int, Meta(ge=1, le=64)] | Annotated[str, Meta(pattern="^(SIG)?[A-Z0-9]{2,8}$")] = "INT"
+    signal: SignalNumber | SignalName = "INT"
 
 
 class Resize(Struct, frozen=True, tag="resize", tag_field="action"):

@@ -68,6 +68,7 @@ async def test_a_batch_runs_one_after_another_whatever_becomes_of_each(post: Pos
         ({"language": "python", "code": "a\0b"}, 422, "NUL"),
         ({"language": "python", "code": "x" * (2 << 20)}, 422, "bytes, "),
         ({**HELLO, "limits": {"pids": 60000}}, 422, "limits.pids"),
+        ({**HELLO, "limits": {"cpus": 0.001}}, 400, "'limits.cpus': expected number >= 0.01"),
         (
             {"language": "python", "code": "import os\nwhile True: os.fork()"},
             422,
@@ -81,6 +82,21 @@ async def test_a_batch_runs_one_after_another_whatever_becomes_of_each(post: Pos
 async def test_what_cannot_be_run_is_named(post: Post, sent: Any, status: int, says: str) -> None:
     response = await post(sent)
     assert (response.code, says in body(response)["message"]) == (status, True), response.body
+
+
+async def test_the_least_limits_that_may_be_asked_for_are_enough_to_start(post: Post) -> None:
+    least = {"memory_mib": 16, "pids": 4, "cpus": 0.01, "disk_mib": 1}
+    seen = body(await post({"language": "bash", "code": "echo hi", "limits": least}))
+    assert seen["stdout"] == "hi\n"
+
+
+@pytest.mark.parametrize("limits", [{"memory_mib": 16}, {"pids": 4}], ids=str)
+async def test_limits_that_a_session_cannot_start_with_are_named(post: Post, limits: dict[str, int]) -> None:
+    response = await post({**HELLO, "session": "small", "limits": limits})
+    assert (response.code, body(response)["error"]) == (422, "bad_request")
+    assert body(response)["message"] == "limits: leave Python too little to start here"
+    other = await post({"language": "bash", "code": "echo hi", "session": "small"})
+    assert body(other)["stdout"] == "hi\n"
 
 
 async def test_a_body_beyond_all_bounds_is_refused(post: Post) -> None:
@@ -98,6 +114,19 @@ async def test_who_pays_is_asked_first(served: Served, post: Post) -> None:
     assert (await served.gateway.accounts.balance(poor.account.id)).total == 0
     await served.gateway.accounts.revoke(poor.public_key)
     assert (await post(HELLO, poor.api_key)).code == 401
+
+
+async def test_every_refusal_has_one_form_and_the_headers_of_its_status(served: Served, post: Post) -> None:
+    page = await AsyncHTTPClient().fetch(f"{served.http_url}api/v1/execute", raise_error=False)
+    nobody, wrong = await post(HELLO, None), await post(HELLO, "wrong")
+    await served.gateway.aclose()
+    gone = await post(HELLO)
+    seen = [page, nobody, wrong, gone]
+    assert [one.code for one in seen] == [405, 401, 401, 503]
+    assert len({frozenset(body(one)) for one in seen}) == 1
+    assert page.headers["Allow"] == "POST"
+    assert nobody.headers["WWW-Authenticate"] == wrong.headers["WWW-Authenticate"] == "Bearer"
+    assert (body(gone)["error"], gone.headers["Retry-After"]) == ("unavailable", "1")
 
 
 async def test_a_pair_of_keys_pays_as_well(served: Served, post: Post) -> None:

@@ -16,6 +16,7 @@ from embedenv_jupyter.engine.trial import Check, Verdict
 from embedenv_jupyter.languages import installing
 from embedenv_jupyter.languages.installing import Step
 from embedenv_jupyter.languages.registry import Languages
+from embedenv_jupyter.protocols.engine.listing import Checked
 
 LANGUAGES = Languages.shipped()
 
@@ -79,4 +80,4 @@ def test_a_check_that_failed_is_told_with_what_was_seen() -> None:
     failed = row("awk", hello=Check(Verdict.OK), input=Check(Verdict.FAILED, "run exit [x]"))
     assert failed.has_failed and not row("awk", hello=Check(Verdict.OK)).has_failed
     assert "awk, input: run exit [x]" in shown(failed)
-    assert failed.as_dict()["checks"]["input"] == {"verdict": "failed", "detail": "run exit [x]"}
+    assert failed.entry().checks["input"] == Checked("failed", "run exit [x]")
