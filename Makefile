@@ -29,7 +29,7 @@ lint: $(VENV)/.installed-dev ## Run ruff, mypy and the import contracts
 	@exec $(IN_VENV) tools/lint.py
 
 bench: $(VENV)/.installed-dev ## Run the benchmarks, one after another
-	@for bench in benchmarks/bench_*.py; do echo "== $$bench"; $(IN_VENV) "$$bench" $(ARGS) || exit; done
+	@for bench in benchmarks/bench_*.py; do echo "== $$bench"; $(IN_VENV) -m "benchmarks.$$(basename "$$bench" .py)" $(ARGS) || exit; done
 
 clean: ## Remove what building, linting and testing left behind
 	rm -rf build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

@@ -14,7 +14,7 @@ The two sides take turns, so that a busy minute of the machine hits both; each
 cell is the best of the rounds. Rates count what was produced, once, however
 many watchers got it.
 
-    python benchmarks/bench_log.py [--rounds 3] [--megabytes 64] [--appends 50000]
+    python -m benchmarks.bench_log [--rounds 3] [--megabytes 64] [--appends 50000]
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ are of medians, to plain ``bwrap`` and to ``docker run`` and ``podman run``, whi
 image that is made of this machine's own programs. Rivals that do not work here are named
 and left out. Goals stand below the figures, each met or missed.
 
-    python benchmarks/bench_sandbox.py [--rounds 20] [--rooms 100]
+    python -m benchmarks.bench_sandbox [--rounds 20] [--rooms 100]
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import random
 import shutil
 import statistics
 import subprocess
-import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
@@ -29,8 +28,6 @@ from rich.table import Table
 from embedenv_jupyter.sandbox.sandbox import Sandbox
 from embedenv_jupyter.sandbox.spec import MIB, SandboxSpec
 from embedenv_jupyter.sandbox.tiers.ns import NsTier
-
-sys.path.append(str(Path(__file__).resolve().parents[1]))  # run as a file, we see our own folder only
 from tests.integration.sandbox import engine_image
 
 ENGINES = ("docker", "podman")

@@ -32,9 +32,23 @@ def thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         pacing.pace(SimpleNamespace(iopub_thread=found))
         found.written = sys.stdout
     yield found
+    _end_collector(found)
     found.stop()
     found.close()
     context.term()
+
+
+def _end_collector(found: Any) -> None:
+    """End its task that looks for dead threads; ipykernel only cancels it, and closes the loop under it."""
+    ended = threading.Event()
+    task = found._event_pipe_gc_task
+
+    def cancel() -> None:
+        task.add_done_callback(lambda _: ended.set())
+        task.cancel()
+
+    found.io_loop.add_callback(cancel)
+    assert ended.wait(DEADLINE_S)
 
 
 def run_all(*bodies: Callable[[], None]) -> list[threading.Thread]:
