@@ -106,6 +106,9 @@ class EmbedenvApp(ExtensionApp):
     session_idle_s = Float(
         600.0, min=1.0, help="Seconds after which a named session of the Engine ends that nobody uses."
     ).tag(config=True)
+    max_sessions = Int(
+        64, min=1, help="How many sessions of the Engine protocol one account may have at a time."
+    ).tag(config=True)
     runs_per_minute = Int(
         1200, min=0, help="How many runs of the Engine protocol one account may begin; 0: any number."
     ).tag(config=True)
@@ -149,6 +152,7 @@ class EmbedenvApp(ExtensionApp):
             snippets=SnippetSettings(
                 timeout_s=self.run_timeout_s or None, max_timeout_s=self.max_run_timeout_s or None,
                 session_idle_s=self.session_idle_s, runs_per_minute=self.runs_per_minute,
+                max_sessions=self.max_sessions,
                 log_disk_bytes=self.log_disk_mib * MIB,
             ),
             rooms=RoomSettings(

@@ -127,7 +127,7 @@ class Gateway:
         kernels = KernelManagers(rooms, logs.path, settings.kernels, accounts=self._accounts)
         self._stack.push_async_callback(kernels.aclose)
         kernels.start()
-        sessions = Sessions(rooms, kernels, logs.path, settings.snippets)
+        sessions = Sessions(rooms, kernels, self._accounts, logs.path, settings.snippets)
         self._stack.push_async_callback(sessions.aclose)
         sessions.start()
         self._desk = Desk(sessions, settings.code_filter)

@@ -71,10 +71,11 @@ class Output:
 
 @dataclass(frozen=True)
 class Displayed:
-    """Something to be shown that is no text only: representations by MIME type."""
+    """Something to be shown that is no text only: representations by MIME type, of about ``size_bytes``."""
 
     stage: Stage
     data: Mapping[str, object]
+    size_bytes: int
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import AsyncIterator
 from typing import Final
 
-from embedenv_jupyter.engine.events import Event, Outcome, Output
+from embedenv_jupyter.engine.events import Displayed, Event, Outcome, Output
 
 MAX_WAITING_BYTES: Final = 256 << 10
 """How much output may wait for a reader before the program is not read any more."""
@@ -28,9 +28,9 @@ class EventQueue:
 
     async def put(self, event: Event) -> None:
         """Add an event; output waits until there is room for it."""
-        if isinstance(event, Output):
+        if size := _size_of(event):
             await self._has_room.wait()
-            self._count(len(event.data))
+            self._count(size)
         if not self._is_over:
             self._events.append(event)
             self._readable.set()
@@ -53,8 +53,7 @@ class EventQueue:
             await self._readable.wait()
             if self._events:
                 event = self._events.popleft()
-                if isinstance(event, Output):
-                    self._count(-len(event.data))
+                self._count(-_size_of(event))
                 yield event
                 if isinstance(event, Outcome):
                     return
@@ -71,3 +70,13 @@ class EventQueue:
             self._has_room.set()
         else:
             self._has_room.clear()
+
+
+def _size_of(event: Event) -> int:
+    """Return how much of the bound an event takes; what has no size is never waited with."""
+    match event:
+        case Output(data=data):
+            return len(data)
+        case Displayed(size_bytes=size_bytes):
+            return size_bytes
+    return 0

@@ -19,7 +19,7 @@ from embedenv_jupyter.engine.events import (
 )
 from embedenv_jupyter.engine.execution import Control, Execution, RunOptions, begin
 from embedenv_jupyter.engine.pace import EventQueue
-from embedenv_jupyter.engine.source import Source
+from embedenv_jupyter.engine.source import Source, write_files
 from embedenv_jupyter.engine.stages import Command, Ended, run_stage
 from embedenv_jupyter.engine.toolchains import Toolchains
 from embedenv_jupyter.errors import SandboxError, SandboxGoneError, SandboxRequestError, SourceError
@@ -28,7 +28,6 @@ from embedenv_jupyter.sandbox.sandbox import Sandbox
 from embedenv_jupyter.sandbox.spec import MIB, ExitStatus
 
 _PYTHON = "python"
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class Runner:
@@ -82,13 +81,7 @@ class Runner:
         """
         if name in source.files:
             raise SourceError(f"files[{name!r}]", "is the file of the code itself; choose another name")
-        for path, content in {**source.files, name: source.data}.items():
-            try:
-                await self.sandbox.write_file(f"{folder}/{path}", content)
-            except SandboxRequestError as exc:
-                if exc.errno in _FULL:
-                    raise SourceError("files" if path != name else "code", f"{exc.detail or exc}") from exc
-                raise
+        await write_files(self.sandbox, folder, {**source.files, name: source.data}, code=name)
 
     async def compiled(self, program: Program, queue: EventQueue, control: Control) -> Ended:
         """Compile, or take what the same content has given before."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from embedenv_jupyter.errors import SourceError
+from embedenv_jupyter.errors import SandboxRequestError, SourceError
+from embedenv_jupyter.sandbox.sandbox import Sandbox
 
 MAX_CODE_BYTES: Final = 1 << 20
 MAX_FILES: Final = 64
@@ -20,6 +22,12 @@ MAX_TEXT_BYTES: Final = 16 << 10
 """Of one argument or value."""
 MAX_TEXTS_BYTES: Final = 64 << 10
 """Of all arguments and the environment together, as JSON: a request to a sandbox has 128 KiB."""
+
+_IN_THE_WAY: Final = (
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG,
+    errno.EACCES, errno.EEXIST,
+)  # fmt: skip
+"""What is the matter with a file, and not with the sandbox."""
 
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _OURS: Final = ("LD_", "EMBEDENV_")
@@ -51,6 +59,23 @@ class Source:
     def data(self) -> bytes:
         """The code as it is written to the file."""
         return self.code.encode()
+
+
+async def write_files(sandbox: Sandbox, folder: str, files: Mapping[str, bytes], code: str = "") -> None:
+    """Write files below a folder of the workspace; ``code`` is the one that holds the code itself.
+
+    Raises:
+        SourceError: they do not fit, or something else has the place of one.
+        SandboxError: the sandbox has ended, or does not answer.
+    """
+    for path, content in files.items():
+        try:
+            await sandbox.write_file(f"{folder}/{path}" if folder else path, content)
+        except SandboxRequestError as exc:
+            if exc.errno in _IN_THE_WAY:
+                where = "code" if path == code else f"files[{path!r:.80}]"
+                raise SourceError(where, f"cannot be written: {exc.detail or exc}") from exc
+            raise
 
 
 def _check_code(code: str) -> None:

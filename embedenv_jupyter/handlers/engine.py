@@ -157,8 +157,9 @@ class ExecuteHandler(OwnHandler):
             await self._run(await host.desk(), account)
         except EXPECTED as exc:
             self._refuse(exc)
-        except StreamClosedError:
-            log.info("a client of the engine has gone before its answer")
+        except (StreamClosedError, TimeoutError):
+            log.info("a client of the engine has gone, or takes no data")
+            self.detach().close()
 
     async def _while_here(self, work: Coroutine[Any, Any, frames.Answer]) -> frames.Answer:
         """Do something for the peer, as long as it waits.
@@ -166,6 +167,9 @@ class ExecuteHandler(OwnHandler):
         Raises:
             StreamClosedError: it does not any more.
         """
+        if self._is_gone:
+            work.close()
+            raise StreamClosedError
         task = asyncio.create_task(work, name="engine request")
         self._work = task
         try:
@@ -224,11 +228,12 @@ class ExecuteHandler(OwnHandler):
         """Send a run's frames as events; the peer's going away ends a run that no session keeps."""
         name = work.session if work.session is not UNSET else None
         job = await desk.job(work, is_fresh=name is None)
-        session = await desk.sessions.enter(account, name, desk.limits(work))
+        session = await desk.sessions.enter(account, name, desk.limits(work), price=desk.price(job))
         try:
             watcher = session.log.watch(session.log.last)
             run = session.begin(f"{REST_ID}-{id(self):x}", job)
-            self._work = run.task
+            if name is None:
+                self._work = run.task
             if job.stdin is None:
                 run.end_input()
             self.set_header("Content-Type", EVENT_STREAM)
@@ -254,7 +259,8 @@ class ExecuteHandler(OwnHandler):
         name = str(type(frame).__struct_config__.tag)
         data = codec.encode(frame).decode()
         self.write(f"event: {name}\nid: {record.last}\ndata: {data}\n\n")
-        await self.flush()
+        async with asyncio.timeout(SEND_TIMEOUT_S):
+            await self.flush()
         return isinstance(frame, frames.Result | frames.Error)
 
     # Refusals.

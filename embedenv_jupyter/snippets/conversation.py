@@ -30,7 +30,7 @@ from embedenv_jupyter.rooms.events import EngineFrame
 from embedenv_jupyter.rooms.log import Gap, Record, Watcher
 from embedenv_jupyter.snippets.desk import Desk
 from embedenv_jupyter.snippets.faults import EXPECTED, frame_of
-from embedenv_jupyter.snippets.session import Session
+from embedenv_jupyter.snippets.session import Job, Session
 from embedenv_jupyter.snippets.streamed import StreamedRun
 
 log = logging.getLogger(__name__)
@@ -120,8 +120,23 @@ class EngineConversation:
                     self._performing = asyncio.create_task(
                         self._guarded(self._perform_all), name="engine requests"
                     )
-                await self._asked.put(frame)
+                await self._ask(frame)
         await self._flush()
+
+    async def _ask(self, frame: frames.ClientFrame) -> None:
+        """Put a frame behind those that wait; nothing is read on while there are too many.
+
+        Raises:
+            WebSocketClosedError: nobody takes them any more.
+        """
+        assert self._performing is not None, "it was made for the first frame"
+        put = asyncio.create_task(self._asked.put(frame), name="engine frame")
+        try:
+            await asyncio.wait({put, self._performing}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            put.cancel()
+        if self._performing.done():
+            raise WebSocketClosedError
 
     async def _perform_all(self) -> None:
         """Do what the peer asks, in its order; what takes long is only begun."""
@@ -193,15 +208,29 @@ class EngineConversation:
         self._key, self._account, self._checked_at_s = key, account, now_s
         return account
 
-    async def _session(self, account: Account, frame: frames.Execute, desk: Desk) -> Session:
+    def _check_places(self, name: str | None) -> None:
+        """Refuse one session more than a connection may be in.
+
+        Raises:
+            BusyError: it is in as many already.
+        """
+        if name not in self._sessions and len(self._sessions) >= MAX_SESSIONS:
+            raise BusyError(f"This connection is in {MAX_SESSIONS} sessions already; close one of them.")
+
+    def _stop_carrying(self, name: str) -> None:
+        carrier = self._carriers.pop(name, None)
+        if carrier is not None:
+            carrier.cancel()
+
+    async def _session(self, account: Account, frame: frames.Execute, job: Job, desk: Desk) -> Session:
         """Return the session that a request is for, entering it where this peer is not in it yet."""
         name = _given(frame.session)
         known = self._own if name is None else self._sessions.get(name)
         if known is not None and known.is_open:
+            desk.sessions.check_limits(known, desk.limits(frame))
             return known
-        if len(self._sessions) >= MAX_SESSIONS:
-            raise BusyError(f"This connection is in {MAX_SESSIONS} sessions already; close one of them.")
-        session = await desk.sessions.enter(account, name, desk.limits(frame))
+        self._check_places(name)
+        session = await desk.sessions.enter(account, name, desk.limits(frame), price=desk.price(job))
         if name is None:
             self._own = session
         self._attach(session, session.log.watch(session.log.last), desk)
@@ -209,14 +238,13 @@ class EngineConversation:
 
     def _attach(self, session: Session, watcher: Watcher, desk: Desk) -> None:
         """Begin to carry a session's frames to the peer, in the place of a carrier that there was."""
-        before = self._carriers.pop(session.name, None)
-        if before is not None:
-            before.cancel()
+        self._stop_carrying(session.name)
         if (replaced := self._sessions.get(session.name)) is not None:
             desk.sessions.leave(replaced)
         self._sessions[session.name] = session
         self._carriers[session.name] = asyncio.create_task(
-            self._guarded(lambda: self._carry(session, watcher)), name=f"carrier of session {session.name}"
+            self._guarded(lambda: self._carry(session, watcher, desk)),
+            name=f"carrier of session {session.name}",
         )
 
     # Runs.
@@ -229,49 +257,51 @@ class EngineConversation:
             desk.sessions.rates.take(account.id)
             is_fresh = frame.fresh or frame.pty is not UNSET
             job = await desk.job(frame, is_fresh=is_fresh, terminal=frame.pty)
-            session = await self._session(account, frame, desk)
+            session = await self._session(account, frame, job, desk)
         except Exception as exc:  # noqa: BLE001 (each request is answered, also by a fault of ours)
-            self._answer_later(frame, partial(_failing, exc))
+            self._answer_later(_given(frame.id), partial(_failing, exc))
             return
         if not frame.stream:
-            self._answer_later(frame, partial(desk.answer, session, job, _given(frame.id)))
+            id_or_none = _given(frame.id)
+            self._answer_later(id_or_none, partial(desk.answer, session, job, id_or_none))
             return
         id = str(frame.id)
         try:
             run = session.begin(id, job)
         except BusyError as exc:
-            self._connection.refused(frame, frame_of(exc, id))
+            self._connection.refused(id, frame_of(exc, id))
         else:
             run.task.add_done_callback(lambda _: self._connection.ended(id))
 
-    def _answer_later(self, frame: frames.Execute, answer: Callable[[], Awaitable[frames.Answer]]) -> None:
-        work = asyncio.create_task(self._guarded(lambda: self._answer(frame, answer)), name="engine answer")
+    def _answer_later(self, id: str | None, answer: Callable[[], Awaitable[frames.Answer]]) -> None:
+        work = asyncio.create_task(self._guarded(lambda: self._answer(id, answer)), name="engine answer")
         self._works.add(work)
         work.add_done_callback(self._works.discard)
 
-    async def _answer(self, frame: frames.Execute, answer: Callable[[], Awaitable[frames.Answer]]) -> None:
+    async def _answer(self, id: str | None, answer: Callable[[], Awaitable[frames.Answer]]) -> None:
         """Answer when it is known; without ids, the order of the answers is all that tells them apart."""
-        id = _given(frame.id)
         async with self._unnamed if id is None else contextlib.nullcontext():
             try:
                 self._connection.answer(await answer())
             except Exception as exc:
                 if isinstance(exc, EXPECTED):
-                    log.info("the engine did not run %r: %s", frame, exc)
+                    log.info("the engine did not run %s: %s", id, exc)
                 else:
                     log.error("a run of the engine failed", exc_info=exc)
-                self._connection.refused(frame, frame_of(exc, id))
+                self._connection.refused(id, frame_of(exc, id))
             await self._flush()
 
     async def _resume(self, frame: frames.Resume) -> None:
         desk = await self._host.desk()
         account = await self._authenticated(_given(frame.api_key))
+        self._check_places(frame.session)
         session = desk.sessions.find(account, frame.session)
         try:
             watcher = session.log.watch(frame.after)
         except BaseException:
             desk.sessions.leave(session)
             raise
+        self._stop_carrying(session.name)
         running = sorted(session.streams)
         self._connection.send(
             frames.Resumed(session=session.name, room=session.room.id, n=session.log.last, running=running)
@@ -288,16 +318,26 @@ class EngineConversation:
 
     # Writing.
 
-    async def _carry(self, session: Session, watcher: Watcher) -> None:
+    async def _carry(self, session: Session, watcher: Watcher, desk: Desk) -> None:
         async with watcher:
             async for records in watcher:
                 for piece in _pieces(records, session.name):
                     async with self._sending, asyncio.timeout(self._send_timeout_s):
                         await self._socket.send_framed(piece)
                     await asyncio.sleep(0)
+        self._forget(session, desk)
         reason = session.room.end_reason or "closed"
         self._connection.send(frames.Closed(session=session.name, reason=reason))
         await self._flush()
+
+    def _forget(self, session: Session, desk: Desk) -> None:
+        """Let go of a session that has ended, unless another of its name is in its place."""
+        if self._sessions.get(session.name) is session:
+            del self._sessions[session.name]
+            self._carriers.pop(session.name, None)
+            desk.sessions.leave(session)
+        if self._own is session:
+            self._own = None
 
     async def _flush(self) -> None:
         async with self._sending:

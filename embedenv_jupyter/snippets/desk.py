@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from msgspec import UNSET, UnsetType
 
-from embedenv_jupyter.accounts import Account
+from embedenv_jupyter.accounts import Account, cost_of
 from embedenv_jupyter.engine.events import Event, Outcome
 from embedenv_jupyter.engine.execution import RunOptions
 from embedenv_jupyter.engine.source import Source
@@ -76,6 +76,10 @@ class Desk:
             stdin=None if stdin is None else stdin.encode("utf-8", "replace"),
         )  # fmt: skip
 
+    def price(self, job: Job) -> int:
+        """Return what a job costs, in credits."""
+        return cost_of(job.command)
+
     async def _warnings(self, language: str, code: str) -> list[tuple[str, str]]:
         """Return the rules that recognise something, and what.
 
@@ -133,7 +137,7 @@ class Desk:
         """
         name = _given(work.session)
         job = await self.job(work, is_fresh=name is None)
-        session = await self.sessions.enter(account, name, self.limits(work))
+        session = await self.sessions.enter(account, name, self.limits(work), price=self.price(job))
         try:
             return await self.answer(session, job)
         finally:

@@ -32,7 +32,7 @@ from embedenv_jupyter.engine.events import (
 )
 from embedenv_jupyter.engine.execution import Control, Execution, RunOptions
 from embedenv_jupyter.engine.pace import EventQueue
-from embedenv_jupyter.engine.source import Source
+from embedenv_jupyter.engine.source import Source, write_files
 from embedenv_jupyter.errors import EmbedEnvError, RoomClosedError, SessionError
 from embedenv_jupyter.kernels import messages
 from embedenv_jupyter.kernels.kernel import Kernel
@@ -85,8 +85,7 @@ class KernelSession:
                 f"This session of {self.language.name} has a run that has not ended; wait for it or stop it."
             )
         kernel, link = await self._connected()
-        for path, content in source.files.items():
-            await self._kernels.room.sandbox.write_file(path, content)
+        await write_files(self._kernels.room.sandbox, "", source.files)
         cell = self._running = _Cell(kernel, link, restarted=self._was_lost)
         self._was_lost = False
         work = asyncio.create_task(
@@ -100,8 +99,12 @@ class KernelSession:
             await self._leave()
             self._was_lost = True
         if self._link is None or self._kernel is None:
-            self._kernel = await self._kernels.start()
-            self._link = await KernelLink.join(self._kernel, self._user, COLOUR, is_prepaid=True)
+            try:
+                self._kernel = await self._kernels.start()
+                self._link = await KernelLink.join(self._kernel, self._user, COLOUR, is_prepaid=True)
+            except BaseException:
+                await self._leave()
+                raise
         return self._kernel, self._link
 
     async def _run(self, cell: _Cell, source: Source, options: RunOptions) -> Outcome:
@@ -159,13 +162,13 @@ class _Cell:
 
     async def run(self, source: Source, options: RunOptions) -> Outcome:
         await self.queue.put(StageBegan(Stage.RUN))
-        await self._prepare(source)
         request = messages.make("shell", "execute_request", _request(source.code))
-        self._connect()
-        await self._link.send(request)
-        clock = asyncio.create_task(self._limit(options.timeout_s), name="time limit of a cell")
         id = messages.id_of(request.parts)
+        self._connect()
+        clock = asyncio.create_task(self._limit(options.timeout_s), name="time limit of a cell")
         try:
+            await self._prepare(source)
+            await self._link.send(request)
             await self._follow(id)
         except asyncio.CancelledError:
             await self._call_off(id)
@@ -210,9 +213,9 @@ class _Cell:
                 stream = Stream.STDERR if content.get("name") == "stderr" else Stream.STDOUT
                 await self._say(stream, str(content.get("text", "")))
             case "execute_result":
-                await self._show(content, is_result=True)
-            case "display_data" | "update_display_data":
-                await self._show(content, is_result=False)
+                await self._show(content, message.size_bytes)
+            case "display_data":
+                await self._show(content, message.size_bytes)
             case "error":
                 self._error = content
                 trace = "\n".join(map(str, content.get("traceback") or [content.get("evalue", "")]))
@@ -225,14 +228,15 @@ class _Cell:
         for start in range(0, len(data), PIECE_BYTES):
             await self.queue.put(Output(Stage.RUN, stream, data[start : start + PIECE_BYTES]))
 
-    async def _show(self, content: dict[str, Any], *, is_result: bool) -> None:
+    async def _show(self, content: dict[str, Any], size_bytes: int) -> None:
+        """Show something: its text is printed, as without a notebook, and all of it is told beside that."""
         shown = content.get("data")
         if not isinstance(shown, dict):
             return
-        text = shown.get("text/plain")
         if len(shown) > 1:
-            await self.queue.put(Displayed(Stage.RUN, shown))
-        if is_result and isinstance(text, str):
+            await self.queue.put(Displayed(Stage.RUN, shown, size_bytes))
+        text = shown.get("text/plain")
+        if isinstance(text, str) and text:
             await self._say(Stream.STDOUT, f"{text}\n")
 
     # Input.

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from embedenv_jupyter.accounts import Account
+from embedenv_jupyter.accounts import LOCAL_ACCOUNT
 from embedenv_jupyter.engine.survey import survey
 from embedenv_jupyter.languages.registry import Languages
 from embedenv_jupyter.protocols.engine.listing import LanguageList
@@ -31,8 +31,8 @@ class LanguageSurvey:
         self._listed: LanguageList | None = None
         self._asked_at_s = 0.0
 
-    async def listing(self, account: Account) -> LanguageList:
-        """Return what is known, or else ask a room that the account is not charged for.
+    async def listing(self) -> LanguageList:
+        """Return what is known, or else ask a room of this gateway's own: nobody else can be in it.
 
         Raises:
             BusyError: the gateway holds as many rooms as it may.
@@ -40,12 +40,12 @@ class LanguageSurvey:
         """
         async with self._asking:
             if self._listed is None or self._clock() - self._asked_at_s >= HOLDS_S:
-                self._listed = await self._asked(account)
+                self._listed = await self._asked()
                 self._asked_at_s = self._clock()
             return self._listed
 
-    async def _asked(self, account: Account) -> LanguageList:
-        opened = await self._rooms.open(account, space=SPACE, cost=0)
+    async def _asked(self) -> LanguageList:
+        opened = await self._rooms.open(LOCAL_ACCOUNT, space=SPACE, cost=0)
         try:
             findings = await survey(opened.room.sandbox, self._languages)
         finally:

@@ -18,7 +18,6 @@ from embedenv_jupyter.engine.session import LanguageSession
 from embedenv_jupyter.engine.source import Source
 from embedenv_jupyter.errors import (
     BusyError,
-    EmbedEnvError,
     InsufficientCreditsError,
     RoomClosedError,
     SandboxError,
@@ -26,7 +25,7 @@ from embedenv_jupyter.errors import (
 )
 from embedenv_jupyter.kernels.manager import RoomKernels
 from embedenv_jupyter.languages.language import Language
-from embedenv_jupyter.rooms.cells import program_command
+from embedenv_jupyter.rooms.cells import cell_command, program_command
 from embedenv_jupyter.rooms.events import RunEnded, RunStarted
 from embedenv_jupyter.rooms.log import Log
 from embedenv_jupyter.rooms.room import Room
@@ -39,6 +38,12 @@ SPACE: Final = "engine"
 PYTHON: Final = "python"
 MAX_PARALLEL: Final = 16
 """How many fresh runs one session may have at once."""
+
+MAX_RUNS: Final = 64
+"""How many runs of one session may wait or run."""
+
+MAX_KEPT_BYTES: Final = 64 << 20
+"""How much their sources, files and inputs may take together."""
 
 COMMAND_CHARS: Final = 1000
 STDIN_BYTES: Final = 64 << 10
@@ -59,6 +64,19 @@ class Job:
     """It is a cell of the language's session, and not a whole program."""
     warnings: tuple[tuple[str, str], ...] = ()
     """The rules that recognise something in the code, and what."""
+
+    @property
+    def command(self) -> str:
+        """A shell line that costs what it costs."""
+        if _is_kernels(self):
+            return cell_command(self.source.code)
+        return program_command(self.language, self.source.code)
+
+    @property
+    def size_bytes(self) -> int:
+        """How much we keep of it until it has run."""
+        files = sum(map(len, self.source.files.values()))
+        return len(self.source.data) + files + len(self.stdin or b"")
 
 
 class Session:
@@ -88,6 +106,8 @@ class Session:
         self._sessions: dict[tuple[str, bool], LanguageSession] = {}
         self._turns: dict[str, asyncio.Lock] = {}
         self._parallel = 0
+        self._runs = 0
+        self._kept_bytes = 0
         self._next_run = 1
         self._closing: asyncio.Task[None] | None = None
 
@@ -128,7 +148,7 @@ class Session:
             BusyError: too many run at once.
             RoomClosedError: the room has ended.
         """
-        async with self._place(job):
+        async with self._held(job), self._place(job):
             if not self.is_open:
                 raise RoomClosedError(self.room.end_reason or "closed")
             run = f"e{self._next_run}"
@@ -140,6 +160,23 @@ class Session:
             finally:
                 self.room.work_ended(run)
                 self.left_at_s = time.monotonic()
+
+    @asynccontextmanager
+    async def _held(self, job: Job) -> AsyncIterator[None]:
+        """Count a run that waits or runs, and what it makes us keep; nothing of it is paid yet.
+
+        Raises:
+            BusyError: there are too many, or they are too large together.
+        """
+        if self._runs >= MAX_RUNS or (self._runs and self._kept_bytes + job.size_bytes > MAX_KEPT_BYTES):
+            raise BusyError(f"{self._runs} runs wait in this session already; wait for one of them.")
+        self._runs += 1
+        self._kept_bytes += job.size_bytes
+        try:
+            yield
+        finally:
+            self._runs -= 1
+            self._kept_bytes -= job.size_bytes
 
     @asynccontextmanager
     async def _place(self, job: Job) -> AsyncIterator[None]:
@@ -158,13 +195,10 @@ class Session:
     @asynccontextmanager
     async def _paid(self, job: Job, run: str) -> AsyncIterator[tuple[Execution, int]]:
         """Charge for a run and start it; give the cost back when it does not start."""
-        room, code = self.room, job.source.code
+        room = self.room
         is_cell = _is_kernels(job)
         try:
-            if is_cell:
-                cost = await room.charge_cell(code, run)
-            else:
-                cost = await room.charge_command(program_command(job.language, code), run)
+            cost = await room.charge_command(job.command, run)
             execution = await self._started(job)
         except InsufficientCreditsError:
             raise
@@ -241,14 +275,16 @@ class Session:
         await asyncio.shield(self.begin_close(reason))
 
     async def _close(self, reason: str) -> None:
+        """End the runs and the room, then let go of what is dead with it: nothing inside can hold that up."""
         try:
             await asyncio.gather(*(run.stop() for run in list(self.streams.values())))
-            for session in self._sessions.values():
-                with contextlib.suppress(EmbedEnvError):
-                    await session.aclose()
-            await self._engine.aclose()
-        except Exception:
-            log.exception("session %s ends with something in it that did not close", self.name)
+            await self.room.aclose(reason)
+            closes = [session.aclose for session in self._sessions.values()]
+            for close in (*closes, self._engine.aclose):
+                try:
+                    await close()
+                except Exception:
+                    log.exception("session %s ends with something in it that did not close", self.name)
         finally:
             await self.room.aclose(reason)
             self.log.finish()

@@ -12,21 +12,25 @@ import asyncio
 import logging
 import secrets
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 from weakref import WeakValueDictionary
 
-from embedenv_jupyter.accounts import Account
+from embedenv_jupyter.accounts import LOCAL_ACCOUNT, Account, AccountManager
 from embedenv_jupyter.errors import (
+    BusyError,
+    InsufficientCreditsError,
+    SandboxUnavailableError,
     SourceError,
     UnknownSessionError,
 )
 from embedenv_jupyter.kernels.manager import KernelManagers
 from embedenv_jupyter.languages.registry import Languages
 from embedenv_jupyter.rooms.log import Log
-from embedenv_jupyter.rooms.manager import RoomManager
+from embedenv_jupyter.rooms.manager import STOPPING, RoomManager
 from embedenv_jupyter.sandbox.spec import MIB, Limits
 from embedenv_jupyter.snippets.rates import Rates
 from embedenv_jupyter.snippets.session import SPACE, Session
@@ -50,6 +54,8 @@ class SnippetSettings:
     """How much of each stream an answer without ``stream`` holds."""
     runs_per_minute: int = 1200
     """Of one account; 0 for any number."""
+    max_sessions: int = 64
+    """Of one account at a time; those of this server's own user are not counted."""
     log_memory_bytes: int = 1 << 20
     log_disk_bytes: int = 64 << 20
 
@@ -61,6 +67,7 @@ class Sessions:
         self,
         rooms: RoomManager,
         kernels: KernelManagers,
+        accounts: AccountManager,
         logs: Path,
         settings: SnippetSettings,
         *,
@@ -71,6 +78,7 @@ class Sessions:
         self.rates = Rates(settings.runs_per_minute, clock=clock)
         self._rooms = rooms
         self._kernels = kernels
+        self._accounts = accounts
         self._logs = logs
         self._named: dict[tuple[int, str], Session] = {}
         self._all: set[Session] = set()
@@ -78,6 +86,9 @@ class Sessions:
         """Held by who looks for a named session and makes one where there is none."""
         self._culling: asyncio.Task[None] | None = None
         self._ending: set[asyncio.Task[None]] = set()
+        self._counts: Counter[int] = Counter()
+        """How many sessions each account has, those that are being opened included."""
+        self._is_closed = False
 
     def start(self) -> None:
         """Begin to look for idle sessions; the loop must run."""
@@ -86,26 +97,40 @@ class Sessions:
     def __len__(self) -> int:
         return len(self._all)
 
-    async def enter(self, account: Account, name: str | None, limits: Limits | None = None) -> Session:
+    async def enter(
+        self, account: Account, name: str | None, limits: Limits | None = None, *, price: int = 0
+    ) -> Session:
         """Return an account's session of this name, a new one where there is none; leave it afterwards.
 
+        ``price`` is what it is to be entered for: nobody gets a room who cannot pay for what it is to run.
+
         Raises:
-            BusyError: the gateway holds as many rooms as it may.
+            BusyError: the gateway holds as many rooms as it may, or the account as many sessions.
+            InsufficientCreditsError: no room was started.
             SourceError: the session is there, and has other limits.
             SandboxError: no room could be started.
         """
         if name is None:
-            return self._entered(await self._opened(account, f"~{secrets.token_hex(8)}", limits))
+            return self._entered(await self._opened(account, f"~{secrets.token_hex(8)}", limits, price))
         key = (account.id, name)
         async with self._turn(key):
             found = self._named.get(key)
             if found is None or not found.is_open:
-                found = self._named[key] = await self._opened(account, name, limits)
-            elif limits is not None and limits != found.room.sandbox.spec.limits:
-                raise SourceError(
-                    "limits", f"are set by the first run of a session, and {name!r} is there already"
-                )
+                found = self._named[key] = await self._opened(account, name, limits, price)
+            else:
+                self.check_limits(found, limits)
         return self._entered(found)
+
+    def check_limits(self, session: Session, limits: Limits | None) -> None:
+        """Refuse limits that a session has not.
+
+        Raises:
+            SourceError: they were set by its first run.
+        """
+        if limits is not None and limits != session.room.sandbox.spec.limits:
+            raise SourceError(
+                "limits", "are set by the first run of a session, and this one is there already"
+            )
 
     def _turn(self, key: tuple[int, str]) -> asyncio.Lock:
         lock = self._opening.get(key)
@@ -134,34 +159,58 @@ class Sessions:
         session.left_at_s = time.monotonic()
         if not self._is_named(session) and session.connections == 0:
             self._forget(session)
-            self._ending.add(ending := session.begin_close("left"))
-            ending.add_done_callback(self._ending.discard)
+            self._end_later(session, "left")
+
+    def _end_later(self, session: Session, reason: str) -> None:
+        self._ending.add(ending := session.begin_close(reason))
+        ending.add_done_callback(self._ending.discard)
 
     def _is_named(self, room: Session) -> bool:
         return self._named.get((room.account.id, room.name)) is room
 
-    async def _opened(self, account: Account, name: str, limits: Limits | None) -> Session:
+    async def _opened(self, account: Account, name: str, limits: Limits | None, price: int) -> Session:
+        if self._is_closed:
+            raise SandboxUnavailableError(STOPPING)
+        most = self.settings.max_sessions
+        if account.id != LOCAL_ACCOUNT.id and self._counts[account.id] >= most:
+            raise BusyError(f"This account has {most} sessions on this gateway already; close one of them.")
+        self._counts[account.id] += 1
+        try:
+            await self._require_credits(account, price)
+            session = await self._started(account, name, limits)
+        except BaseException:
+            self._counts[account.id] -= 1
+            raise
+        self._all.add(session)
+        session.room.before_close(lambda: self._room_ends(session))
+        return session
+
+    async def _require_credits(self, account: Account, price: int) -> None:
+        left = (await self._accounts.balance(account.id)).total if price else None
+        if left is not None and left < price:
+            raise InsufficientCreditsError(price, left)
+
+    async def _started(self, account: Account, name: str, limits: Limits | None) -> Session:
         opened = await self._rooms.open(account, space=SPACE, limits=limits, cost=0)
         frames_log = Log(
             self._logs / f"{opened.room.id}.engine",
             memory_bytes=self.settings.log_memory_bytes,
             disk_bytes=self.settings.log_disk_bytes,
         )
-        room = Session(
+        return Session(
             opened.room, self._kernels.of(opened.room), frames_log, account, name,
             has_own_limits=limits is not None,
         )  # fmt: skip
-        self._all.add(room)
-        opened.room.before_close(lambda: self._room_ends(room))
-        return room
 
     async def _room_ends(self, room: Session) -> None:
         """Let go of a session whose room ends, whoever ended it."""
         self._forget(room)
-        room.begin_close(room.room.end_reason or "closed")
+        self._end_later(room, room.room.end_reason or "closed")
 
     def _forget(self, room: Session) -> None:
-        self._all.discard(room)
+        if room in self._all:
+            self._all.discard(room)
+            self._counts[room.account.id] -= 1
         key = (room.account.id, room.name)
         if self._named.get(key) is room:
             del self._named[key]
@@ -225,7 +274,8 @@ class Sessions:
                         log.exception("the idle session %r did not end cleanly", room.name)
 
     async def aclose(self) -> None:
-        """End the task and all sessions; idempotent."""
+        """End the task and all sessions, and open none any more; idempotent."""
+        self._is_closed = True
         if self._culling is not None:
             self._culling.cancel()
             await asyncio.gather(self._culling, return_exceptions=True)

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+CALLED_OFF: Final = 130
+"""The exit code of a run that was interrupted before its turn: that of SIGINT."""
+
 STDIN_BYTES: Final = 64 << 10
 """How much is written at a time."""
 
@@ -42,8 +45,10 @@ class StreamedRun:
         self._execution: Execution | None = None
         self._input: deque[bytes | None] = deque()
         self._waiting_bytes = 0
+        self._is_input_over = job.stdin is not None
         self._has_input = asyncio.Event()
         self._feeding: asyncio.Task[None] | None = None
+        self._is_called_off = False
         self.task = asyncio.create_task(self._run(), name=f"streamed run {id}")
         self.task.add_done_callback(self._over)
         if job.stdin is not None:
@@ -77,7 +82,13 @@ class StreamedRun:
 
     def _over(self, task: asyncio.Task[None]) -> None:
         """Tell the end of a run that was called off, perhaps before it began; each has an end."""
-        if task.cancelled():
+        if not task.cancelled():
+            return
+        if self._is_called_off:
+            self._append(
+                frames.Result(id=self.id, exit_code=CALLED_OFF, execution_time=0, ended_by="stopped")
+            )
+        else:
             self._append(frame_of(RoomClosedError("stopped"), self.id))
 
     def _append(self, *told: frames.StreamFrame) -> None:
@@ -93,7 +104,7 @@ class StreamedRun:
         Raises:
             BusyError: its input was ended, or as much waits already as may.
         """
-        if (self._input and self._input[-1] is None) or self._has_ended_input:
+        if self._is_input_over or self._has_ended_input:
             raise BusyError(f"The run {self.id!r} takes no input any more.")
         if self._waiting_bytes + len(data) > MAX_WAITING_INPUT_BYTES:
             raise BusyError(
@@ -106,8 +117,10 @@ class StreamedRun:
 
     def end_input(self) -> None:
         """Let the program find the end of its input, after what waits. Idempotent."""
-        self._input.append(None)
-        self._has_input.set()
+        if not self._is_input_over:
+            self._is_input_over = True
+            self._input.append(None)
+            self._has_input.set()
 
     @property
     def _has_ended_input(self) -> bool:
@@ -135,6 +148,7 @@ class StreamedRun:
             SourceError: there is no such signal.
         """
         if self._execution is None:
+            self._is_called_off = True
             self.task.cancel()
             return
         try:

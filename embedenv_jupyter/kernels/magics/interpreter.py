@@ -38,6 +38,8 @@ class Interpreter:
 
     def wants(self, cell: Cell) -> bool:
         """Tell whether a cell is not for the kernel of this notebook, or not as it stands."""
+        if cell.session.is_prepaid:
+            return False  # what a magic costs, and where it leads, only who pays for it may decide
         if lines.read(cell.request.code) is not None:
             return True
         return (

@@ -16,12 +16,15 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 MAX_MESSAGE_BYTES: Final = 16 << 20
 """The longest frame: code and files, with room for how JSON escapes them."""
 
-MAX_CODE_CHARS: Final = 8 << 20
-MAX_FILES: Final = 200
+MAX_CODE_CHARS: Final = 1 << 20
+MAX_FILES: Final = 64
 MAX_ARGUMENTS: Final = 256
-MAX_VARIABLES: Final = 256
-MAX_TEXT_CHARS: Final = 64 << 10
-"""The longest argument, the longest value of a variable, the longest line of input."""
+MAX_VARIABLES: Final = 64
+MAX_TEXT_CHARS: Final = 16 << 10
+"""The longest argument, the longest value of a variable."""
+
+MAX_INPUT_CHARS: Final = 64 << 10
+"""How much input one frame gives."""
 
 MAX_STDIN_CHARS: Final = 4 << 20
 MAX_TIMEOUT_S: Final = 24 * 3600.0
@@ -130,7 +133,10 @@ class Stdin(Struct, frozen=True, tag="stdin", tag_field="action"):
     """Give a program input, exactly as it stands here; the answer to a prompt ends with a newline."""
 
     id: RunId
-    data: Text
+    data: Annotated[str, Meta(max_length=MAX_INPUT_CHARS)]
+
+    def __repr__(self) -> str:  # it may be a password
+        return f"Stdin(id={self.id!r}, {len(self.data)} characters)"
 
 
 class Eof(Struct, frozen=True, tag="eof", tag_field="action"):

@@ -115,9 +115,9 @@ class EngineConnection:
         else:
             self._waiting.pop(id, None)
 
-    def refused(self, frame: frames.Execute, error: frames.Error) -> None:
+    def refused(self, id: str | None, error: frames.Error) -> None:
         """A request was not carried out; this is its answer."""
-        self._done(frame.id if frame.id is not UNSET else None)
+        self._done(id)
         self._send(error)
 
     def refuse(

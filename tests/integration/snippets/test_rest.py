@@ -66,7 +66,8 @@ async def test_a_batch_runs_one_after_another_whatever_becomes_of_each(post: Pos
         ({**HELLO, "files": {"a": {"base64": "?"}}}, 422, "no base64"),
         ({**HELLO, "env": {"LD_PRELOAD": "x"}}, 422, "may not be set"),
         ({"language": "python", "code": "a\0b"}, 422, "NUL"),
-        ({"language": "python", "code": "x" * (2 << 20)}, 422, "bytes, "),
+        ({"language": "python", "code": "x" * (2 << 20)}, 400, "length <= 1048576"),
+        ({"language": "python", "code": "ä" * (1 << 20)}, 422, "bytes, "),
         ({**HELLO, "limits": {"pids": 60000}}, 422, "limits.pids"),
         ({**HELLO, "limits": {"cpus": 0.001}}, 400, "'limits.cpus': expected number >= 0.01"),
         (

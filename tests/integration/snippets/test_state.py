@@ -115,7 +115,8 @@ async def test_limits_are_those_of_the_sessions_room(peer: EnginePeer) -> None:
     too_much = await peer.ask("1", session="big", limits={"memory_mib": 1 << 19})
     assert (too_much["error"], "limits.memory_mib" in too_much["message"]) == ("bad_request", True)
     other = await peer.ask("1", session="small", limits={"memory_mib": 128})
-    assert other["exit_code"] == 0, "this connection is in the session already, with its limits"
+    assert (other["error"], "first run" in other["message"]) == ("bad_request", True)
+    assert (await peer.ask("1", session="small", limits={"memory_mib": 96}))["exit_code"] == 0
 
 
 async def test_the_state_is_lost_only_when_nothing_else_helps(peer: EnginePeer) -> None:

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import UNSET
 
+from embedenv_jupyter.engine import source
 from embedenv_jupyter.errors import CloseCode
 from embedenv_jupyter.protocols.engine import codec, frames
 from embedenv_jupyter.protocols.engine.server import MAX_WAITING, EngineConnection
@@ -161,3 +162,13 @@ def test_any_body_of_rest_is_read_or_named(text: str) -> None:
     read = codec.decode_batch if codec.is_batch(body) else codec.decode_work
     with suppress(FrameError):
         read(body)
+
+
+def test_what_is_typed_is_not_shown() -> None:
+    assert "hush" not in repr(codec.decode_client_frame('{"action":"stdin","id":"a","data":"hush"}'))
+
+
+def test_the_bounds_of_frames_are_those_of_sources() -> None:
+    of_frames = (frames.MAX_CODE_CHARS, frames.MAX_FILES, frames.MAX_ARGUMENTS, frames.MAX_VARIABLES)
+    of_sources = (source.MAX_CODE_BYTES, source.MAX_FILES, source.MAX_ARGUMENTS, source.MAX_ENV)
+    assert (of_frames, frames.MAX_TEXT_CHARS) == (of_sources, source.MAX_TEXT_BYTES)
