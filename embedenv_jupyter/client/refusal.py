@@ -7,7 +7,7 @@ EmbedEnvError
 │   ├── BlockedError          a rule of the gateway recognised something in the code
 │   ├── UnknownLanguageError  there is no such language
 │   ├── TooManyRunsError      the account asks for more runs than it may; says when to try again
-│   └── RunStoppedError       the run was called off, or its session was ended
+│   └── RunStoppedError       its session was ended under the run
 ├── PlainServerError      the server speaks only the published frames, which cannot say this
 ├── OutputLostError       the log no longer had a part of a run's output
 ├── StalledError          nothing more can arrive until unread output is read
@@ -65,7 +65,7 @@ class TooManyRunsError(RefusedError):
 
 
 class RunStoppedError(RefusedError):
-    """The run was called off before it began, or its session was ended under it."""
+    """The session of the run was ended under it."""
 
 
 class PlainServerError(EmbedEnvError):

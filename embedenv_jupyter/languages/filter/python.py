@@ -24,7 +24,7 @@ def read(code: str) -> Scope | None:
             # What the parser has to say about escapes is for the author, not for our log.
             warnings.simplefilter("ignore")
             tree = ast.parse(code)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+    except (SyntaxError, ValueError, RecursionError, MemoryError, SystemError):
         return None
     nodes = list(islice(ast.walk(tree), MAX_NODES + 1))
     return _Reader(tree, Names(nodes)).program if len(nodes) <= MAX_NODES else None
