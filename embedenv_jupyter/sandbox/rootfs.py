@@ -216,7 +216,10 @@ def real_path(path: str, tree: str = "") -> str:
         OSError: nothing is there.
     """
     if not tree:
-        return os.path.realpath(path, strict=True)
+        try:
+            return os.path.realpath(path, strict=True)
+        except OSError as exc:  # which names the first part of it that is not there
+            raise OSError(exc.errno, exc.strerror, path) from exc
     fd = _open_in(tree, path, os.O_PATH)
     try:
         return os.readlink(f"/proc/self/fd/{fd}").removeprefix(tree) or "/"
