@@ -22,7 +22,7 @@ def is_gone(pid: int) -> bool:
     """Tell whether a process has ended, whether or not it was waited for."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # gone before, or while it is read
         return True
 
 

@@ -129,18 +129,18 @@ async def test_what_the_log_no_longer_has_is_a_gap_with_exact_numbers(member: As
     _, ended = await member.run("seq -f %01000.0f 1 20000")
     last = ended["n"]
     peer = await member.again(dial, 3)
-    gap = await peer.peer.receive()
-    assert gap["type"] == "gap"
-    assert gap["from"] == 4
-    assert gap["n"] == gap["to"] > 4
-    assert gap["events"] == gap["to"] - 3
-    n, kept = gap["to"], 0
+    n, lost, kept, gaps = 3, 0, 0, 0
     while n < last:
         frame = await peer.peer.receive()
-        assert frame["n"] == n + 1
+        if frame["type"] == "gap":  # more than one, where the log is still being cut while it is read
+            assert (frame["from"], frame["n"], frame["events"]) == (n + 1, frame["to"], frame["to"] - n)
+            lost, gaps = lost + frame["bytes"], gaps + 1
+        else:
+            assert frame["n"] == n + 1
+            kept += len(frame["data"]) + 1 if frame["type"] == "terminal-data" else 0
         n = frame["n"]
-        kept += len(frame["data"]) + 1 if frame["type"] == "terminal-data" else 0
-    assert gap["bytes"] + kept == 20_000 * 1001
+    assert gaps
+    assert lost + kept == 20_000 * 1001
 
 
 async def test_numbers_of_another_room_are_refused(served: Served, member: Asking, dial: Dial) -> None:
