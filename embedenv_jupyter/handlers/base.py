@@ -7,8 +7,9 @@ milliseconds and shadow Tornado's, which are in seconds.
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
-from typing import Any
+from typing import Any, Protocol
 
 from jupyter_server.auth.decorator import allow_unauthenticated
 from jupyter_server.base.handlers import JupyterHandler
@@ -17,6 +18,8 @@ from tornado.websocket import WebSocketClosedError, WebSocketHandler, WebSocketP
 
 from embedenv_jupyter.errors import CloseCode
 from embedenv_jupyter.protocols.websocket import text_frame
+
+log = logging.getLogger(__name__)
 
 PING_INTERVAL_S = 30.0
 SILENCE_S = 120.0
@@ -167,3 +170,62 @@ class InBandHandler(WebSocketHandler, JupyterHandler):
     def close_with(self, code: CloseCode, reason: str) -> None:
         """Close with a code and a reason, cut to what a close frame holds (123 bytes)."""
         self.close(int(code), reason.encode()[:123].decode(errors="ignore"))
+
+
+class Conversation(Protocol):
+    """What one peer of a published protocol does, as its handler sees it."""
+
+    async def receive(self, frame: str | bytes) -> None:
+        """Do what one frame asks; TimeoutError and WebSocketClosedError say that the peer takes nothing."""
+
+    async def aclose(self) -> None:
+        """Leave, and end all tasks; idempotent."""
+
+
+class ConversationHandler(InBandHandler):
+    """A published endpoint that gives its frames to a conversation, and closes what says no hello."""
+
+    hello_is = "a first frame"
+    """What a peer has to say first."""
+
+    def initialize(  # type: ignore[override]  # this one waits for a hello
+        self, *, allowed_origins: frozenset[str], hello_timeout_s: float
+    ) -> None:
+        super().initialize(allowed_origins=allowed_origins)
+        self._hello_timeout_s = hello_timeout_s
+        self._conversation: Conversation | None = None
+        self._hello: asyncio.TimerHandle | None = None
+        self._leaving: asyncio.Task[None] | None = None
+
+    def open(self, *args: str, **kwargs: str) -> None:
+        super().open()
+        self._conversation = self.converse(**kwargs)
+        self._hello = asyncio.get_running_loop().call_later(self._hello_timeout_s, self._too_late)
+
+    def converse(self, **kwargs: str) -> Conversation:
+        """Make the conversation with this peer; the arguments are those of the route."""
+        raise NotImplementedError
+
+    def _too_late(self) -> None:
+        self.close_with(CloseCode.HELLO_TIMEOUT, f"{self.hello_is} first, and sooner")
+
+    async def receive(self, message: str | bytes) -> None:
+        assert self._conversation is not None, "open() comes first"
+        if self._hello is not None:
+            self._hello.cancel()  # whatever it says, it gets an answer
+        try:
+            await self._conversation.receive(message)
+        except TimeoutError:
+            self.close_with(CloseCode.TOO_SLOW, "takes no data; come back and resume")
+        except WebSocketClosedError:
+            return
+        except Exception:
+            log.exception("a frame was not handled by %s", type(self).__name__)
+            self.close_with(CloseCode.INTERNAL_ERROR, "the gateway failed; its log says why")
+
+    def on_close(self) -> None:
+        super().on_close()
+        if self._hello is not None:
+            self._hello.cancel()
+        if self._conversation is not None:
+            self._leaving = asyncio.create_task(self._conversation.aclose(), name="leave")

@@ -12,13 +12,12 @@ from jupyter_server.auth.decorator import allow_unauthenticated
 from jupyter_server.base.handlers import APIHandler
 from msgspec import UNSET
 from tornado.iostream import StreamClosedError
-from tornado.websocket import WebSocketClosedError
 
 from embedenv_jupyter.accounts import Account
-from embedenv_jupyter.errors import CloseCode, RemoteProtocolError
+from embedenv_jupyter.errors import RemoteProtocolError
 from embedenv_jupyter.gateway import Gateway
 from embedenv_jupyter.handlers.access import BUSY_RETRY_S, OwnHandler, account_of_key, bearer
-from embedenv_jupyter.handlers.base import InBandHandler
+from embedenv_jupyter.handlers.base import ConversationHandler
 from embedenv_jupyter.handlers.problems import ProblemError
 from embedenv_jupyter.protocols.engine import codec, frames
 from embedenv_jupyter.protocols.engine.server import error_frame
@@ -67,8 +66,10 @@ class EngineHost:
         return await account_of_key(self._gateway, key)
 
 
-class EngineHandler(InBandHandler):
+class EngineHandler(ConversationHandler):
     """One peer of the Engine protocol."""
+
+    hello_is = "send a request"
 
     def initialize(  # type: ignore[override]  # each handler has options of its own
         self,
@@ -78,48 +79,16 @@ class EngineHandler(InBandHandler):
         hello_timeout_s: float,
         send_timeout_s: float = SEND_TIMEOUT_S,
     ) -> None:
-        super().initialize(allowed_origins=allowed_origins)
+        super().initialize(allowed_origins=allowed_origins, hello_timeout_s=hello_timeout_s)
         self._host = EngineHost(gateway)
-        self._hello_timeout_s = hello_timeout_s
         self._send_timeout_s = send_timeout_s
-        self._conversation: EngineConversation | None = None
-        self._hello: asyncio.TimerHandle | None = None
-        self._leaving: asyncio.Task[None] | None = None
 
     @property
     def max_message_size(self) -> int:
         return frames.MAX_MESSAGE_BYTES
 
-    def open(self, *args: str, **kwargs: str) -> None:
-        super().open()
-        self._conversation = EngineConversation(
-            self._host, self, key=bearer(self), send_timeout_s=self._send_timeout_s
-        )
-        self._hello = asyncio.get_running_loop().call_later(self._hello_timeout_s, self._too_late)
-
-    def _too_late(self) -> None:
-        self.close_with(CloseCode.HELLO_TIMEOUT, "send a request first, and sooner")
-
-    async def receive(self, message: str | bytes) -> None:
-        assert self._conversation is not None, "open() comes first"
-        if self._hello is not None:
-            self._hello.cancel()  # whatever it says, it gets an answer
-        try:
-            await self._conversation.receive(message)
-        except TimeoutError:
-            self.close_with(CloseCode.TOO_SLOW, "takes no data; come back and resume")
-        except WebSocketClosedError:
-            return
-        except Exception:
-            log.exception("a frame of the Engine protocol was not handled")
-            self.close_with(CloseCode.INTERNAL_ERROR, "the gateway failed; its log says why")
-
-    def on_close(self) -> None:
-        super().on_close()
-        if self._hello is not None:
-            self._hello.cancel()
-        if self._conversation is not None:
-            self._leaving = asyncio.create_task(self._conversation.aclose(), name="leave the engine")
+    def converse(self, **kwargs: str) -> EngineConversation:
+        return EngineConversation(self._host, self, key=bearer(self), send_timeout_s=self._send_timeout_s)
 
 
 class ExecuteHandler(OwnHandler):

@@ -14,15 +14,16 @@ import logging
 import signal
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Final, Protocol, TypeVar
+from typing import Final, Protocol
 
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET
 from tornado.websocket import WebSocketClosedError
 
 from embedenv_jupyter.accounts import Account
 from embedenv_jupyter.errors import BusyError, CloseCode, EmbedEnvError, SourceError, UnknownSessionError
 from embedenv_jupyter.protocols.engine import frames
 from embedenv_jupyter.protocols.engine.codec import encode
+from embedenv_jupyter.protocols.engine.frames import given
 from embedenv_jupyter.protocols.engine.server import EngineConnection
 from embedenv_jupyter.protocols.faults import FrameError
 from embedenv_jupyter.protocols.websocket import text_frame
@@ -34,7 +35,6 @@ from embedenv_jupyter.snippets.session import Job, Session
 from embedenv_jupyter.snippets.streamed import StreamedRun
 
 log = logging.getLogger(__name__)
-T = TypeVar("T")
 
 SEND_TIMEOUT_S: Final = 60.0
 RECHECK_S: Final = 1.0
@@ -164,7 +164,7 @@ class EngineConversation:
             case frames.Resume():
                 await self._resume(frame)
             case frames.Close(session=name):
-                await self._close(_given(name))
+                await self._close(given(name))
             case frames.Stdin(id=id, data=data):
                 self._run(id).give(data.encode("utf-8", "replace"))
             case frames.Eof(id=id):
@@ -224,7 +224,7 @@ class EngineConversation:
 
     async def _session(self, account: Account, frame: frames.Execute, job: Job, desk: Desk) -> Session:
         """Return the session that a request is for, entering it where this peer is not in it yet."""
-        name = _given(frame.session)
+        name = given(frame.session)
         known = self._own if name is None else self._sessions.get(name)
         if known is not None and known.is_open:
             desk.sessions.check_limits(known, desk.limits(frame))
@@ -253,16 +253,16 @@ class EngineConversation:
         """Begin a run, or answer that it is not run."""
         try:
             desk = await self._host.desk()
-            account = await self._authenticated(_given(frame.api_key))
+            account = await self._authenticated(given(frame.api_key))
             desk.sessions.rates.take(account.id)
             is_fresh = frame.fresh or frame.pty is not UNSET
             job = await desk.job(frame, is_fresh=is_fresh, terminal=frame.pty)
             session = await self._session(account, frame, job, desk)
         except Exception as exc:  # noqa: BLE001 (each request is answered, also by a fault of ours)
-            self._answer_later(_given(frame.id), partial(_failing, exc))
+            self._answer_later(given(frame.id), partial(_failing, exc))
             return
         if not frame.stream:
-            id_or_none = _given(frame.id)
+            id_or_none = given(frame.id)
             self._answer_later(id_or_none, partial(desk.answer, session, job, id_or_none))
             return
         id = str(frame.id)
@@ -293,7 +293,7 @@ class EngineConversation:
 
     async def _resume(self, frame: frames.Resume) -> None:
         desk = await self._host.desk()
-        account = await self._authenticated(_given(frame.api_key))
+        account = await self._authenticated(given(frame.api_key))
         self._check_places(frame.session)
         session = desk.sessions.find(account, frame.session)
         try:
@@ -382,10 +382,6 @@ class EngineConversation:
 
 async def _failing(exc: Exception) -> frames.Answer:
     raise exc
-
-
-def _given(value: T | UnsetType) -> T | None:
-    return None if isinstance(value, UnsetType) else value
 
 
 def _pieces(records: list[Record | Gap], session: str) -> list[bytes]:

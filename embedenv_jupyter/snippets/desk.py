@@ -6,7 +6,6 @@ import asyncio
 import base64
 import binascii
 import enum
-from typing import TypeVar
 
 from msgspec import UNSET, UnsetType
 
@@ -17,12 +16,11 @@ from embedenv_jupyter.engine.source import Source
 from embedenv_jupyter.errors import CodeBlockedError, SourceError
 from embedenv_jupyter.languages.filter import check
 from embedenv_jupyter.protocols.engine import frames
+from embedenv_jupyter.protocols.engine.frames import given
 from embedenv_jupyter.sandbox.spec import Limits
 from embedenv_jupyter.snippets.rendering import Collector
 from embedenv_jupyter.snippets.session import Job, Session
 from embedenv_jupyter.snippets.sessions import Sessions
-
-T = TypeVar("T")
 
 QUICK_CHARS = 2000
 """Code that is longer is looked at in a thread: that takes longer than the loop may wait."""
@@ -59,15 +57,15 @@ class Desk:
         language = self.sessions.languages.named(work.language)
         source = Source(
             work.code,
-            _files(_given(work.files) or {}),
-            tuple(_given(work.args) or ()),
-            _given(work.env) or {},
+            _files(given(work.files) or {}),
+            tuple(given(work.args) or ()),
+            given(work.env) or {},
         )
         options = RunOptions(
-            timeout_s=self.sessions.timeout_of(_given(work.timeout)),
+            timeout_s=self.sessions.timeout_of(given(work.timeout)),
             terminal=(terminal.rows, terminal.cols) if terminal is not UNSET else None,
         )
-        stdin, asked = _given(work.stdin), _given(work.cell)
+        stdin, asked = given(work.stdin), given(work.cell)
         is_cell = not language.compile if asked is None else asked
         warnings = await self._warnings(language.id, work.code)
         return Job(
@@ -103,11 +101,11 @@ class Desk:
         Raises:
             SourceError: they are more than this gateway allows.
         """
-        asked = _given(work.limits)
+        asked = given(work.limits)
         if asked is None:
             return None
         return self.sessions.limits_of(
-            _given(asked.memory_mib), _given(asked.pids), _given(asked.cpus), _given(asked.disk_mib)
+            given(asked.memory_mib), given(asked.pids), given(asked.cpus), given(asked.disk_mib)
         )
 
     async def answer(self, session: Session, job: Job, id: str | None = None) -> frames.Answer:
@@ -135,7 +133,7 @@ class Desk:
             UnknownLanguageError: there is no such language.
             EmbedEnvError: nothing was run; the text says why.
         """
-        name = _given(work.session)
+        name = given(work.session)
         job = await self.job(work, is_fresh=name is None)
         session = await self.sessions.enter(account, name, self.limits(work), price=self.price(job))
         try:
@@ -146,10 +144,6 @@ class Desk:
 
 def _last(event: Event) -> Outcome | None:
     return event if isinstance(event, Outcome) else None
-
-
-def _given(value: T | UnsetType) -> T | None:
-    return None if isinstance(value, UnsetType) else value
 
 
 def _files(files: dict[str, str | frames.Base64]) -> dict[str, bytes]:

@@ -8,7 +8,7 @@ Unknown fields are passed over, as between any two versions of a protocol.
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Annotated, Final, TypeVar
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -49,6 +49,14 @@ SignalNumber = Annotated[int, Meta(ge=1, le=64)]
 SignalName = Annotated[str, Meta(pattern=r"^(SIG)?[A-Z0-9]{2,8}$(?!\n)")]
 VariableName = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,99}$(?!\n)")]
 Variables = Annotated[dict[VariableName, Text], Meta(max_length=MAX_VARIABLES)]
+
+
+T = TypeVar("T")
+
+
+def given(value: T | UnsetType) -> T | None:
+    """Return a field's value, ``None`` where the frame has no such field."""
+    return None if isinstance(value, UnsetType) else value
 
 
 class Base64(Struct, frozen=True, forbid_unknown_fields=True):
