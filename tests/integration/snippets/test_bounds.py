@@ -7,6 +7,7 @@ import json
 
 import pytest
 
+from embedenv_jupyter.errors import CloseCode
 from tests.integration.conftest import DEADLINE_S, Served
 from tests.integration.snippets.conftest import Dial, EnginePeer, Post
 
@@ -96,3 +97,14 @@ async def test_a_file_in_the_place_of_a_folder_is_the_clients_mistake(
 
 async def test_what_is_shown_has_its_text_in_the_answer(peer: EnginePeer) -> None:
     assert (await peer.ask("display('x'); display({'a': 1})"))["stdout"] == "'x'\n{'a': 1}\n"
+
+
+@pytest.mark.parametrize("embedenv_config", [{"hello_timeout_s": 0.2}])
+async def test_who_says_nothing_is_closed(dial_engine: Dial) -> None:
+    peer = await dial_engine()
+    async with asyncio.timeout(DEADLINE_S):
+        await peer.socket.wait_closed()
+    assert (peer.socket.close_code, peer.socket.close_reason) == (
+        CloseCode.HELLO_TIMEOUT,
+        "send a request first, and sooner",
+    )
