@@ -68,6 +68,12 @@ class Rooms:
         self._number += 1
         return SandboxSpec(id=f"bench{self._number}")
 
+    async def warm_up(self) -> None:
+        """Have the zygote start, which it does with the first room, and learn all that it will."""
+        await self.program()
+        assert self.tier.zygote is not None, "a room has been forked"
+        await self.tier.zygote.settled()
+
     async def ready(self) -> float:
         """Until the sandbox is ready to be asked."""
         began = time.perf_counter()
@@ -102,7 +108,7 @@ def pss_mib(pid: int) -> float:
 
 async def measure(rounds: int, many: int) -> None:
     rooms = Rooms()
-    await rooms.program()  # the zygote starts with the first
+    await rooms.warm_up()
     rows: dict[str, Round] = {
         "plain subprocess, true": lambda: command(["/bin/true"]),
         **dict(zip(OURS, (rooms.ready, rooms.program), strict=True)),

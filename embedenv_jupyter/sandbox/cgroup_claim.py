@@ -13,7 +13,7 @@ import errno
 import fcntl
 import os
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from embedenv_jupyter.sandbox.cgroups import (
     Group,
@@ -48,8 +48,8 @@ class Claim:
         """Which of ``memory``, ``pids``, ``cpu`` and ``freezer`` the rooms' groups have."""
         raise NotImplementedError
 
-    def create(self, name: str, limits: Limits) -> Group:
-        """Make and limit the group of one room.
+    def create(self, name: str, limits: Limits | None = None) -> Group:
+        """Make the group of one room; limit it, where the limits are known.
 
         Raises:
             OSError: the kernel refused; nothing is left of it.
@@ -78,10 +78,10 @@ class ClaimV1(Claim):
     def controllers(self) -> frozenset[str]:
         return frozenset(self._by_controller)
 
-    def create(self, name: str, limits: Limits) -> Group:
+    def create(self, name: str, limits: Limits | None = None) -> Group:
         by_controller = {key: f"{folder}/{name}" for key, folder in self._by_controller.items()}
         group = GroupV1(tuple(dict.fromkeys(by_controller.values())), by_controller)
-        return _make(group, lambda: group.limit(limits))
+        return _make(group, limits)
 
 
 class ClaimV2(Claim):
@@ -97,16 +97,17 @@ class ClaimV2(Claim):
     def controllers(self) -> frozenset[str]:
         return self._controllers | {"freezer"}
 
-    def create(self, name: str, limits: Limits) -> Group:
+    def create(self, name: str, limits: Limits | None = None) -> Group:
         group = GroupV2((f"{self.folders[0]}/{name}",), self._controllers)
-        return _make(group, lambda: group.limit(limits))
+        return _make(group, limits)
 
 
-def _make(group: Group, limit: Callable[[], None]) -> Group:
+def _make(group: Group, limits: Limits | None) -> Group:
     try:
         for folder in group.folders:
             make_folder(folder)
-        limit()
+        if limits is not None:
+            group.limit(limits)
     except BaseException:
         group.remove()
         raise

@@ -132,6 +132,10 @@ class Group:
 
     folders: tuple[str, ...]
 
+    def limit(self, limits: Limits) -> None:
+        """Set the limits, before a program of the room runs."""
+        raise NotImplementedError
+
     def counters(self) -> Counters:
         """Sample what the kernel counts; a group that is gone counts nothing."""
         raise NotImplementedError
@@ -157,7 +161,6 @@ class GroupV1(Group):
     by_controller: dict[str, str] = field(default_factory=dict)
 
     def limit(self, limits: Limits) -> None:
-        """Set the limits, before the first process joins."""
         memory, pids, cpu = (self.by_controller.get(name) for name in ("memory", "pids", "cpu"))
         if memory is not None and limits.memory_bytes is not None:
             write(f"{memory}/memory.limit_in_bytes", str(limits.memory_bytes))
@@ -203,7 +206,6 @@ class GroupV2(Group):
         return self.folders[0]
 
     def limit(self, limits: Limits) -> None:
-        """Set the limits, before the first process joins."""
         if "memory" in self.controllers and limits.memory_bytes is not None:
             write(f"{self.folder}/memory.max", str(limits.memory_bytes))
             if os.path.exists(f"{self.folder}/memory.swap.max"):

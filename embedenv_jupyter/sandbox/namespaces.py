@@ -27,7 +27,6 @@ import fcntl
 import os
 import socket
 import struct
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -111,16 +110,27 @@ def fork_room(own_pid_namespace: int) -> int:
     return pid
 
 
-def enter(spec: SandboxSpec, entry: Entry, cgroups: Iterable[str], host: rootfs.Host) -> list[str]:
+def join(folder: str) -> None:
+    """Move this process into a cgroup.
+
+    Raises:
+        OSError: the kernel refuses.
+    """
+    fd = os.open(f"{folder}/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(fd, b"0")
+    finally:
+        os.close(fd)
+
+
+def enter(spec: SandboxSpec, entry: Entry, host: rootfs.Host) -> list[str]:
     """Make this process, fresh from :func:`fork_room`, the confined pid 1 of its room.
 
-    ``cgroups`` are the folders to join. Returns the layers of :mod:`.confine` that hold now.
+    Returns the layers of :mod:`.confine` that hold now.
 
     Raises:
         OSError: the kernel refused a step; the process must end.
     """
-    for folder in cgroups:
-        _join(folder)
     flags = syscalls.CLONE_NEWNS | syscalls.CLONE_NEWIPC | syscalls.CLONE_NEWUTS | syscalls.CLONE_NEWCGROUP
     syscalls.unshare(flags if spec.network else flags | syscalls.CLONE_NEWNET)
     host_proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -137,14 +147,6 @@ def enter(spec: SandboxSpec, entry: Entry, cgroups: Iterable[str], host: rootfs.
         os.close(host_proc)
         _become(entry.uid)
     return confine.confine(spec, entry.layers)
-
-
-def _join(folder: str) -> None:
-    fd = os.open(f"{folder}/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        os.write(fd, b"0")
-    finally:
-        os.close(fd)
 
 
 def _bring_loopback_up() -> None:

@@ -6,6 +6,7 @@ The gateway execs it with a minimal environment and speaks to it over a channel
     gateway: {"op": "configure", "user_mode": bool, "kernels": bool, "cgroups": [folder, …],
               "layers": [layer, …], "host_tree": folder}
     zygote:  {"event": "ready"}  or  {"event": "failed", "errno": e, "detail": text}
+    zygote:  {"event": "settled"}, once nothing more is to be learned
     gateway: {"op": "start", "id": n, "cgroups": [folder, …]} and two descriptors: connection, report
     zygote:  {"id": n} and a pidfd of the room's pid 1,  or  {"id": n, "error": {…}}
     zygote:  {"event": "exit", "id": n, "status": returncode}
@@ -148,6 +149,8 @@ class Zygote:
             self._selector.register(self._control, selectors.EVENT_READ, self._serve)
             self._selector.register(wake, selectors.EVENT_READ, lambda: self._reap(wake))
             channel.send(self._control, {"event": "ready"})
+            if self._rehearsal is None:
+                channel.send(self._control, {"event": "settled"})
             while True:
                 asked = self._selector.select(_IDLE_S if self._rehearsal is not None else None)
                 for key, _ in asked:
@@ -181,6 +184,7 @@ class Zygote:
         step = next(self._rehearsal, None) if self._rehearsal is not None else None
         if step is None:
             self._rehearsal = None
+            self._tell({"event": "settled"})
             return
         step()
         self._settle()
@@ -268,6 +272,8 @@ class Zygote:
         """Become the room's supervisor. Nothing of the zygote's goes along but its memory."""
         try:
             self._let_go((connection_fd, report))
+            for folder in folders:
+                namespaces.join(folder)
             connection = socket.socket(fileno=connection_fd)
             received = channel.receive(connection)
             if received is None:
@@ -275,7 +281,7 @@ class Zygote:
             spec = SandboxSpec.from_dict(received[0]["spec"])
             entry = namespaces.Entry.from_dict(received[0]["entry"])
             assert self._host is not None, "the zygote looks at the host before it serves"
-            namespaces.enter(spec, entry, folders, self._host)
+            namespaces.enter(spec, entry, self._host)
             _use_null_streams()
             os.close(report)
         except BaseException as exc:  # noqa: BLE001 - a half-confined process must not go on

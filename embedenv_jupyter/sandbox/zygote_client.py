@@ -104,6 +104,7 @@ class ZygoteClient:
         self._on_death = on_death
         self._loop = asyncio.get_running_loop()
         self._ready: asyncio.Future[None] = self._loop.create_future()
+        self._settled: asyncio.Future[bool] = self._loop.create_future()
         self._ended = asyncio.Event()
         self._next_id = 1
         self._births: dict[int, Birth] = {}
@@ -169,6 +170,15 @@ class ZygoteClient:
         """The pid of the process that we started: the guard, whose only child is the zygote."""
         return self._process.pid
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether it has learned all that it will, or ended."""
+        return self._settled.done()
+
+    async def settled(self) -> bool:
+        """Wait until it has learned all that it will; ``False`` when it ended before."""
+        return await asyncio.shield(self._settled)
+
     def ask(self, connection: int, report: int, cgroup_folders: Sequence[str]) -> Birth:
         """Ask for a room that will serve on ``connection``; both descriptors stay the caller's.
 
@@ -212,6 +222,8 @@ class ZygoteClient:
                     birth.end(ExitStatus.from_returncode(status))
             case {"event": "ready"}:
                 self._ready.set_result(None)
+            case {"event": "settled"}:
+                self._settled.set_result(True)
             case {"event": "failed", "detail": str(detail)}:
                 self._ready.set_exception(SandboxUnavailableError(detail))
             case {"id": int(number), "error": {"detail": str(detail)}}:
@@ -244,6 +256,8 @@ class ZygoteClient:
         if not self._ready.done():
             self._ready.set_exception(gone)
             self._ready.exception()  # retrieved: nobody has to wait for it
+        if not self._settled.done():
+            self._settled.set_result(False)
         unborn = [birth for birth in self._births.values() if not birth.forked.done()]
         self._births.clear()
         for birth in unborn:

@@ -9,6 +9,7 @@ import logging
 import math
 import os
 from collections.abc import Callable, Coroutine, Iterator
+from contextlib import ExitStack
 from typing import Any, TypeVar
 
 from embedenv_jupyter.errors import SandboxError, SandboxUnavailableError
@@ -19,6 +20,7 @@ from embedenv_jupyter.sandbox.namespaces import Entry
 from embedenv_jupyter.sandbox.sandbox import Sandbox
 from embedenv_jupyter.sandbox.spec import Limits, SandboxSpec
 from embedenv_jupyter.sandbox.tiers.ns_keeper import NsKeeper
+from embedenv_jupyter.sandbox.tiers.spares import Blank, Spares
 from embedenv_jupyter.sandbox.tiers.zygotes import Zygote, Zygotes
 from embedenv_jupyter.sandbox.watch import Monitor
 from embedenv_jupyter.sandbox.zygote_client import MAX_UNANSWERED, ZygoteClient
@@ -63,6 +65,7 @@ class NsTier:
         self._user_mode = not _has_users_for_rooms()
         self.unprotected = (*_KERNEL_IS_SHARED, *_what_is_left(self.controllers, user_mode=self._user_mode))
         self._zygotes = Zygotes(self._launch, self._zygote_died)
+        self._spares = Spares(self._fork)
         self._forking = asyncio.Semaphore(MAX_UNANSWERED)
         self._numbers = itertools.count(1)
         self._next_core = itertools.count()
@@ -88,23 +91,22 @@ class NsTier:
         """
         zygote = await self._zygotes.take(spec.image or self._tree)
         try:
-            report, writer = _made(os.pipe)
+            blank = self._spares.take(zygote) or await self._fork(zygote)
+            try:
+                await self._prepare(blank.keeper, spec)
+                sandbox = self._tell(blank, spec, zygote)
+            except BaseException:
+                self._clean(blank.discard())
+                raise
         except BaseException:
             self._zygotes.give_back(zygote)
             raise
         try:
-            try:
-                keeper = await self._prepare(spec)
-                sandbox = await self._fork(zygote, spec, keeper, writer)
-            except BaseException:
-                self._zygotes.give_back(zygote)
-                raise
-            finally:
-                os.close(writer)
-            await self._serving(sandbox, report)
+            await self._serving(sandbox, blank.report)
         finally:
-            os.close(report)
-        self._monitor.add(sandbox, keeper.watchdog)
+            os.close(blank.report)
+        self._monitor.add(sandbox, blank.keeper.watchdog)
+        self._spares.want(zygote)
         return sandbox
 
     async def _launch(self, tree: Tree | None, on_death: Callable[[str], None]) -> ZygoteClient:
@@ -117,52 +119,69 @@ class NsTier:
             tree=tree,
         )
 
-    async def _prepare(self, spec: SandboxSpec) -> NsKeeper:
-        """Make what the room needs on the host's side; all of it is the keeper's to release."""
-        keeper = NsKeeper(None, None)
-        try:
-            if not self._user_mode:
-                keeper.lease = uids.lease()
-                await keeper.lease.own(spec)
-            if self._claim is not None:
-                keeper.group = self._claim.create(f"room-{next(self._numbers)}", spec.limits)
-        except OSError as exc:
-            await keeper.release()
-            raise SandboxUnavailableError(f"The host refuses what the room needs: {exc}") from exc
-        except BaseException:
-            self._clean(keeper.release())
-            raise
-        return keeper
+    async def _fork(self, zygote: Zygote) -> Blank:
+        """Make a process that can become any room of that zygote.
 
-    async def _fork(self, zygote: Zygote, spec: SandboxSpec, keeper: NsKeeper, report: int) -> Sandbox:
-        try:
+        Raises:
+            SandboxUnavailableError: something that it needs is refused; the text names it.
+        """
+        with ExitStack() as kept:
             ours, theirs = _made(channel.pair)
-        except SandboxUnavailableError:
-            await keeper.release()
-            raise
-        try:
+            kept.enter_context(ours)
             with theirs:
-                channel.send(ours, self._configuration(spec, keeper))
-                async with self._forking:
-                    folders = keeper.group.folders if keeper.group is not None else ()
-                    birth = zygote.client.ask(theirs.fileno(), report, folders)
-                    keeper.expect(birth)
-                    async with asyncio.timeout(FORK_TIMEOUT_S):
-                        pidfd = await birth.forked
-            watched = not {"memory", "pids"} <= self.controllers
-            keeper.attach(pidfd, spec.limits, watched=watched)
-            sandbox = Sandbox(spec, ours, keeper, self.name, lease=zygote.lease)
+                report, writer = _made(os.pipe)
+                kept.callback(os.close, report)
+                try:
+                    keeper = await self._conceive(zygote, theirs.fileno(), writer)
+                finally:
+                    os.close(writer)
+            kept.pop_all()
+        return Blank(keeper, ours, report)
+
+    async def _conceive(self, zygote: Zygote, connection: int, report: int) -> NsKeeper:
+        keeper = NsKeeper()
+        try:
+            if self._claim is not None:
+                keeper.group = self._claim.create(f"room-{next(self._numbers)}")
+            async with self._forking:
+                folders = keeper.group.folders if keeper.group is not None else ()
+                birth = zygote.client.ask(connection, report, folders)
+                keeper.expect(birth)
+                async with asyncio.timeout(FORK_TIMEOUT_S):
+                    keeper.attach(await birth.forked)
         except BaseException as exc:
-            ours.close()  # a room that is born all the same then ends by itself
-            self._clean(_discard(keeper))
+            self._clean(keeper.discard(FORK_TIMEOUT_S))  # it ends by itself: the caller closes its connection
             if isinstance(exc, TimeoutError):
                 zygote.client.end_if_silent(FORK_TIMEOUT_S)
                 raise SandboxUnavailableError(
                     f"The zygote has not forked a room within {FORK_TIMEOUT_S:g} s; try again."
                 ) from None
-            if isinstance(exc, (OSError, channel.ChannelError)):
-                raise SandboxUnavailableError(f"The zygote does not answer: {exc}") from exc
+            if isinstance(exc, OSError):
+                raise SandboxUnavailableError(f"The host refuses what the room needs: {exc}") from exc
             raise
+        return keeper
+
+    async def _prepare(self, keeper: NsKeeper, spec: SandboxSpec) -> None:
+        """Make what this room needs on the host's side; all of it is the keeper's to release."""
+        try:
+            if not self._user_mode:
+                keeper.lease = uids.lease()
+                await keeper.lease.own(spec)
+            if keeper.group is not None:
+                keeper.group.limit(spec.limits)
+            if not {"memory", "pids"} <= self.controllers:
+                keeper.watch(spec.limits)
+        except OSError as exc:
+            raise SandboxUnavailableError(f"The host refuses what the room needs: {exc}") from exc
+
+    def _tell(self, blank: Blank, spec: SandboxSpec, zygote: Zygote) -> Sandbox:
+        """Have a blank become the room."""
+        keeper = blank.keeper
+        try:
+            channel.send(blank.connection, self._configuration(spec, keeper))
+        except (OSError, channel.ChannelError) as exc:
+            raise SandboxUnavailableError(f"The room's first process does not answer: {exc}") from exc
+        sandbox = Sandbox(spec, blank.connection, keeper, self.name, lease=zygote.lease)
         self._sandboxes[keeper] = sandbox, zygote
         keeper.on_release = lambda: self._forget(keeper)
         return sandbox
@@ -226,10 +245,12 @@ class NsTier:
 
     async def aclose(self) -> None:
         await self._zygotes.stop_launching()
+        await self._spares.stop_making()
         closing = [sandbox.aclose("tier closed") for sandbox, _ in self._sandboxes.values()]
         await asyncio.gather(*closing, *self._cleaning)
         await self._monitor.aclose()
         await self._zygotes.aclose()
+        await self._spares.aclose()
         if self._claim is not None:
             self._claim.close()
 
@@ -244,17 +265,6 @@ def _made(make: Callable[[], tuple[End, End]]) -> tuple[End, End]:
         return make()
     except OSError as exc:
         raise SandboxUnavailableError(f"The gateway can open nothing more: {exc.strerror}.") from exc
-
-
-async def _discard(keeper: NsKeeper) -> None:
-    """Release what was made for a room that was never handed out."""
-    if keeper.has_birth:
-        try:
-            async with asyncio.timeout(FORK_TIMEOUT_S):
-                await keeper.wait()
-        except TimeoutError:
-            keeper.kill()
-    await keeper.release()
 
 
 def _reported(report: int) -> str:

@@ -8,7 +8,6 @@ import os
 import signal
 from collections.abc import Callable
 
-from embedenv_jupyter.sandbox.cgroups import Group
 from embedenv_jupyter.sandbox.spec import ExitStatus, Limits
 from embedenv_jupyter.sandbox.tiers.holdings import Holdings
 from embedenv_jupyter.sandbox.uids import UidLease
@@ -19,9 +18,9 @@ from embedenv_jupyter.sandbox.zygote_client import Birth
 class NsKeeper(Holdings):
     """One room: its pid 1 by pidfd, its cgroup and its user id (see :class:`..Keeper`)."""
 
-    def __init__(self, group: Group | None, lease: UidLease | None) -> None:
-        super().__init__(group)
-        self.lease = lease
+    def __init__(self) -> None:
+        super().__init__()
+        self.lease: UidLease | None = None
         self.on_release: Callable[[], None] = lambda: None
         self._loop = asyncio.get_running_loop()
         self._birth: Birth | None = None
@@ -37,12 +36,22 @@ class NsKeeper(Holdings):
         """Whether there is, or may yet be, a process."""
         return self._birth is not None
 
-    def attach(self, pidfd: int, limits: Limits, *, watched: bool) -> None:
-        """Hold the room's pid 1; ``watched`` where a cgroup does not count or hold everything."""
+    def attach(self, pidfd: int) -> None:
+        """Hold the room's pid 1."""
         self._pidfd = pidfd
         self._pid = _pid_of(pidfd)
-        if watched and self._pid is not None:
+
+    def watch(self, limits: Limits) -> None:
+        """Sample what no cgroup counts or holds."""
+        if self._pid is not None:
             self.watchdog = Watchdog(self._pid, limits)
+
+    def on_death(self, call: Callable[[], None] | None) -> None:
+        """Have something called when pid 1 has ended, or no more."""
+        if call is None:
+            self._loop.remove_reader(self._pidfd)
+        else:
+            self._loop.add_reader(self._pidfd, call)
 
     def orphaned(self) -> None:
         """The zygote is dead and will report nothing: learn of the room's end from its pidfd."""
@@ -74,6 +83,18 @@ class NsKeeper(Holdings):
 
     async def resume(self) -> bool:
         return self.freeze(False)
+
+    async def discard(self, timeout_s: float) -> None:
+        """End and release what was never handed out as a room.
+
+        A process that is still on its way ends by itself, as its connection is closed.
+        """
+        self.orphaned()
+        if self._birth is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(timeout_s):
+                    await self.wait()
+        await self.release()
 
     async def release(self) -> None:
         self.counters()  # while what samples it still has its process
