@@ -82,6 +82,13 @@ class Rooms:
         await sandbox.aclose()
         return took
 
+    async def ready_at_once(self) -> float:
+        """Until a sandbox is ready that is asked for right after another, before a process is kept for it."""
+        first = await self.tier.start(self.spec())
+        took = await self.ready()
+        await first.aclose()
+        return took
+
     async def program(self) -> float:
         """Until a program in a new sandbox has ended."""
         began = time.perf_counter()
@@ -112,6 +119,7 @@ async def measure(rounds: int, many: int) -> None:
     rows: dict[str, Round] = {
         "plain subprocess, true": lambda: command(["/bin/true"]),
         **dict(zip(OURS, (rooms.ready, rooms.program), strict=True)),
+        "embedenv ns, ready, asked for twice at once": rooms.ready_at_once,
     }
     absent = []
     if shutil.which("bwrap"):
