@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from embedenv_jupyter.gateway import Gateway
-from embedenv_jupyter.handlers import documents, kernels, rooms
+from embedenv_jupyter.handlers import contents, documents, kernels, rooms
+from embedenv_jupyter.handlers.downloads import DownloadHandler
 from embedenv_jupyter.handlers.kernel_channels import KernelChannelsHandler
 from embedenv_jupyter.handlers.languages import LanguagesHandler
 
 _ROOM = r"/rooms/(?P<room_id>[0-9a-f]{1,64})/api"
+_PATH = r"(?P<path>(?:/[^/]+)+|/?)"
+_CONTENTS = _ROOM + "/contents" + _PATH
 _KERNEL = _ROOM + r"/kernels/(?P<kernel_id>[\w-]{1,64})"
 
 _ROUTES: tuple[tuple[str, Any], ...] = (
@@ -25,6 +28,10 @@ _ROUTES: tuple[tuple[str, Any], ...] = (
     (_KERNEL + r"/channels", KernelChannelsHandler),
     (_ROOM + r"/sessions", kernels.SessionsHandler),
     (_ROOM + r"/sessions/(?P<session_id>[\w-]{1,64})", kernels.SessionHandler),
+    (_CONTENTS + "/checkpoints", contents.CheckpointsHandler),
+    (_CONTENTS + r"/checkpoints/(?P<checkpoint_id>[\w-]+)", contents.CheckpointHandler),
+    (_CONTENTS, contents.ContentsHandler),
+    (r"/rooms/(?P<room_id>[0-9a-f]{1,64})/files" + _PATH, DownloadHandler),
     (_ROOM + r"/prompts", kernels.PromptsHandler),
     (_ROOM + r"/prompts/(?P<prompt_id>[0-9a-f]{1,64})", kernels.PromptHandler),
 )

@@ -26,6 +26,7 @@ from embedenv_jupyter.rooms.log import Log
 from embedenv_jupyter.rooms.members import JoinKey, Keyring, Member, Members, Role
 from embedenv_jupyter.rooms.ports import PortWatch
 from embedenv_jupyter.rooms.runs import Run, RunState
+from embedenv_jupyter.rooms.uploads import Uploads
 from embedenv_jupyter.sandbox.process import Process
 from embedenv_jupyter.sandbox.sandbox import Sandbox
 from embedenv_jupyter.sandbox.spec import Breach
@@ -74,6 +75,7 @@ class Room:
         self.sandbox = sandbox
         self.log = room_log
         self.files = Files(sandbox, room_log)
+        self.uploads = Uploads(self.files)
         self.members = Members()
         self.keys = Keyring()
         self.host_key: JoinKey = self.keys.issue(Role.EDIT)
