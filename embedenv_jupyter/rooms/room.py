@@ -29,6 +29,7 @@ from embedenv_jupyter.rooms.members import JoinKey, Keyring, Member, Members, Ro
 from embedenv_jupyter.rooms.passes import Passes
 from embedenv_jupyter.rooms.ports import PortWatch
 from embedenv_jupyter.rooms.runs import Run, RunState, signal_name
+from embedenv_jupyter.rooms.uploads import Uploads
 from embedenv_jupyter.sandbox.process import Process
 from embedenv_jupyter.sandbox.sandbox import Sandbox
 from embedenv_jupyter.sandbox.spec import Breach
@@ -80,6 +81,7 @@ class Room:
         self.sandbox = sandbox
         self.log = room_log
         self.files = Files(sandbox, room_log)
+        self.uploads = Uploads(self.files)
         self.members = Members()
         self.keys = Keyring()
         self.passes = Passes(self.keys)
