@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from embedenv_jupyter.gateway import Gateway
-from embedenv_jupyter.handlers import documents, kernels, rooms
+from embedenv_jupyter.handlers import documents, kernels, rooms, terminals
 from embedenv_jupyter.handlers.kernel_channels import KernelChannelsHandler
 from embedenv_jupyter.handlers.languages import LanguagesHandler
 
 _ROOM = r"/rooms/(?P<room_id>[0-9a-f]{1,64})/api"
+_TERMINAL = r"(?P<name>[A-Za-z0-9_]{1,64})"
 _KERNEL = _ROOM + r"/kernels/(?P<kernel_id>[\w-]{1,64})"
 
 _ROUTES: tuple[tuple[str, Any], ...] = (
@@ -25,6 +26,9 @@ _ROUTES: tuple[tuple[str, Any], ...] = (
     (_KERNEL + r"/channels", KernelChannelsHandler),
     (_ROOM + r"/sessions", kernels.SessionsHandler),
     (_ROOM + r"/sessions/(?P<session_id>[\w-]{1,64})", kernels.SessionHandler),
+    (_ROOM + r"/terminals", terminals.TerminalsHandler),
+    (_ROOM + r"/terminals/" + _TERMINAL, terminals.TerminalHandler),
+    (r"/rooms/(?P<room_id>[0-9a-f]{1,64})/terminals/websocket/" + _TERMINAL, terminals.TerminalSocketHandler),
     (_ROOM + r"/prompts", kernels.PromptsHandler),
     (_ROOM + r"/prompts/(?P<prompt_id>[0-9a-f]{1,64})", kernels.PromptHandler),
 )

@@ -35,6 +35,11 @@ class PortWatch:
         self._task: asyncio.Task[None] | None = None
         self._is_closed = False
 
+    @property
+    def known(self) -> list[int]:
+        """The ports that the last look found."""
+        return sorted(self._known)
+
     def runs_changed(self, running: int) -> None:
         """Note that a run began or ended, and how many go on now."""
         self._running = running

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
 from contextlib import aclosing
 from typing import Protocol
 
@@ -77,6 +77,8 @@ class Room:
         self.members = Members()
         self.keys = Keyring()
         self.host_key: JoinKey = self.keys.issue(Role.EDIT)
+        self.terminals: Collection[str] = ()
+        """What its terminals are called; whoever manages them sets it."""
         self.created_at = clock()
         self.ended = asyncio.Event()
         self.end_reason: str | None = None
@@ -149,11 +151,13 @@ class Room:
     def work_began(self, id: str) -> None:
         """Note that something runs that is no shell line: the room is busy until :meth:`work_ended`."""
         self._works.add(id)
+        self._look_for_ports()
         self.touch()
 
     def work_ended(self, id: str) -> None:
         """Note the end of what :meth:`work_began` told of; idempotent."""
         self._works.discard(id)
+        self._look_for_ports()
         self.touch()
 
     # Runs.
@@ -193,7 +197,7 @@ class Room:
         )
         run = Run(number, command, member, process, self.log, cost=cost, on_change=self._run_changed)
         self._runs[run.id] = self._foreground = run
-        self._ports.runs_changed(len(self._runs))
+        self._look_for_ports()
         self.touch()
         return run
 
@@ -214,7 +218,7 @@ class Room:
         self.touch()
         if run.state is RunState.ENDED:
             self._runs.pop(run.id, None)
-        self._ports.runs_changed(len(self._runs))
+        self._look_for_ports()
 
     async def interrupt(self, member: Member) -> bool:
         """Press Ctrl+C; false when nothing runs in the foreground."""
@@ -237,6 +241,14 @@ class Room:
         async with aclosing(pieces):
             async for piece in pieces:
                 yield piece
+
+    @property
+    def ports(self) -> list[int]:
+        """The ports that programs of this room were last seen to listen on, in order."""
+        return self._ports.known
+
+    def _look_for_ports(self) -> None:
+        self._ports.runs_changed(len(self._runs) + len(self._works))
 
     def _port_opened(self, port: int) -> None:
         self.log.append(PortOpened(port=port, at=self._clock()))
