@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import select
-import signal
+import fcntl
+import os
 import termios
 
-from embedenv_jupyter.errors import SandboxError
 from embedenv_jupyter.sandbox.process import Process
 
 MAX_WAITING_BYTES = 16 << 20
 """What may wait of one person, and of all who have left together."""
 PIECE_BYTES = 4096
 
-_SIGNALS = ((termios.VINTR, signal.SIGINT), (termios.VQUIT, signal.SIGQUIT), (termios.VSUSP, signal.SIGTSTP))
+_SIGNAL_KEYS = (termios.VINTR, termios.VQUIT, termios.VSUSP)
+_TIOCGPTPEER = 0x5441
+"""Opens the program's side of a terminal by its master (ioctl_tty(2)), whatever its path is in the room."""
 
 
 class Typing:
@@ -43,12 +44,12 @@ class Typing:
     async def type(self, who: object, data: bytes) -> None:
         """Take what somebody types, waiting while too much of theirs waits already. Nothing is dropped.
 
-        A key that stands for a signal (Ctrl+C) does not queue up behind input that no program takes: it
-        drops that, as the kernel does with what it has, and sends its signal.
+        A key that stands for a signal (Ctrl+C) drops what was typed before it and not yet read, as it does in
+        the kernel; but there a key is not looked at while the buffer before it is full.
         """
-        if self._is_behind and (signum := self._signal_of(data)) is not None:
-            await self._press(signum)
-            return
+        if self._is_signal_key(data):
+            await self._drop()
+            self._flush()
         while not self._is_closed and self.waiting_of(who) and self._too_much(who, data):
             self._progress.clear()
             await self._progress.wait()
@@ -61,33 +62,31 @@ class Typing:
         if self._task is None and self._queues and not self._is_closed:
             self._task = asyncio.create_task(self._pass_on(), name="typing")
 
-    @property
-    def _is_behind(self) -> bool:
-        """Whether a key that is typed now would not reach the terminal soon."""
-        if self._process.terminal is None or not self._queues:
-            return False
-        poll = select.poll()
-        poll.register(self._process.terminal, select.POLLOUT)
-        return sum(map(len, self._queues.values())) > PIECE_BYTES or not poll.poll(0)
-
     def _too_much(self, who: object, data: bytes) -> bool:
         return self.waiting_of(who) + len(data) > MAX_WAITING_BYTES
 
-    def _signal_of(self, data: bytes) -> signal.Signals | None:
-        """Return what a key stands for in the mode that the terminal is in now."""
+    def _is_signal_key(self, data: bytes) -> bool:
+        """Tell whether a key signals, and so drops input, in the mode that the terminal is in now."""
         if self._process.terminal is None or len(data) != 1:
-            return None
+            return False
         settings = termios.tcgetattr(self._process.terminal)
-        if not settings[3] & termios.ISIG:
-            return None
-        return next((signum for key, signum in _SIGNALS if settings[6][key] == data), None)
+        modes, keys = settings[3], settings[6]
+        return bool(modes & termios.ISIG and not modes & termios.NOFLSH) and data in [
+            keys[key] for key in _SIGNAL_KEYS
+        ]
 
-    async def _press(self, signum: signal.Signals) -> None:
-        await self._drop()
-        if self._process.terminal is not None:
-            termios.tcflush(self._process.terminal, termios.TCOFLUSH)  # what the kernel has taken already
-        with contextlib.suppress(ProcessLookupError, SandboxError):
-            await self._process.signal(signum, "foreground")
+    def _flush(self) -> None:
+        """Drop what the kernel has taken and no program has read."""
+        terminal = self._process.terminal
+        if terminal is None:
+            return
+        with contextlib.suppress(OSError, termios.error):
+            termios.tcflush(terminal, termios.TCOFLUSH)
+            peer = fcntl.ioctl(terminal, _TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+            try:
+                termios.tcflush(peer, termios.TCIFLUSH)
+            finally:
+                os.close(peer)
 
     async def _drop(self) -> None:
         self._queues.clear()

@@ -47,10 +47,23 @@ class TerminalPeer:
 
     async def until(self, text: str) -> str:
         """Receive until the terminal has shown this; forget all up to its end and return it."""
-        while text not in self.shown:
+        parts, tail = [], ""
+        while text not in tail + self.shown:
+            tail = (tail + self.shown)[-len(text) :]
+            parts.append(self.shown)
+            self.shown = ""
             await self.receive()
-        seen, _, self.shown = self.shown.partition(text)
+        seen, _, self.shown = "".join([*parts, self.shown]).partition(text)
         return seen + text
+
+    async def closed(self) -> tuple[int, str]:
+        """Receive until the gateway closes; return its code and reason."""
+        try:
+            while True:
+                await self.receive()
+        except websockets.ConnectionClosed as exc:
+            assert exc.rcvd is not None, "no close frame"
+            return exc.rcvd.code, exc.rcvd.reason
 
     async def until_end(self) -> int | None:
         """Receive to the end of the terminal; return the close code."""
