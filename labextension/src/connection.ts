@@ -9,7 +9,6 @@ import type { IRetry } from "./backoff.js";
 import { Backoff } from "./backoff.js";
 import { ConnectionLostError, EngineError, FrameError } from "./errors.js";
 import { Latency } from "./latency.js";
-import type { Conversation } from "./protocols/conversation.js";
 
 /** What is used of a WebSocket: the browser's, Node's own (from version 22 on) and that of `ws` have it. */
 export interface IWebSocket {
@@ -32,6 +31,26 @@ export interface ITime {
   after(delayMs: number, callback: () => void): () => void;
 }
 
+/** What is said over a connection: a state without I/O and without a clock, which outlives any one socket. */
+export interface IConversation {
+  /** "offline" before a socket is open, "open" when the other side has greeted and all that was missed is there. */
+  readonly phase: string;
+  /** Why the other side did not take the greeting of this socket. */
+  readonly greetingError: EngineError | null;
+  /** How much was told so far: a connection on which it grows is of use. */
+  readonly progress: number;
+  /** A socket is open: the greeting is due. */
+  connected(): void;
+  /** Takes in a frame; throws a `FrameError` for what is none. */
+  receive(text: string): void;
+  lost(reason: string): void;
+  /** Drains what is to be written. */
+  framesToSend(): readonly string[];
+  ping(id: string): void;
+  /** It ends for good. */
+  close(error: Error): void;
+}
+
 export interface IConnectionSettings {
   readonly url: string;
   readonly WebSocket: WebSocketFactory;
@@ -42,6 +61,8 @@ export interface IConnectionSettings {
   readonly greetingMs: number;
   readonly pingEveryMs: number;
   readonly pingDeadlineMs: number;
+  /** Close codes after which no other connection would fare better. */
+  readonly finalCodes?: ReadonlySet<number>;
 }
 
 /** Whom a connection reports to. */
@@ -49,6 +70,10 @@ export interface IConnectionListener {
   connected(): void;
   /** It was cut, and is being made again. */
   reconnecting(reason: string): void;
+  /** The next attempt is made after so many milliseconds. */
+  waiting?(delayMs: number, reason: string): void;
+  /** A ping was answered. */
+  measured?(latencyMs: number): void;
   /** It ended for good. */
   closed(error: Error): void;
 }
@@ -72,12 +97,13 @@ export class Connection {
   private timers: (() => void)[] = [];
   private heardMs = 0;
   private pings = 0;
+  private undoWait: (() => void) | null = null;
   private readonly pingsSentMs = new Map<string, number>();
   private readonly pingsAwaited = new Map<string, (latencyMs: number | Error) => void>();
 
   constructor(
     private readonly settings: IConnectionSettings,
-    private readonly conversation: Conversation,
+    private readonly conversation: IConversation,
     private readonly listener: IConnectionListener,
   ) {}
 
@@ -123,6 +149,7 @@ export class Connection {
     const latencyMs = this.settings.time.now() - sentMs;
     this.pingsSentMs.delete(id);
     this.latency.add(latencyMs);
+    this.listener.measured?.(latencyMs);
     this.pingsAwaited.get(id)?.(latencyMs);
     this.pingsAwaited.delete(id);
   }
@@ -151,6 +178,14 @@ export class Connection {
     this.drop(1000, "");
     this.conversation.close(error);
     this.listener.closed(error);
+  }
+
+  /** Does not wait for the next attempt: the network is there again, or somebody looks. */
+  hurry(): void {
+    if (this.undoWait !== null) {
+      this.stopTimers();
+      this.dial();
+    }
   }
 
   private dial(): void {
@@ -214,7 +249,7 @@ export class Connection {
 
   private ended(code: number, reason: string): void {
     const why = reason === "" ? `closed with code ${code}` : `${reason} (code ${code})`;
-    if (FINAL_CODES.has(code)) {
+    if ((this.settings.finalCodes ?? FINAL_CODES).has(code)) {
       this.close(new EngineError(`closed_${code}`, why));
     } else {
       this.cut(why);
@@ -240,9 +275,11 @@ export class Connection {
     if (delayMs === null) {
       this.close(new ConnectionLostError(`No connection to the gateway: ${reason}.`));
     } else {
-      this.wait(delayMs, () => {
+      this.undoWait = this.wait(delayMs, () => {
+        this.undoWait = null;
         this.dial();
       });
+      this.listener.waiting?.(delayMs, reason);
     }
   }
 
@@ -293,12 +330,13 @@ export class Connection {
     return id;
   }
 
-  private wait(delayMs: number, callback: () => void): void {
+  private wait(delayMs: number, callback: () => void): () => void {
     const undo = this.settings.time.after(delayMs, () => {
       this.timers = this.timers.filter((timer) => timer !== undo);
       callback();
     });
     this.timers.push(undo);
+    return undo;
   }
 
   private stopTimers(): void {
@@ -306,5 +344,6 @@ export class Connection {
       undo();
     }
     this.timers = [];
+    this.undoWait = null;
   }
 }
