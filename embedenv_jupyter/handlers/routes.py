@@ -7,7 +7,8 @@ from typing import Any
 from embedenv_jupyter.gateway import Gateway
 from embedenv_jupyter.handlers import documents, kernels, rooms
 from embedenv_jupyter.handlers.kernel_channels import KernelChannelsHandler
-from embedenv_jupyter.handlers.languages import LanguagesHandler
+from embedenv_jupyter.handlers.languages import InstallHandler, LanguageHandler, LanguagesHandler
+from embedenv_jupyter.handlers.tickets import TicketsHandler
 
 _ROOM = r"/rooms/(?P<room_id>[0-9a-f]{1,64})/api"
 _KERNEL = _ROOM + r"/kernels/(?P<kernel_id>[\w-]{1,64})"
@@ -18,6 +19,7 @@ _ROUTES: tuple[tuple[str, Any], ...] = (
     (r"/api/rooms/(?P<room_id>[0-9a-f]{1,64})/keys", rooms.KeysHandler),
     (r"/api/rooms/(?P<room_id>[0-9a-f]{1,64})/keys/(?P<key>[\w-]{1,256})", rooms.KeyHandler),
     (r"/api/join", rooms.JoinHandler),
+    (r"/api/tickets", TicketsHandler),
     (_ROOM + r"/kernelspecs", kernels.KernelSpecsHandler),
     (_ROOM + r"/kernels", kernels.KernelsHandler),
     (_KERNEL, kernels.KernelHandler),
@@ -47,6 +49,8 @@ def engine_routes(gateway: Gateway, version: str) -> list[Route]:
     """Return the routes that tell about the Engine; the published ones run something."""
     return [
         (r"/api/languages", LanguagesHandler, {"gateway": gateway}),
+        (r"/api/languages/(?P<name>[^/]{1,64})", LanguageHandler, {"gateway": gateway}),
+        (r"/api/languages/(?P<name>[^/]{1,64})/install", InstallHandler, {"gateway": gateway}),
         (r"/api/openapi\.json", documents.OpenapiHandler, {"version": version}),
         (r"/api/asyncapi\.json", documents.AsyncapiHandler, {"version": version}),
     ]
