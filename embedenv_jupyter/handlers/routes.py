@@ -18,8 +18,9 @@ from embedenv_jupyter.handlers import (
 )
 from embedenv_jupyter.handlers.downloads import DownloadHandler
 from embedenv_jupyter.handlers.kernel_channels import KernelChannelsHandler
-from embedenv_jupyter.handlers.languages import LanguagesHandler
+from embedenv_jupyter.handlers.languages import InstallHandler, LanguageHandler, LanguagesHandler
 from embedenv_jupyter.handlers.room_events import RoomEventsHandler, RoomsEventsHandler
+from embedenv_jupyter.handlers.tickets import TicketsHandler
 
 _ID = r"(?P<room_id>[0-9a-f]{1,64})"
 _OF_ROOM = r"/api/rooms/" + _ID
@@ -46,6 +47,7 @@ _ROUTES: tuple[tuple[str, Any], ...] = (
     (_OF_ROOM + r"/members/(?P<member_id>[0-9a-f]{1,64})", keys.MemberHandler),
     (r"/api/join", passes.JoinHandler),
     (r"/api/join/" + _ID, passes.LeaveHandler),
+    (r"/api/tickets", TicketsHandler),
     (_ROOM + r"/kernelspecs", kernels.KernelSpecsHandler),
     (_ROOM + r"/kernels", kernels.KernelsHandler),
     (_KERNEL, kernels.KernelHandler),
@@ -91,6 +93,8 @@ def engine_routes(gateway: Gateway, version: str) -> list[Route]:
     """Return the routes that tell about the Engine; the published ones run something."""
     return [
         (r"/api/languages", LanguagesHandler, {"gateway": gateway}),
+        (r"/api/languages/(?P<name>[^/]{1,64})", LanguageHandler, {"gateway": gateway}),
+        (r"/api/languages/(?P<name>[^/]{1,64})/install", InstallHandler, {"gateway": gateway}),
         (r"/api/openapi\.json", documents.OpenapiHandler, {"version": version}),
         (r"/api/asyncapi\.json", documents.AsyncapiHandler, {"version": version}),
     ]
