@@ -38,6 +38,8 @@ export default tseslint.config(
       "@typescript-eslint/switch-exhaustiveness-check": "error",
       "@typescript-eslint/restrict-template-expressions": ["error", { allowNumber: true }],
       "@typescript-eslint/no-confusing-void-expression": ["error", { ignoreArrowShorthand: true }],
+      // Lumino's signals take a method and its object apart.
+      "@typescript-eslint/unbound-method": "off",
       "no-console": "error",
     },
   },
