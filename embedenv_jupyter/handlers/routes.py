@@ -9,6 +9,7 @@ from embedenv_jupyter.handlers import contents, documents, kernels, rooms
 from embedenv_jupyter.handlers.downloads import DownloadHandler
 from embedenv_jupyter.handlers.kernel_channels import KernelChannelsHandler
 from embedenv_jupyter.handlers.languages import LanguagesHandler
+from embedenv_jupyter.handlers.shared_documents import SharedDocumentHandler
 
 _ROOM = r"/rooms/(?P<room_id>[0-9a-f]{1,64})/api"
 _PATH = r"(?P<path>(?:/[^/]+)+|/?)"
@@ -32,6 +33,7 @@ _ROUTES: tuple[tuple[str, Any], ...] = (
     (_CONTENTS + r"/checkpoints/(?P<checkpoint_id>[\w-]+)", contents.CheckpointHandler),
     (_CONTENTS, contents.ContentsHandler),
     (r"/rooms/(?P<room_id>[0-9a-f]{1,64})/files" + _PATH, DownloadHandler),
+    (r"/rooms/(?P<room_id>[0-9a-f]{1,64})/documents(?P<path>(?:/[^/]+)+)", SharedDocumentHandler),
     (_ROOM + r"/prompts", kernels.PromptsHandler),
     (_ROOM + r"/prompts/(?P<prompt_id>[0-9a-f]{1,64})", kernels.PromptHandler),
 )

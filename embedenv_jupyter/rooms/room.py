@@ -26,6 +26,7 @@ from embedenv_jupyter.rooms.log import Log
 from embedenv_jupyter.rooms.members import JoinKey, Keyring, Member, Members, Role
 from embedenv_jupyter.rooms.ports import PortWatch
 from embedenv_jupyter.rooms.runs import Run, RunState
+from embedenv_jupyter.rooms.shared_documents import SharedDocuments
 from embedenv_jupyter.rooms.uploads import Uploads
 from embedenv_jupyter.sandbox.process import Process
 from embedenv_jupyter.sandbox.sandbox import Sandbox
@@ -76,6 +77,7 @@ class Room:
         self.log = room_log
         self.files = Files(sandbox, room_log)
         self.uploads = Uploads(self.files)
+        self.documents = SharedDocuments(self.files)
         self.members = Members()
         self.keys = Keyring()
         self.host_key: JoinKey = self.keys.issue(Role.EDIT)
@@ -89,7 +91,7 @@ class Room:
         self._next_run = 1
         self._foreground: Run | None = None
         self._works: set[str] = set()
-        self._before_close: list[Callable[[], Awaitable[None]]] = []
+        self._before_close: list[Callable[[], Awaitable[None]]] = [self._close_documents]
         self._starting = asyncio.Lock()
         self._closing: asyncio.Task[None] | None = None
         self._ports = PortWatch(sandbox.ports, self._port_opened)
@@ -266,6 +268,9 @@ class Room:
     def before_close(self, close: Callable[[], Awaitable[None]]) -> None:
         """Have something closed that needs the sandbox, before the sandbox is."""
         self._before_close.append(close)
+
+    async def _close_documents(self) -> None:
+        await self.documents.aclose(f"the room has ended: {self.end_reason}")
 
     def _require_open(self) -> None:
         if self.end_reason is not None:
