@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from embedenv_jupyter.gateway import Gateway
-from embedenv_jupyter.handlers import documents, kernels, rooms, terminals
+from embedenv_jupyter.handlers import documents, kernels, previews, rooms, terminals
 from embedenv_jupyter.handlers.kernel_channels import KernelChannelsHandler
 from embedenv_jupyter.handlers.languages import LanguagesHandler
+from embedenv_jupyter.handlers.preview_pages import PreviewHandler
 
 _ROOM = r"/rooms/(?P<room_id>[0-9a-f]{1,64})/api"
 _TERMINAL = r"(?P<name>[A-Za-z0-9_]{1,64})"
@@ -29,6 +30,10 @@ _ROUTES: tuple[tuple[str, Any], ...] = (
     (_ROOM + r"/terminals", terminals.TerminalsHandler),
     (_ROOM + r"/terminals/" + _TERMINAL, terminals.TerminalHandler),
     (r"/rooms/(?P<room_id>[0-9a-f]{1,64})/terminals/websocket/" + _TERMINAL, terminals.TerminalSocketHandler),
+    (_ROOM + r"/ports", previews.PortsHandler),
+    (_ROOM + r"/previews", previews.PreviewsHandler),
+    (_ROOM + r"/previews/(?P<capability>[\w-]{1,64})", previews.OnePreviewHandler),
+    (r"/previews/(?P<capability>[\w-]{1,64})(?:/.*)?", PreviewHandler),
     (_ROOM + r"/prompts", kernels.PromptsHandler),
     (_ROOM + r"/prompts/(?P<prompt_id>[0-9a-f]{1,64})", kernels.PromptHandler),
 )
