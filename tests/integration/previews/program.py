@@ -71,6 +71,7 @@ class Echo(RequestHandler):
     get = post = put = patch = delete = options = propfind = answer
 
     def head(self) -> None:
+        self.set_header("Content-Type", "application/octet-stream")
         self.set_header("Content-Length", "12345")
 
 

@@ -8,6 +8,7 @@ import json
 
 import pytest
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest
+from tornado.simple_httpclient import HTTPStreamClosedError
 
 from embedenv_jupyter.previews.headers import SANDBOX
 from tests.integration.previews.conftest import PORT, Shown, listening
@@ -145,8 +146,9 @@ async def test_events_come_as_they_are_sent(shown: Shown) -> None:
     async with asyncio.timeout(30):
         assert await first == b"data: 0\n\n"
     await shown.api("DELETE", f"{shown.rest}/previews/{shown.previews[0]['capability']}")
-    async with asyncio.timeout(30):
-        assert (await stream).code == 599, "a preview that is taken back is cut off"
+    with pytest.raises(HTTPStreamClosedError):  # a preview that is taken back is cut off
+        async with asyncio.timeout(30):
+            await stream
 
 
 async def test_slow_browser_holds_the_program(shown: Shown) -> None:
@@ -195,15 +197,15 @@ async def test_what_is_no_http(shown: Shown) -> None:
 @pytest.mark.parametrize(
     "head",
     [
-        "POST {path}api/x HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /api/smuggled HTTP/1.1\r\n\r\n",
-        "POST {path}api/x HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nContent-Length: 50\r\n\r\nhello",
-        "POST {path}api/x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
-        "GET {path}api/x\x01y HTTP/1.1\r\nHost: x\r\n\r\n",
-        "GET {path}api/x HTTP/1.1\r\nHost: x\r\nX-Bad: a\x00b\r\n\r\n",
+        "POST {path}api/x HTTP/1.1\r\nHost: {host}\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /api/smuggled HTTP/1.1\r\n\r\n",
+        "POST {path}api/x HTTP/1.1\r\nHost: {host}\r\nContent-Length: 5\r\nContent-Length: 50\r\n\r\nhello",
+        "POST {path}api/x HTTP/1.1\r\nHost: {host}\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
+        "GET {path}api/x\x01y HTTP/1.1\r\nHost: {host}\r\n\r\n",
+        "GET {path}api/x HTTP/1.1\r\nHost: {host}\r\nX-Bad: a\x00b\r\n\r\n",
     ],
 )
 async def test_smuggled_request_reaches_nobody(shown: Shown, head: str) -> None:
-    answer = await shown.raw(head.format(path=shown.path).encode())
+    answer = await shown.raw(head.format(path=shown.path, host=shown.served.host).encode())
     assert b"smuggled" not in answer
     assert answer.startswith(b"HTTP/1.1 400") or answer == b""
 

@@ -12,7 +12,7 @@ from tests.integration.previews.conftest import PORT, Shown
 
 
 async def test_both_ways_with_a_subprotocol(shown: Shown) -> None:
-    options = {"subprotocols": ["other", "chat"], "origin": "null"}
+    options = {"subprotocols": ["other", "chat"], "origin": "null", "max_size": None}
     async with asyncio.timeout(60), websockets.connect(shown.socket_url, **options) as socket:  # type: ignore[arg-type]
         assert socket.subprotocol == "chat"
         for message in ("text ü", b"\x00\xff", "", b"x" * (3 << 20)):
