@@ -6,7 +6,8 @@
 
 VENV := .venv
 IN_VENV := $(VENV)/bin/python
-SOURCES_OF_SETUP := pyproject.toml tools/bootstrap.py $(wildcard jupyter-config/*/*.json)
+SOURCES_OF_FRONTEND := $(shell find labextension/package.json labextension/package-lock.json labextension/schema labextension/src labextension/style)
+SOURCES_OF_SETUP := pyproject.toml tools/bootstrap.py tools/frontend.py $(wildcard jupyter-config/*/*.json) $(SOURCES_OF_FRONTEND)
 
 export EXIT_CODE_FILE INSTALL PYTHON
 
@@ -25,18 +26,18 @@ test: $(VENV)/.installed-dev ## Lint, then run the whole test suite
 test-languages: $(VENV)/.installed-dev ## Test every language that this machine has (install more: embedenv languages install NAME…)
 	@$(IN_VENV) -m pytest -q tests/integration/engine_runs/test_languages.py $(ARGS)
 
-lint: $(VENV)/.installed-dev ## Run ruff, mypy and the import contracts
+lint: $(VENV)/.installed-dev ## Run ruff, mypy, the import contracts, and the linters of the front end
 	@exec $(IN_VENV) tools/lint.py
 
 bench: $(VENV)/.installed-dev ## Run the benchmarks, one after another
 	@for bench in benchmarks/bench_*.py; do echo "== $$bench"; $(IN_VENV) -m "benchmarks.$$(basename "$$bench" .py)" $(ARGS) || exit; done
 
 clean: ## Remove what building, linting and testing left behind
-	rm -rf build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
-	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -rf build dist embedenv_jupyter/labextension labextension/build labextension/lib .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find . -path ./$(VENV) -prune -o -path ./labextension/node_modules -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
-distclean: clean ## Remove the virtual environment, too
-	rm -rf $(VENV)
+distclean: clean ## Remove the virtual environment and the packages of npm, too
+	rm -rf $(VENV) labextension/node_modules
 
 # The stamp is written last, so that an interrupted set-up is made again.
 $(VENV)/.installed-%: $(SOURCES_OF_SETUP)

@@ -18,3 +18,8 @@ def _jupyter_server_extension_points() -> list[dict[str, Any]]:
     # By name: whatever asks this package for its version must not depend on the server's side.
     app = importlib.import_module("embedenv_jupyter.app")
     return [{"module": "embedenv_jupyter", "app": app.EmbedenvApp}]
+
+
+def _jupyter_labextension_paths() -> list[dict[str, str]]:
+    """Tell `jupyter-builder develop` where a checkout's front end is; a wheel has it in its shared data."""
+    return [{"src": "labextension", "dest": "embedenv-jupyter"}]

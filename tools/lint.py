@@ -19,6 +19,7 @@ LINTERS: dict[str, tuple[str, ...]] = {
     "format": ("ruff", "format", "--check", "--quiet", "--output-format", "concise", "."),
     "mypy": ("mypy", "--no-error-summary"),
     "imports": ("lint-imports", "--no-logo"),
+    "frontend": ("python", "-m", "tools.frontend", "npm", "run", "--silent", "lint"),
 }
 
 

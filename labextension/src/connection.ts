@@ -9,7 +9,9 @@ import type { IRetry } from "./backoff.js";
 import { Backoff } from "./backoff.js";
 import { ConnectionLostError, EngineError, FrameError } from "./errors.js";
 import { Latency } from "./latency.js";
-import type { Conversation } from "./protocols/conversation.js";
+
+/** One message: text, or bytes. */
+export type Message = string | Uint8Array<ArrayBuffer>;
 
 /** What is used of a WebSocket: the browser's, Node's own (from version 22 on) and that of `ws` have it. */
 export interface IWebSocket {
@@ -19,7 +21,9 @@ export interface IWebSocket {
     type: "close",
     listener: (event: { readonly code: number; readonly reason: string }) => void,
   ): void;
-  send(data: string): void;
+  /** Set to "arraybuffer" where a conversation takes bytes. */
+  binaryType?: string;
+  send(data: Message): void;
   close(code?: number, reason?: string): void;
 }
 
@@ -32,6 +36,28 @@ export interface ITime {
   after(delayMs: number, callback: () => void): () => void;
 }
 
+/** What is said over a connection: a state without I/O and without a clock, which outlives any one socket. */
+export interface IConversation {
+  /** "offline" before a socket is open, "open" when the other side has greeted and all that was missed is there. */
+  readonly phase: string;
+  /** Why the other side did not take the greeting of this socket. */
+  readonly greetingError: EngineError | null;
+  /** How much was told so far: a connection on which it grows is of use. */
+  readonly progress: number;
+  /** A socket is open: the greeting is due. */
+  connected(): void;
+  /** Takes in a frame; throws a `FrameError` for what is none. */
+  receive(text: string): void;
+  /** Takes in a binary message, where there are any; throws a `FrameError` for what is none. */
+  receiveBytes?(bytes: Uint8Array): void;
+  lost(reason: string): void;
+  /** Drains what is to be written. */
+  framesToSend(): readonly Message[];
+  ping(id: string): void;
+  /** It ends for good. */
+  close(error: Error): void;
+}
+
 export interface IConnectionSettings {
   readonly url: string;
   readonly WebSocket: WebSocketFactory;
@@ -42,6 +68,8 @@ export interface IConnectionSettings {
   readonly greetingMs: number;
   readonly pingEveryMs: number;
   readonly pingDeadlineMs: number;
+  /** Close codes after which no other connection would fare better. */
+  readonly finalCodes?: ReadonlySet<number>;
 }
 
 /** Whom a connection reports to. */
@@ -49,6 +77,10 @@ export interface IConnectionListener {
   connected(): void;
   /** It was cut, and is being made again. */
   reconnecting(reason: string): void;
+  /** The next attempt is made after so many milliseconds. */
+  waiting?(delayMs: number, reason: string): void;
+  /** A ping was answered. */
+  measured?(latencyMs: number): void;
   /** It ended for good. */
   closed(error: Error): void;
 }
@@ -72,12 +104,13 @@ export class Connection {
   private timers: (() => void)[] = [];
   private heardMs = 0;
   private pings = 0;
+  private undoWait: (() => void) | null = null;
   private readonly pingsSentMs = new Map<string, number>();
   private readonly pingsAwaited = new Map<string, (latencyMs: number | Error) => void>();
 
   constructor(
     private readonly settings: IConnectionSettings,
-    private readonly conversation: Conversation,
+    private readonly conversation: IConversation,
     private readonly listener: IConnectionListener,
   ) {}
 
@@ -123,6 +156,7 @@ export class Connection {
     const latencyMs = this.settings.time.now() - sentMs;
     this.pingsSentMs.delete(id);
     this.latency.add(latencyMs);
+    this.listener.measured?.(latencyMs);
     this.pingsAwaited.get(id)?.(latencyMs);
     this.pingsAwaited.delete(id);
   }
@@ -153,6 +187,14 @@ export class Connection {
     this.listener.closed(error);
   }
 
+  /** Does not wait for the next attempt: the network is there again, or somebody looks. */
+  hurry(): void {
+    if (this.undoWait !== null) {
+      this.stopTimers();
+      this.dial();
+    }
+  }
+
   private dial(): void {
     let socket: IWebSocket;
     try {
@@ -163,6 +205,9 @@ export class Connection {
       return;
     }
     this.socket = socket;
+    if (this.conversation.receiveBytes !== undefined) {
+      socket.binaryType = "arraybuffer";
+    }
     const isCurrent = (): boolean => this.socket === socket;
     socket.addEventListener("open", () => {
       if (isCurrent()) {
@@ -190,10 +235,13 @@ export class Connection {
 
   private receive(data: unknown): void {
     try {
-      if (typeof data !== "string") {
+      if (typeof data === "string") {
+        this.conversation.receive(data);
+      } else if (data instanceof ArrayBuffer && this.conversation.receiveBytes !== undefined) {
+        this.conversation.receiveBytes(new Uint8Array(data));
+      } else {
         throw new FrameError("a binary message");
       }
-      this.conversation.receive(data);
     } catch (error) {
       if (!(error instanceof FrameError)) {
         throw error;
@@ -214,7 +262,7 @@ export class Connection {
 
   private ended(code: number, reason: string): void {
     const why = reason === "" ? `closed with code ${code}` : `${reason} (code ${code})`;
-    if (FINAL_CODES.has(code)) {
+    if ((this.settings.finalCodes ?? FINAL_CODES).has(code)) {
       this.close(new EngineError(`closed_${code}`, why));
     } else {
       this.cut(why);
@@ -240,9 +288,11 @@ export class Connection {
     if (delayMs === null) {
       this.close(new ConnectionLostError(`No connection to the gateway: ${reason}.`));
     } else {
-      this.wait(delayMs, () => {
+      this.undoWait = this.wait(delayMs, () => {
+        this.undoWait = null;
         this.dial();
       });
+      this.listener.waiting?.(delayMs, reason);
     }
   }
 
@@ -293,12 +343,13 @@ export class Connection {
     return id;
   }
 
-  private wait(delayMs: number, callback: () => void): void {
+  private wait(delayMs: number, callback: () => void): () => void {
     const undo = this.settings.time.after(delayMs, () => {
       this.timers = this.timers.filter((timer) => timer !== undo);
       callback();
     });
     this.timers.push(undo);
+    return undo;
   }
 
   private stopTimers(): void {
@@ -306,5 +357,6 @@ export class Connection {
       undo();
     }
     this.timers = [];
+    this.undoWait = null;
   }
 }

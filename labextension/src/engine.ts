@@ -12,6 +12,7 @@ import { Conversation } from "./protocols/conversation.js";
 import type { IWork } from "./protocols/engine.js";
 import type { IExecution } from "./run.js";
 import { collect, Run } from "./run.js";
+import { REAL_TIME } from "./time.js";
 
 export interface IEngineOptions {
   readonly apiKey: string;
@@ -219,16 +220,6 @@ function globalWebSocket(): WebSocketFactory {
   }
   return WebSocket;
 }
-
-const REAL_TIME: ITime = {
-  now: () => performance.now(),
-  after: (delayMs, callback) => {
-    const timer = setTimeout(callback, delayMs);
-    return () => {
-      clearTimeout(timer);
-    };
-  },
-};
 
 /** Eight letters and digits, so that ids of several clients of a session differ. */
 function name(random: () => number): string {

@@ -1,6 +1,6 @@
-/** How long pings take there and back, in milliseconds: the last ten, and over all of them. */
+/** How long pings take there and back, in milliseconds: the last ones, and over all of them. */
 
-const KEPT = 10;
+const KEPT = 60;
 
 export class Latency {
   private readonly samples: number[] = [];
@@ -20,7 +20,7 @@ export class Latency {
     this.most = Math.max(this.most, latencyMs);
   }
 
-  /** The last ten, oldest first. */
+  /** The last sixty, oldest first. */
   get recentMs(): readonly number[] {
     return [...this.samples];
   }

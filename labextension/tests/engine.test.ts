@@ -1,10 +1,10 @@
 /** The client against a gateway in memory: runs, cuts at any moment, and what is told of them. */
 
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { test } from "@jest/globals";
 
-import type { IEngineOptions, IExecution, Run, StreamEvent } from "../src/index.js";
-import { ConnectionLostError, Engine, EngineError, SessionLostError } from "../src/index.js";
+import type { IEngineOptions, IExecution, Run, StreamEvent } from "../src/client.js";
+import { ConnectionLostError, Engine, EngineError, SessionLostError } from "../src/client.js";
 import { FakeGateway } from "./gateway.js";
 import { FakeTime } from "./time.js";
 

@@ -1,7 +1,7 @@
 /** How many requests are in flight, and what of their input is known to have arrived. */
 
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { test } from "@jest/globals";
 
 import { UsageError } from "../src/errors.js";
 import type { IExecute } from "../src/protocols/engine.js";

@@ -9,7 +9,7 @@ import assert from "node:assert/strict";
 
 import { WebSocket } from "ws";
 
-import { Engine, EngineError } from "../src/index.js";
+import { Engine, EngineError } from "../src/client.js";
 
 const sockets: WebSocket[] = [];
 

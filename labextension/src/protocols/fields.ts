@@ -18,10 +18,23 @@ export class Fields {
     } catch {
       throw new FrameError("not JSON");
     }
+    return Fields.of(value);
+  }
+
+  /** Reads what was parsed already; throws a `FrameError` for what is no JSON object. */
+  static of(value: unknown): Fields {
     if (!isObject(value)) {
       throw new FrameError("not a JSON object");
     }
     return new Fields(value);
+  }
+
+  /** The objects of a list from outside. */
+  static list(value: unknown): readonly Fields[] {
+    if (!Array.isArray(value)) {
+      throw new FrameError("not a JSON list");
+    }
+    return value.map((one) => Fields.of(one));
   }
 
   has(name: string): boolean {
@@ -58,6 +71,28 @@ export class Fields {
       throw new FrameError(`"${name}" is not a list of texts`);
     }
     return values;
+  }
+
+  integers(name: string): readonly number[] {
+    const values = this.has(name) ? this.values[name] : [];
+    if (!Array.isArray(values) || !values.every((value) => Number.isSafeInteger(value))) {
+      throw new FrameError(`"${name}" is not a list of integers`);
+    }
+    return values.map(Number);
+  }
+
+  /** The objects of a list; a list that is missing is empty. */
+  children(name: string): readonly Fields[] {
+    const values = this.has(name) ? this.values[name] : [];
+    if (!Array.isArray(values) || !values.every(isObject)) {
+      throw new FrameError(`"${name}" is not a list of objects`);
+    }
+    return values.map((value) => new Fields(value));
+  }
+
+  /** An object; what is missing is an empty one. */
+  child(name: string): Fields {
+    return new Fields(this.has(name) ? this.object(name) : {});
   }
 
   object(name: string): Readonly<Record<string, unknown>> {
