@@ -110,6 +110,7 @@ class RoomTerminals(NamedTermManager):
         work = f"terminal {terminal.term_name}"
         if terminal.ended.is_set() and self.terminals.get(terminal.term_name) is terminal:
             del self.terminals[terminal.term_name]
+            self.room.changed()
         if terminal.clients and not terminal.ended.is_set():
             self.room.work_began(work)
         else:

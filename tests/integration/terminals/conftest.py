@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -58,12 +59,11 @@ class TerminalPeer:
 
     async def closed(self) -> tuple[int, str]:
         """Receive until the gateway closes; return its code and reason."""
-        try:
+        with contextlib.suppress(websockets.ConnectionClosed):
             while True:
                 await self.receive()
-        except websockets.ConnectionClosed as exc:
-            assert exc.rcvd is not None, "no close frame"
-            return exc.rcvd.code, exc.rcvd.reason
+        assert self.socket.close_code is not None, "not closed"
+        return self.socket.close_code, self.socket.close_reason or ""
 
     async def until_end(self) -> int | None:
         """Receive to the end of the terminal; return the close code."""
