@@ -70,7 +70,7 @@ class ContentsHandler(FilesHandler):
         self._is_too_large = int(self.request.headers.get("Content-Length") or 0) > MAX_BODY_BYTES
         await super().prepare()
         self._require_size()
-        self.contents = Contents(self.room.files, self.room.uploads, self.member)
+        self.contents = Contents(self.room.files, self.room.uploads, self.room.folders, self.member)
 
     def data_received(self, chunk: bytes) -> None:
         self._is_too_large = self._is_too_large or len(self._received) + len(chunk) > MAX_BODY_BYTES

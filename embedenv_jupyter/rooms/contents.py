@@ -29,6 +29,7 @@ from embedenv_jupyter.protocols.spaces.paths import workspace_path
 from embedenv_jupyter.rooms import content_models as models
 from embedenv_jupyter.rooms.content_models import DIRECTORY, FILE, NOTEBOOK, Model
 from embedenv_jupyter.rooms.files import Files
+from embedenv_jupyter.rooms.folder_watch import FolderWatch
 from embedenv_jupyter.rooms.members import Member, Role
 from embedenv_jupyter.rooms.notebooks import empty_notebook, read_notebook, written_notebook
 from embedenv_jupyter.rooms.uploads import Uploads
@@ -67,9 +68,10 @@ class New(msgspec.Struct):
 class Contents:
     """One member's view of the files of a room. Paths are as in URLs, with or without "/" around them."""
 
-    def __init__(self, files: Files, uploads: Uploads, member: Member) -> None:
+    def __init__(self, files: Files, uploads: Uploads, folders: FolderWatch, member: Member) -> None:
         self._files = files
         self._uploads = uploads
+        self._folders = folders
         self._member = member
 
     # Looking.
@@ -115,6 +117,7 @@ class Contents:
 
     async def _listed(self, model: Model) -> Model:
         folder = model["path"]
+        await self._folders.listed(folder)
         entries = await self._files.list(self._member, folder or ".")
         links = [entry.name for entry in entries if entry.type == "link"][:MAX_FOLLOWED]
         followed = dict(zip(links, await self._follow(folder, links), strict=True))
