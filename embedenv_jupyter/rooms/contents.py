@@ -36,7 +36,7 @@ from embedenv_jupyter.rooms.uploads import Uploads
 from embedenv_jupyter.sandbox.contents import MAX_LISTED, file_info, in_thread, read_up_to
 from embedenv_jupyter.sandbox.spec import FileInfo
 
-MAX_CONTENT_BYTES: Final = 64 << 20
+MAX_CONTENT_BYTES: Final = 32 << 20
 """Of one file that is given or taken as one piece of JSON; larger ones are downloaded, and sent in pieces."""
 
 MAX_FOLLOWED: Final = 100
@@ -121,10 +121,12 @@ class Contents:
         entries = await self._files.list(self._member, folder or ".")
         links = [entry.name for entry in entries if entry.type == "link"][:MAX_FOLLOWED]
         followed = dict(zip(links, await self._follow(folder, links), strict=True))
-        content = [
-            self._entry(folder, entry, followed.get(entry.name)) for entry in entries if entry.type != "other"
-        ]
-        listed = {**model, "content": content, "format": models.JSON}
+
+        def described() -> list[Model]:
+            shown = (entry for entry in entries if entry.type != "other")
+            return [self._entry(folder, entry, followed.get(entry.name)) for entry in shown]
+
+        listed = {**model, "content": await asyncio.to_thread(described), "format": models.JSON}
         if len(entries) >= MAX_LISTED:
             listed["message"] = f"Only {MAX_LISTED} entries of this folder are shown."
         return listed

@@ -361,3 +361,12 @@ async def test_what_programs_change_in_a_folder_that_is_looked_at_is_told(files:
     assert [(event.paths, event.by == "") for event in told] == [
         (("seen",), True), (("seen/mine",), False), ((".",), True)
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "size", [0, handler.PIECE_BYTES - 500, handler.PIECE_BYTES, 5 * handler.PIECE_BYTES + 1]
+)
+async def test_an_answer_of_any_size_is_whole(files: FilesApi, size: int) -> None:
+    await files.run(f"head -c {size} /dev/zero | tr '\\0' x > a.txt")
+    status, model = await files("GET", "a.txt")
+    assert (status, model["content"] == "x" * size) == (200, True)
