@@ -207,7 +207,8 @@ async def test_what_is_no_http(shown: Shown) -> None:
     [
         (
             "POST {path}api/x HTTP/1.1\r\nHost: {host}\r\nContent-Length: 5\r\n"
-            "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET {path}api/smuggled HTTP/1.1\r\nHost: {host}\r\n\r\n"
+            "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET {path}api/smuggled HTTP/1.1\r\n"
+            "Host: {host}\r\n\r\n"
         ),
         "POST {path}api/x HTTP/1.1\r\nHost: {host}\r\nContent-Length: 5\r\nContent-Length: 50\r\n\r\nhello",
         "POST {path}api/x HTTP/1.1\r\nHost: {host}\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
