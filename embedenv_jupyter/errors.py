@@ -278,7 +278,7 @@ class LimitError(RoomError):
         self.most = most
 
     def __str__(self) -> str:
-        return f"A room on this gateway may have {self.limit} up to {self.most:g}, not {self.asked:g}."
+        return f"A room on this gateway may have {self.limit} up to {self.most:.15g}, not {self.asked:.15g}."
 
 
 class WorkspaceError(RoomError):

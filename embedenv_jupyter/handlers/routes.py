@@ -22,6 +22,7 @@ from embedenv_jupyter.handlers.kernel_channels import KernelChannelsHandler
 from embedenv_jupyter.handlers.languages import InstallHandler, LanguageHandler, LanguagesHandler
 from embedenv_jupyter.handlers.preview_pages import PreviewHandler
 from embedenv_jupyter.handlers.room_events import RoomEventsHandler, RoomsEventsHandler
+from embedenv_jupyter.handlers.shared_documents import SharedDocumentHandler
 from embedenv_jupyter.handlers.tickets import TicketsHandler
 
 _ID = r"(?P<room_id>[0-9a-f]{1,64})"
@@ -61,6 +62,7 @@ _ROUTES: tuple[tuple[str, Any], ...] = (
     (_CONTENTS + r"/checkpoints/(?P<checkpoint_id>[\w-]+)", contents.CheckpointHandler),
     (_CONTENTS, contents.ContentsHandler),
     (r"/rooms/" + _ID + "/files" + _PATH, DownloadHandler),
+    (r"/rooms/" + _ID + r"/documents(?P<path>(?:/[^/]+)+)", SharedDocumentHandler),
     (_ROOM + r"/terminals", terminals.TerminalsHandler),
     (_ROOM + r"/terminals/" + _TERMINAL, terminals.TerminalHandler),
     (r"/rooms/" + _ID + "/terminals/websocket/" + _TERMINAL, terminals.TerminalSocketHandler),

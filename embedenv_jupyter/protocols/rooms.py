@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from typing import Annotated, Any, Final, Literal, TypeAlias, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeAlias, TypeVar, get_args
 
 import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
@@ -46,6 +46,7 @@ T = TypeVar("T")
 
 Number = Annotated[int, Meta(ge=0, le=MAX_NUMBER)]
 Colour = Annotated[str, Meta(pattern="^#[0-9a-fA-F]{6}$")]
+Kind = Literal["file", "terminal", "notebook"]
 User = Annotated[str, Meta(min_length=1, max_length=MAX_USER_CHARS)]
 
 
@@ -76,7 +77,7 @@ class Ping(Struct, frozen=True, tag="ping"):
 class Where(Struct, frozen=True):
     """What a member looks at."""
 
-    kind: Literal["file", "terminal", "notebook"]
+    kind: Kind
     path: Annotated[str, Meta(max_length=MAX_PATH_CHARS)]
 
 
@@ -169,7 +170,7 @@ ServerFrame: TypeAlias = Welcome | Pong | Gap | Usage | Looking | Error | Bye | 
 _encoder = msgspec.json.Encoder()
 _decoder: msgspec.json.Decoder[ClientFrame] = msgspec.json.Decoder(ClientFrame)
 _ping_decoder = msgspec.json.Decoder(Ping)
-ALLOWED: Final[Allowed] = {"type": tags_of(ClientFrame)}
+ALLOWED: Final[Allowed] = {"type": tags_of(ClientFrame), "where.kind": get_args(Kind)}
 
 
 def encode(frame: ServerFrame) -> bytes:
@@ -248,18 +249,19 @@ class RoomSession:
             return None
 
     def _receive(self, frame: ClientFrame) -> Hello | Presence | None:
+        is_first = self.state is State.CONNECTING
         match frame:
+            case Hello() if is_first:
+                self.state = State.GREETED
+                return frame
+            case Hello():
+                raise FrameError("you have said hello already; a connection is one member")
+            case _ if is_first:
+                raise FrameError("say hello first")
             case Ping(id=id):
                 self._outgoing.append(encode(Pong(id)))
                 return None
-            case Hello():
-                if self.state is not State.CONNECTING:
-                    raise FrameError("you have said hello already; a connection is one member")
-                self.state = State.GREETED
-                return frame
             case Presence():
-                if self.state is not State.OPEN:
-                    raise FrameError("say hello first")
                 return frame
 
     def greeted(self, member: Self, token: str, number: int, room: Mapping[str, Any]) -> None:

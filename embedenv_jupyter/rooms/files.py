@@ -19,7 +19,7 @@ from embedenv_jupyter.errors import (
     SandboxRequestError,
     WorkspaceError,
 )
-from embedenv_jupyter.rooms.events import FilesChanged
+from embedenv_jupyter.rooms.events import FilesChanged, RoomError
 from embedenv_jupyter.rooms.log import Log
 from embedenv_jupyter.rooms.members import Member, Role
 from embedenv_jupyter.sandbox.contents import in_thread, sha256_of
@@ -191,6 +191,24 @@ class Files:
         member.require(Role.VIEW, "list files")
         with _named(path):
             return await self._sandbox.list(path)
+
+    async def state_of(self, path: str) -> os.stat_result:
+        """Return what stat(2) says of a file, or of the link that it is; for the gateway's own use."""
+        with _named(path):
+            return await self._sandbox.look(path, follow=False)
+
+    async def content_of(self, path: str, limit_bytes: int) -> bytes:
+        """Return a file's content; for the gateway's own use.
+
+        Raises:
+            FileTooLargeError: it has more than ``limit_bytes``.
+        """
+        with _named(path):
+            return await self._sandbox.read_file(path, limit_bytes)
+
+    def complain(self, text: str) -> None:
+        """Tell the members what went wrong with files."""
+        self._log.append(RoomError(text=text, at=time.time()))
 
     def changed(self, paths: Sequence[str], by: str) -> None:
         """Tell the log, and whoever wants to know, that ``by`` has changed files ("" for programs)."""

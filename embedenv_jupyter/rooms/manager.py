@@ -15,13 +15,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
-from embedenv_jupyter.accounts import INIT_COST, Account, AccountManager, Kind, cost_of
+from embedenv_jupyter.accounts import INIT_COST, Account, AccountManager, Kind
 from embedenv_jupyter.errors import (
     BusyError,
     InsufficientCreditsError,
     SandboxUnavailableError,
     UnknownKeyError,
 )
+from embedenv_jupyter.rooms.charging import AccountCharger
 from embedenv_jupyter.rooms.copying import copy_workspace
 from embedenv_jupyter.rooms.endings import Endings
 from embedenv_jupyter.rooms.idle import IdleWatch
@@ -215,7 +216,7 @@ class RoomManager:
             memory_bytes=self._settings.log_memory_bytes,
             disk_bytes=self._settings.log_disk_bytes,
         )
-        charger = _AccountCharger(self._accounts, account)
+        charger = AccountCharger(self._accounts, account)
         room = Room(
             sandbox, room_log, space=space, charger=charger, clock=self._clock, account=account.id,
             on_change=self._changed,
@@ -353,20 +354,3 @@ def _is_cancelled() -> bool:
     """Tell whether somebody wants the current task to end, and not only what it waits for."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
-
-
-@dataclass(frozen=True)
-class _AccountCharger:
-    """Charges shell lines to the account that opened the room."""
-
-    accounts: AccountManager
-    account: Account
-
-    async def charge(self, command: str, key: str) -> int:
-        cost = cost_of(command)
-        if cost:
-            await self.accounts.charge(self.account.id, cost, kind=Kind.SHELL, idempotency_key=key)
-        return cost
-
-    async def refund(self, key: str) -> None:
-        await self.accounts.refund(self.account.id, key)

@@ -8,12 +8,13 @@ import secrets
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
 from contextlib import aclosing
-from typing import Protocol
 
-from embedenv_jupyter.errors import InsufficientCreditsError, RoomClosedError, RoomPausedError, SandboxError
+from embedenv_jupyter.errors import InsufficientCreditsError, RoomClosedError, RoomPausedError
 from embedenv_jupyter.rooms import curl
 from embedenv_jupyter.rooms.audience import Audience
 from embedenv_jupyter.rooms.cells import cell_command
+from embedenv_jupyter.rooms.charging import Charger
+from embedenv_jupyter.rooms.closing import end_runs, stop_runs, write_post_mortem
 from embedenv_jupyter.rooms.events import (
     LimitBreached,
     MemberJoined,
@@ -27,8 +28,10 @@ from embedenv_jupyter.rooms.files import Files
 from embedenv_jupyter.rooms.log import Log
 from embedenv_jupyter.rooms.members import JoinKey, Keyring, Member, Members, Role, Visitor
 from embedenv_jupyter.rooms.passes import Passes
+from embedenv_jupyter.rooms.pause import Pause
 from embedenv_jupyter.rooms.ports import PortWatch
-from embedenv_jupyter.rooms.runs import Run, RunState, signal_name
+from embedenv_jupyter.rooms.runs import Run, RunState
+from embedenv_jupyter.rooms.shared_documents import SharedDocuments
 from embedenv_jupyter.rooms.uploads import Uploads
 from embedenv_jupyter.sandbox.process import Process
 from embedenv_jupyter.sandbox.sandbox import Sandbox
@@ -38,24 +41,8 @@ log = logging.getLogger(__name__)
 
 REVOKED = "your join key was revoked"
 EXPIRED = "your join key has expired"
-CLOSE_RUNS_S = 10.0
-DRAIN_RUNS_S = 5.0
 SHELL = "bash"
 """Runs the lines of the Spaces protocol; found on the room's own PATH."""
-
-
-class Charger(Protocol):
-    """Takes what a room's shell lines cost from the account that opened it."""
-
-    async def charge(self, command: str, key: str) -> int:
-        """Take the cost of a command once for each ``key``, and return it.
-
-        Raises:
-            InsufficientCreditsError: and nothing was taken.
-        """
-
-    async def refund(self, key: str) -> None:
-        """Give back what was taken under ``key``, which may be nothing; once, however often it is called."""
 
 
 class Room:
@@ -82,6 +69,7 @@ class Room:
         self.log = room_log
         self.files = Files(sandbox, room_log)
         self.uploads = Uploads(self.files)
+        self.documents = SharedDocuments(self.files)
         self.members = Members()
         self.keys = Keyring()
         self.passes = Passes(self.keys)
@@ -89,7 +77,6 @@ class Room:
         self.audience = Audience(sandbox)
         self.terminals: Collection[str] = ()
         """What its terminals are called; whoever manages them sets it, and tells :meth:`changed`."""
-        self.is_paused = False
         self.post_mortem: PostMortem | None = None
         self.created_at = clock()
         self.ended = asyncio.Event()
@@ -103,9 +90,9 @@ class Room:
         self._works: set[str] = set()
         self._running: dict[str, RunStarted] = {}
         self._on_change = on_change
-        self._before_close: list[Callable[[], Awaitable[None]]] = []
+        self._before_close: list[Callable[[], Awaitable[None]]] = [self._close_documents]
         self._starting = asyncio.Lock()
-        self._pausing = asyncio.Lock()
+        self._pause = Pause(sandbox)
         self._closing: asyncio.Task[None] | None = None
         self._ports = PortWatch(sandbox.ports, self._port_opened, self.changed)
         self._unsubscribe = sandbox.subscribe(self._breached)
@@ -363,29 +350,29 @@ class Room:
 
     # Pausing.
 
+    @property
+    def is_paused(self) -> bool:
+        """True while the clock of all programs stands still."""
+        return self._pause.is_on
+
     async def pause(self) -> None:
         """Stop the clock of all programs; idempotent.
 
         Raises:
+            RoomClosedError: the room has ended.
             SandboxError: it did not work.
         """
-        async with self._pausing:
-            self._require_open()
-            if not self.is_paused:
-                await self.sandbox.pause()
-                self.is_paused = True
-                self.changed()
+        self._require_open()
+        await self._pause.on()
+        self.changed()
 
     async def resume(self) -> None:
         """Undo :meth:`pause`; idempotent, raises the same."""
-        async with self._pausing:
-            self._require_open()
-            if self.is_paused:
-                await self.sandbox.resume()
-                self.is_paused = False
-                self._ports.runs_changed(len(self._runs))
-                self.touch()
-                self.changed()
+        self._require_open()
+        await self._pause.off()
+        self._ports.runs_changed(len(self._runs))
+        self.touch()
+        self.changed()
 
     # Cells.
 
@@ -410,6 +397,9 @@ class Room:
     def before_close(self, close: Callable[[], Awaitable[None]]) -> None:
         """Have something closed that needs the sandbox, before the sandbox is."""
         self._before_close.append(close)
+
+    async def _close_documents(self) -> None:
+        await self.documents.aclose(f"the room has ended: {self.end_reason}")
 
     def _require_open(self) -> None:
         if self.end_reason is not None:
@@ -442,7 +432,7 @@ class Room:
 
     async def _close(self, reason: str) -> None:
         try:
-            await self._thaw()
+            await self._pause.lift()
             for close in self._before_close:
                 try:
                     await close()
@@ -454,56 +444,21 @@ class Room:
             await self.audience.aclose()
             self.ended.set()
 
-    async def _thaw(self) -> None:
-        """Let what is paused run on: a program that stands still cannot be asked to stop."""
-        if self.is_paused:
-            try:
-                await self.sandbox.resume()
-            except SandboxError as exc:
-                log.info("room %s ends paused: %s", self.id, exc)
-            self.is_paused = False
-
     async def _close_sandbox(self, reason: str) -> None:
         """Stop the runs, end the sandbox, write the post-mortem."""
         await self._ports.aclose()
         if self.sandbox.is_alive:
-            await self._stop_runs(reason)
+            await stop_runs(self.sandbox, list(self._runs.values()), reason)
         usage = self.sandbox.keeper.counters()
         died = self.sandbox.cause
         self._unsubscribe()
         await self.sandbox.aclose(reason)
-        await self._end_runs()
-        status = self.sandbox.exit_status
-        self.post_mortem = PostMortem(
-            reason=reason,
-            cause=died,
-            code=None if status is None else status.code,
-            signal=None if status is None else signal_name(status),
-            breaches=tuple(sorted(breach.value for breach in self.sandbox.breaches)),
-            peak_memory_bytes=usage.memory_peak_bytes,
-            cpu_s=usage.cpu_s,
-            duration_s=round(self._clock() - self.created_at, 3),
-            at=self._clock(),
+        await end_runs(self.id, list(self._runs.values()))
+        duration_s = round(self._clock() - self.created_at, 3)
+        self.post_mortem = write_post_mortem(
+            self.sandbox, usage, reason=reason, cause=died, duration_s=duration_s, at=self._clock()
         )
         self.log.append(self.post_mortem)
-
-    async def _stop_runs(self, reason: str) -> None:
-        try:
-            async with asyncio.timeout(CLOSE_RUNS_S):
-                await asyncio.gather(*(run.stop(reason) for run in list(self._runs.values())))
-                await self.sandbox.reset()
-        except (TimeoutError, SandboxError) as exc:
-            log.warning("room %s did not stop its runs cleanly: %s", self.id, exc)
-
-    async def _end_runs(self) -> None:
-        """Let the pumps read what is left, then end them."""
-        runs = list(self._runs.values())
-        try:
-            async with asyncio.timeout(DRAIN_RUNS_S):
-                await asyncio.gather(*(run.ended.wait() for run in runs))
-        except TimeoutError:
-            log.warning("room %s: %d runs were cut while their output was read", self.id, len(runs))
-        await asyncio.gather(*(run.aclose() for run in runs))
 
 
 def new_room_id() -> str:

@@ -476,16 +476,11 @@ class Sandbox:
 
     async def stat(self, path: str) -> FileInfo:
         """Describe one file or folder, without following a symbolic link."""
-        _, fds = await self.request("open", path=path, flags=os.O_PATH | os.O_NOFOLLOW)
-        check(fds, 1, lambda found: True, "file")
-        try:
-            return file_info(path.rstrip("/").rpartition("/")[2], os.fstat(fds[0]))
-        finally:
-            os.close(fds[0])
+        return file_info(path.rstrip("/").rpartition("/")[2], await self.look(path, follow=False))
 
-    async def look(self, path: str) -> os.stat_result:
+    async def look(self, path: str, *, follow: bool = True) -> os.stat_result:
         """Return what stat(2) says of a path; links are followed inside the workspace, and no farther."""
-        _, fds = await self.request("open", path=path, flags=os.O_PATH)
+        _, fds = await self.request("open", path=path, flags=os.O_PATH | (0 if follow else os.O_NOFOLLOW))
         check(fds, 1, lambda found: True, "file")
         try:
             return os.fstat(fds[0])
