@@ -219,7 +219,7 @@ class UnknownPreviewError(RoomError):
 
 
 class PreviewError(RoomError):
-    """Nothing can be shown: ``status`` (HTTP) and ``message`` say why; ``may_come``: a moment later perhaps."""
+    """A preview shows nothing: ``status`` (of HTTP) and ``message`` say why; ``may_come``: it may soon."""
 
     def __init__(self, status: int, message: str, *, may_come: bool = False) -> None:
         super().__init__(status, message)

@@ -115,7 +115,7 @@ def preflight(headers: Iterable[tuple[str, str]]) -> Headers | None:
 
 
 def target_of(path: str, query: str) -> str:
-    """Return what is asked of the program: without a ``token``, which is how Jupyter takes one in an address."""
+    """Return what is asked of the program: without a ``token``, by which Jupyter lets people in."""
     kept = [
         pair for pair in query.split("&") if not any(name == "token" for name, _ in parse_qsl(pair, True))
     ]

@@ -15,7 +15,10 @@ _PAGE = """<!doctype html>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width">{refresh}
 <title>{title}</title>
-<style>body {{ font: 16px/1.5 sans-serif; margin: 15vh auto; max-width: 32em; padding: 0 1em; color-scheme: light dark }}</style>
+<style>
+:root {{ color-scheme: light dark }}
+body {{ font: 16px/1.5 sans-serif; margin: 15vh auto; max-width: 32em; padding: 0 1em }}
+</style>
 </head>
 <body>
 <h1>{title}</h1>

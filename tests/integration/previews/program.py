@@ -1,4 +1,4 @@
-"""A web program as people write them, run inside a room: a page with assets, an API, streams and a WebSocket."""
+"""A web program as people write them, run inside a room: a page with assets, an API, streams, a WebSocket."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ PAGE = """<!doctype html>
 </head><body><h1 id="title">Hello</h1><p id="api"></p><p id="socket"></p><p id="store"></p>
 <a id="next" href="/next">next</a><div id="made"></div></body></html>
 """
-CSS = "@font-face{font-family:x;src:url(/static/x.woff)} h1{color:rgb(1, 2, 3);background:url('/static/bg.png')}"
+CSS = """@font-face { font-family: x; src: url(/static/x.woff) }
+h1 { color: rgb(1, 2, 3); background: url('/static/bg.png') }"""
 JS = """import { name } from '/static/lib.js';
 const show = (id, text) => { document.getElementById(id).textContent = text; };
 const answer = await fetch('/api/echo', { method: 'PUT', body: name, headers: { 'X-Custom': 'yes' } });
@@ -41,6 +42,8 @@ class Text(RequestHandler):
     def get(self) -> None:
         self.set_header("Content-Type", self.kind)
         self.finish(self.text)
+
+    head = get
 
 
 @stream_request_body

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+from typing import Any
 
 import pytest
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest
@@ -44,14 +45,16 @@ async def test_nothing_of_the_visitor_reaches_the_program(shown: Shown) -> None:
     asked = await shown.echo(
         "api/x?a=1&token=secret&b=%2F",
         headers={
-            "Cookie": "_xsrf=secret; jupyter=secret", "Authorization": "token secret", "Referer": "http://secret/",
+            "Cookie": "_xsrf=secret; jupyter=secret", "Authorization": "token secret",
+            "Referer": "http://secret/",
             "X-XSRFToken": "secret", "X-Forwarded-For": "192.0.2.1", "X-Forwarded-Access-Token": "secret",
-            "X-Auth-Request-User": "secret", "Proxy-Authorization": "secret", "Cf-Access-Jwt-Assertion": "secret",
+            "X-Auth-Request-User": "secret", "Proxy-Authorization": "secret",
+            "Cf-Access-Jwt-Assertion": "secret",
             "Connection": "X-Hop", "X-Hop": "secret", "X-Custom": "kept", "Origin": "null",
         },
     )  # fmt: skip
     assert "secret" not in json.dumps(asked)
-    sent = {name: value for name, value in asked["headers"]}
+    sent = dict(asked["headers"])
     assert sent["Host"] == f"localhost:{PORT}" and sent["Origin"] == f"http://localhost:{PORT}"
     assert sent["X-Custom"] == "kept" and "X-Forwarded-For" not in sent
     assert sent["X-Forwarded-Host"] == shown.served.host
@@ -83,7 +86,8 @@ async def test_head_has_a_length_and_no_body(shown: Shown) -> None:
 
 async def test_sandboxed_page_may_ask_anything_of_its_own_server(shown: Shown) -> None:
     asking = {
-        "Origin": "null", "Access-Control-Request-Method": "PUT", "Access-Control-Request-Headers": "x-custom",
+        "Origin": "null", "Access-Control-Request-Method": "PUT",
+        "Access-Control-Request-Headers": "x-custom",
     }  # fmt: skip
     answer = await shown.get("api/x", method="OPTIONS", headers=asking)
     assert answer.code == 204
@@ -96,7 +100,8 @@ async def test_sandboxed_page_may_ask_anything_of_its_own_server(shown: Shown) -
 @pytest.mark.parametrize(
     ("to", "location"),
     [
-        ("/next", "./next"), (f"http://localhost:{PORT}/next?a=/b", "./next?a=/b"), ("next", "next"), ("?a", "?a"),
+        ("/next", "./next"), (f"http://localhost:{PORT}/next?a=/b", "./next?a=/b"), ("next", "next"),
+        ("?a", "?a"),
         ("https://example.org/", "https://example.org/"), ("//example.org/x", "//example.org/x"),
     ],
 )  # fmt: skip
@@ -121,7 +126,7 @@ async def test_large_upload_is_streamed(shown: Shown, is_chunked: bool) -> None:
         for _ in range(count):
             await write(piece)  # type: ignore[operator]
 
-    options = {} if is_chunked else {"headers": {"Content-Length": str(len(piece) * count)}}
+    options: dict[str, Any] = {} if is_chunked else {"headers": {"Content-Length": str(len(piece) * count)}}
     asked = await shown.echo(method="PUT", body_producer=produce, **options)
     assert (asked["size"], asked["sha256"]) == (len(piece) * count, digest)
     framing = {name for name, _ in asked["headers"]} & {"Content-Length", "Transfer-Encoding"}
@@ -185,7 +190,10 @@ async def test_nothing_listens(shown: Shown) -> None:
 
 
 async def test_what_is_no_http(shown: Shown) -> None:
-    script = "import socket; s=socket.create_server(('127.0.0.1',5998))\nwhile 1:\n c,_=s.accept(); c.sendall(b'SSH-2.0-x\\r\\n'); c.close()"
+    script = (
+        "import socket; s = socket.create_server(('127.0.0.1', 5998))\n"
+        "while 1: c, _ = s.accept(); c.sendall(b'SSH-2.0-x\\r\\n'); c.close()"
+    )
     process = await shown.room.sandbox.spawn(["python3", "-c", script])
     await listening(shown.room, 5998)
     shown.path = await shown.make(port=5998)
@@ -197,7 +205,11 @@ async def test_what_is_no_http(shown: Shown) -> None:
 @pytest.mark.parametrize(
     "head",
     [
-        "POST {path}api/x HTTP/1.1\r\nHost: {host}\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /api/smuggled HTTP/1.1\r\n\r\n",
+        (
+            "POST {path}api/x HTTP/1.1\r\nHost: {host}\r\nContent-Length: 5\r\n"
+            "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET {path}api/smuggled HTTP/1.1\r\n"
+            "Host: {host}\r\n\r\n"
+        ),
         "POST {path}api/x HTTP/1.1\r\nHost: {host}\r\nContent-Length: 5\r\nContent-Length: 50\r\n\r\nhello",
         "POST {path}api/x HTTP/1.1\r\nHost: {host}\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
         "GET {path}api/x\x01y HTTP/1.1\r\nHost: {host}\r\n\r\n",

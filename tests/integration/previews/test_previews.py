@@ -60,7 +60,8 @@ async def test_roles(shown: Shown) -> None:
 
 @pytest.mark.parametrize(
     "wanted",
-    [{}, {"port": 0}, {"port": 65536}, {"port": "80"}, {"port": 80, "expires_s": 0}, {"port": 80, "expires_s": 604801},
+    [{}, {"port": 0}, {"port": 65536}, {"port": "80"}, {"port": 80, "expires_s": 0},
+     {"port": 80, "expires_s": 604801},
      {"port": 80, "x": 1}],
 )  # fmt: skip
 async def test_what_cannot_be_made_is_named(shown: Shown, wanted: dict[str, object]) -> None:
