@@ -43,7 +43,7 @@ from embedenv_jupyter.protocols.engine.reports import (
     Unsure,
     Welcomed,
 )
-from embedenv_jupyter.protocols.engine.streams import EngineStreams, Input
+from embedenv_jupyter.protocols.engine.streams import EngineStreams
 
 log = logging.getLogger(__name__)
 
@@ -269,7 +269,7 @@ class Engine:
 
     # What runs ask
 
-    async def tell(self, frame: Input) -> None:
+    async def tell(self, frame: frames.Input) -> None:
         """Send an input and wait for its receipt; see :class:`EngineRun`."""
         self._check()
         error = await self._receipt(self._streams.tell(frame))

@@ -151,7 +151,11 @@ class ExecuteHandler(OwnHandler):
 
     async def _run(self, desk: Desk, account: Account) -> None:
         works, is_batch = self._works()
-        self._allow(desk.sessions.rates.take(account.id, len(works)))
+        rates = desk.sessions.rates
+        try:
+            rates.take(account.id, len(works))
+        finally:  # a refusal says so, too (draft-ietf-httpapi-ratelimit-headers, section 4)
+            self._allow(rates.left(account.id))
         if EVENT_STREAM in self.request.headers.get("Accept", ""):
             await self._stream(desk, account, works[0])
         elif is_batch:
