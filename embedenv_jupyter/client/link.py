@@ -39,7 +39,7 @@ USEFUL_S = 10.0
 
 
 class Dialogue(Protocol):
-    """What is said over one connection after another. All calls come from the link's task, never two at once."""
+    """What is said over one connection after another; the link's tasks call, never two at once."""
 
     @property
     def progress(self) -> int:
@@ -53,13 +53,19 @@ class Dialogue(Protocol):
     def is_over(self) -> bool:
         """Whether no other connection may be tried."""
 
-    async def greet(self, socket: ClientConnection, limit_s: float) -> None:
+    async def greet(self, socket: ClientConnection) -> None:
         """Say who we are, and wait until that was heard.
 
         Raises:
             ConnectionLostError: not this time.
             EmbedEnvError: and no attempt will do better.
         """
+
+    def greeted_silently(self) -> bool:
+        """Whether no answer to a greeting may be taken for a good one."""
+
+    def explained(self, problem: str) -> str:
+        """A greeting was not answered: return what is to be said of that."""
 
     def wants_another(self) -> bool:
         """Whether the first connection is to be made anew, now that its greeting was answered."""
@@ -78,7 +84,7 @@ class Dialogue(Protocol):
         """Another connection is there, in the place of one that was lost."""
 
     def not_greeted(self, reason: str) -> None:
-        """A connection was not greeted."""
+        """A connection is given up, for whatever reason, before it was greeted."""
 
     def lost(self, reason: str, code: int | None) -> None:
         """A connection has ended, with this close code."""
@@ -210,12 +216,21 @@ class Link:
         return socket
 
     async def _greet(self, socket: ClientConnection) -> None:
+        limit_s = self._transport.greeting_s
         try:
-            await self._dialogue.greet(socket, self._transport.greeting_s)
+            async with asyncio.timeout(limit_s):
+                await self._dialogue.greet(socket)
+        except TimeoutError:
+            if self._dialogue.greeted_silently():
+                return
+            problem = f"no answer to the greeting within {limit_s:g} s"
         except ConnectionClosed as exc:
             ending = ending_of(exc)
             raise_if_final(ending)
-            raise ConnectionLostError(str(ending), self._dialogue.last_n) from None
+            problem = str(ending)
+        else:
+            return
+        raise ConnectionLostError(self._dialogue.explained(problem), self._dialogue.last_n)
 
     # One connection: its life
 

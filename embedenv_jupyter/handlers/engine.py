@@ -23,7 +23,8 @@ from embedenv_jupyter.protocols.engine import codec, frames
 from embedenv_jupyter.protocols.engine.server import error_frame
 from embedenv_jupyter.rooms.events import EngineFrame
 from embedenv_jupyter.rooms.log import Gap
-from embedenv_jupyter.snippets.conversation import SEND_TIMEOUT_S, EngineConversation
+from embedenv_jupyter.rooms.peer import SEND_TIMEOUT_S
+from embedenv_jupyter.snippets.conversation import EngineConversation
 from embedenv_jupyter.snippets.desk import Desk
 from embedenv_jupyter.snippets.faults import EXPECTED, frame_of
 from embedenv_jupyter.snippets.rates import Allowance

@@ -11,20 +11,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from msgspec import UNSET
 from tornado.websocket import WebSocketClosedError
 
 from embedenv_jupyter.accounts import Account
-from embedenv_jupyter.errors import BusyError, CloseCode, EmbedEnvError, SourceError, UnknownSessionError
+from embedenv_jupyter.errors import BusyError, EmbedEnvError, SourceError, UnknownSessionError
 from embedenv_jupyter.protocols.engine import frames
 from embedenv_jupyter.protocols.engine.frames import given
 from embedenv_jupyter.protocols.engine.server import EngineConnection
 from embedenv_jupyter.protocols.faults import FrameError
 from embedenv_jupyter.rooms.log import Watcher
+from embedenv_jupyter.rooms.peer import SEND_TIMEOUT_S, Socket, guarded
 from embedenv_jupyter.snippets.desk import Desk
 from embedenv_jupyter.snippets.faults import EXPECTED, frame_of
 from embedenv_jupyter.snippets.inputs import give
@@ -35,7 +36,6 @@ from embedenv_jupyter.snippets.streamed import StreamedRun
 
 log = logging.getLogger(__name__)
 
-SEND_TIMEOUT_S: Final = 60.0
 RECHECK_S: Final = 1.0
 """For so long a key that was good is taken to be good: it is looked up once for all cells of a moment."""
 
@@ -44,19 +44,6 @@ MAX_ASKED: Final = 64
 
 MAX_SESSIONS: Final = 32
 """How many sessions one connection may be in."""
-
-
-class Socket(Protocol):
-    """The side of the WebSocket that a conversation needs."""
-
-    async def send_frames(self, frames: list[bytes]) -> None:
-        """Write frames in order; returns when the socket has taken them."""
-
-    async def send_framed(self, data: bytes) -> None:
-        """Write what is framed for the wire already, in the same way."""
-
-    def close_with(self, code: CloseCode, reason: str) -> None:
-        """Begin to close."""
 
 
 class Host(Protocol):
@@ -341,18 +328,8 @@ class EngineConversation:
         if self._connection.close_code is not None:
             self._socket.close_with(self._connection.close_code, self._connection.close_reason)
 
-    async def _guarded(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Close the socket when a task of this conversation fails: nobody would see that it is gone."""
-        try:
-            await work()
-        except TimeoutError:
-            reason = f"took no data for {self._send_timeout_s:g} s; come back and resume"
-            self._socket.close_with(CloseCode.TOO_SLOW, reason)
-        except WebSocketClosedError:
-            return
-        except Exception:
-            log.exception("a task of an Engine connection failed")
-            self._socket.close_with(CloseCode.INTERNAL_ERROR, "the gateway failed; its log says why")
+    def _guarded(self, work: Callable[[], Awaitable[None]]) -> Coroutine[Any, Any, None]:
+        return guarded(work, self._socket, self._send_timeout_s, "Engine")
 
     async def aclose(self) -> None:
         """Leave the sessions and end the tasks; idempotent. Streamed runs of named sessions go on."""
