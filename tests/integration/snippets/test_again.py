@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tests.integration.snippets.conftest import Dial, EnginePeer
 
 COUNTING = "count = globals().get('count', 0) + 1\nprint(count)"
@@ -52,7 +54,7 @@ async def test_numbered_input_is_acknowledged_and_taken_once(dial_engine: Dial) 
     await second.send("stdin", id=id, data="c\n", input=1, client="another")
     await second.send("eof", id=id, input=3)
     frames = []
-    acknowledged = []
+    acknowledged: list[dict[str, Any]] = []
     while not frames or frames[-1]["type"] != "result":
         frame = await second.of(id)
         (acknowledged if frame["type"] == "ack" else frames).append(frame)
@@ -66,7 +68,7 @@ async def test_a_refusal_has_the_number_of_its_input_and_stays(peer: EnginePeer)
     await peer.until(id, "accepted")
     await peer.send("signal", id=id, signal="NOSUCH", input=1)
     await peer.send("signal", id=id, signal="NOSUCH", input=1)
-    refusals = []
+    refusals: list[dict[str, Any]] = []
     while len(refusals) < 2:
         frame = await peer.of(id)
         if frame["type"] == "error":
