@@ -206,7 +206,8 @@ class PreviewHandler(InBandHandler):
         self._release()
 
     def on_finish(self) -> None:
-        self._release()
+        if self.get_status() != 101:  # the head that begins a WebSocket is finished, too
+            self._release()
 
     def _release(self) -> None:
         """Give back the connection to the program; idempotent."""
