@@ -3,11 +3,12 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import type { IEngineOptions, Run, StreamEvent } from "../src/index.js";
-import { Engine } from "../src/index.js";
+import type { IEngineOptions } from "../src/engine.js";
+import { Engine } from "../src/engine.js";
 import type { IExecute } from "../src/protocols/engine.js";
 import { parseFrame } from "../src/protocols/engine.js";
 import { MAX_UNACKNOWLEDGED, Requests } from "../src/protocols/requests.js";
+import type { Run, StreamEvent } from "../src/run.js";
 import { FakeGateway } from "./gateway.js";
 import { FakeTime } from "./time.js";
 
