@@ -15,7 +15,7 @@ from embedenv_jupyter.client.gateway_file import GatewayFile, remove_gateway_fil
 from embedenv_jupyter.gateway import Gateway, GatewaySettings
 from embedenv_jupyter.handlers.engine import EngineHandler, ExecuteHandler
 from embedenv_jupyter.handlers.health import HealthHandler
-from embedenv_jupyter.handlers.routes import engine_routes, own_routes
+from embedenv_jupyter.handlers.routes import engine_routes, own_routes, watching_routes
 from embedenv_jupyter.handlers.spaces import SpacesHandler, SpacesOptions
 from embedenv_jupyter.kernels.manager import KernelSettings
 from embedenv_jupyter.kernels.picker import KernelPicker
@@ -118,6 +118,11 @@ class EmbedenvApp(ExtensionApp):
         help="What is done about code of the Engine protocol in which a rule recognises an attack: 'block', "
         "'warn' or 'off'. The sandbox confines it in any case.",
     ).tag(config=True)
+    allow_install = Bool(
+        True,
+        help="Let users of this server install languages for rooms from its pages, out of Debian, PyPI and "
+        "npm, where the server runs as root and rooms stand on its machine.",
+    ).tag(config=True)
     allowed_origins = List(
         Unicode(), help="Origins of foreign web pages that may open the published sockets; '*' for all."
     ).tag(config=True)
@@ -149,6 +154,7 @@ class EmbedenvApp(ExtensionApp):
                 log_disk_bytes=self.log_disk_mib * MIB,
             ),
             code_filter=CodeFilter(self.code_filter),
+            allow_install=self.allow_install,
             snippets=SnippetSettings(
                 timeout_s=self.run_timeout_s or None, max_timeout_s=self.max_run_timeout_s or None,
                 session_idle_s=self.session_idle_s, runs_per_minute=self.runs_per_minute,
@@ -196,6 +202,9 @@ class EmbedenvApp(ExtensionApp):
         own: list[tuple[str, Any, dict[str, Any]]] = [
             (r"/health", HealthHandler, {"gateway": self.gateway, "version": __version__}),
             *own_routes(self.gateway, __version__),
+            *watching_routes(
+                self.gateway, hello_timeout_s=self.hello_timeout_s, send_timeout_s=self.send_timeout_s
+            ),
             *engine_routes(self.gateway, __version__),
         ]
         self.handlers.extend((self.extension_url + path, *rest) for path, *rest in [*own, *published])

@@ -14,10 +14,20 @@
     │   ├── UnknownKeyError           no open room has this join key
     │   ├── UnknownRoomError          no open room has this id
     │   ├── UnknownKernelError        the room has no such kernel
+    │   ├── UnknownTerminalError      the room has no such terminal
+    │   ├── UnknownPreviewError       the room has no such preview
+    │   ├── PreviewError              what a preview shows cannot be shown; carries the HTTP status
     │   ├── UnknownNumberError        the room's log has not come to this number
     │   ├── RoleError                 the member's role does not allow the request
     │   ├── BusyError                 the request must wait for something that runs
+    │   │   └── RoomPausedError       the room stands still until somebody resumes it
+    │   ├── LimitError                a room was asked for with more than the operator allows
     │   └── WorkspaceError            a path or a file tree is not acceptable
+    │       ├── MissingFileError      there is no such file or folder
+    │       ├── FileTakenError        there is one of this name already
+    │       ├── FileChangedError      the file is not what the writer has read; carries its present hash
+    │       ├── FileTooLargeError     it is larger than what is taken or given in one piece
+    │       └── ContentError          it is not of the kind or format that was asked for
     ├── AccountError
     │   ├── AuthenticationError       unknown, revoked or wrong key
     │   ├── InsufficientCreditsError  the pools do not cover the cost
@@ -184,6 +194,43 @@ class UnknownKernelError(RoomError):
         return f"This room has no kernel {self.wanted!r:.80}; it has: {known}."
 
 
+class UnknownTerminalError(RoomError):
+    """The room has no terminal of this name; ``known`` are those that it has."""
+
+    def __init__(self, name: str, known: tuple[str, ...] = ()) -> None:
+        super().__init__(name)
+        self.name = name
+        self.known = known
+
+    def __str__(self) -> str:
+        has = f"it has {', '.join(self.known)}" if self.known else "it has none"
+        return f"This room has no terminal {self.name}; {has}."
+
+
+class UnknownPreviewError(RoomError):
+    """The room has no preview with this capability."""
+
+    def __init__(self, capability: str) -> None:
+        super().__init__(capability)
+        self.capability = capability
+
+    def __str__(self) -> str:
+        return "This room has no such preview."
+
+
+class PreviewError(RoomError):
+    """A preview shows nothing: ``status`` (of HTTP) and ``message`` say why; ``may_come``: it may soon."""
+
+    def __init__(self, status: int, message: str, *, may_come: bool = False) -> None:
+        super().__init__(status, message)
+        self.status = status
+        self.message = message
+        self.may_come = may_come
+
+    def __str__(self) -> str:
+        return self.message
+
+
 class UnknownNumberError(RoomError, ValueError):
     """A reader asked for what follows the number ``asked``; the log's newest is ``last``."""
 
@@ -214,6 +261,26 @@ class BusyError(RoomError):
     """The room or connection cannot take this request now; ``str()`` says what to wait for."""
 
 
+class RoomPausedError(BusyError):
+    """The room's programs stand still, so it can do nothing."""
+
+    def __str__(self) -> str:
+        return "This room is paused; its owner can resume it."
+
+
+class LimitError(RoomError):
+    """A room was asked for with more than the operator allows: ``limit`` is at most ``most``."""
+
+    def __init__(self, limit: str, asked: float, most: float) -> None:
+        super().__init__(limit, asked, most)
+        self.limit = limit
+        self.asked = asked
+        self.most = most
+
+    def __str__(self) -> str:
+        return f"A room on this gateway may have {self.limit} up to {self.most:.15g}, not {self.asked:.15g}."
+
+
 class WorkspaceError(RoomError):
     """A path, name or file tree was refused; ``path`` is what was wrong with, ``reason`` why."""
 
@@ -225,6 +292,33 @@ class WorkspaceError(RoomError):
     def __str__(self) -> str:
         shown = self.path if len(self.path) <= 200 else self.path[:200] + "…"
         return f"{shown!r}: {self.reason}"
+
+
+class MissingFileError(WorkspaceError):
+    """The workspace has no ``path``."""
+
+
+class FileTakenError(WorkspaceError):
+    """The workspace has ``path`` already, and it must not be replaced."""
+
+
+class FileChangedError(WorkspaceError):
+    """``path`` was written since whoever writes now has read it; its content now has the hash ``sha256``.
+
+    The hash is in hex, and "" where there is no such file.
+    """
+
+    def __init__(self, path: str, sha256: str) -> None:
+        super().__init__(path, "has changed since it was read" if sha256 else "is there no more")
+        self.sha256 = sha256
+
+
+class FileTooLargeError(WorkspaceError):
+    """``path`` has more bytes than are taken or given in one piece; the text says what to do instead."""
+
+
+class ContentError(WorkspaceError):
+    """``path`` is, or what was sent for it is, of another kind or format than was asked for."""
 
 
 class AccountError(EmbedEnvError):

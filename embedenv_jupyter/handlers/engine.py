@@ -13,7 +13,8 @@ from jupyter_server.base.handlers import APIHandler
 from msgspec import UNSET
 from tornado.iostream import StreamClosedError
 
-from embedenv_jupyter.accounts import Account
+from embedenv_jupyter.accounts import LOCAL_ACCOUNT, Account
+from embedenv_jupyter.accounts.tickets import is_ticket
 from embedenv_jupyter.errors import RemoteProtocolError
 from embedenv_jupyter.gateway import Gateway
 from embedenv_jupyter.handlers.access import BUSY_RETRY_S, OwnHandler, account_of_key, bearer
@@ -23,7 +24,8 @@ from embedenv_jupyter.protocols.engine import codec, frames
 from embedenv_jupyter.protocols.engine.server import error_frame
 from embedenv_jupyter.rooms.events import EngineFrame
 from embedenv_jupyter.rooms.log import Gap
-from embedenv_jupyter.snippets.conversation import SEND_TIMEOUT_S, EngineConversation
+from embedenv_jupyter.rooms.peer import SEND_TIMEOUT_S
+from embedenv_jupyter.snippets.conversation import EngineConversation
 from embedenv_jupyter.snippets.desk import Desk
 from embedenv_jupyter.snippets.faults import EXPECTED, frame_of
 from embedenv_jupyter.snippets.rates import Allowance
@@ -42,10 +44,11 @@ _STATUS: Final = {
 
 
 class EngineHost:
-    """Who takes requests in for conversations."""
+    """Who takes requests in for one conversation."""
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
+        self._ticket = ""
 
     async def desk(self) -> Desk:
         """Wait until the gateway serves.
@@ -63,7 +66,12 @@ class EngineHost:
             AuthenticationError: nobody's.
         """
         await self._gateway.ready()
-        return await account_of_key(self._gateway, key)
+        if not is_ticket(key):
+            return await account_of_key(self._gateway, key)
+        if key != self._ticket:
+            self._gateway.tickets.redeem(key)
+            self._ticket = key  # it goes on to stand for this connection, and for no other
+        return LOCAL_ACCOUNT
 
 
 class EngineHandler(ConversationHandler):
@@ -151,7 +159,11 @@ class ExecuteHandler(OwnHandler):
 
     async def _run(self, desk: Desk, account: Account) -> None:
         works, is_batch = self._works()
-        self._allow(desk.sessions.rates.take(account.id, len(works)))
+        rates = desk.sessions.rates
+        try:
+            rates.take(account.id, len(works))
+        finally:  # a refusal says so, too (draft-ietf-httpapi-ratelimit-headers, section 4)
+            self._allow(rates.left(account.id))
         if EVENT_STREAM in self.request.headers.get("Accept", ""):
             await self._stream(desk, account, works[0])
         elif is_batch:

@@ -169,13 +169,23 @@ class MemberLeft(_Event, frozen=True, tag="member-left"):
     user: str
 
 
+class RoleChanged(_Event, frozen=True, tag="role"):
+    """The owner (``by``) made a member something else."""
+
+    member: str
+    user: str
+    role: str
+    by: str = ""
+
+
 # What the room goes through.
 
 
 class FilesChanged(_Event, frozen=True, tag="files"):
     """A member created, wrote, renamed or removed files; ``by`` is the user.
 
-    What programs change is not reported: no tier of isolation shows it to us at a bounded price.
+    What programs change is reported for folders that were listed lately, with an empty ``by`` and the path of
+    the folder ("." for the workspace): no tier of isolation shows us all of it at a bounded price.
     """
 
     paths: tuple[str, ...]
@@ -240,6 +250,7 @@ Event = (
     | StopStep
     | MemberJoined
     | MemberLeft
+    | RoleChanged
     | FilesChanged
     | PortOpened
     | LimitBreached
