@@ -75,6 +75,10 @@ export class Room implements IRoom {
     return this.selfNow;
   }
 
+  get role(): Role {
+    return this.selfNow?.role ?? this.modelNow.role;
+  }
+
   get link(): Link {
     return this.present?.link ?? this.absent;
   }
@@ -96,7 +100,7 @@ export class Room implements IRoom {
   }
 
   may(role: Role): boolean {
-    return allows(this.modelNow.role, role);
+    return allows(this.role, role);
   }
 
   enter(): void {
@@ -128,7 +132,8 @@ export class Room implements IRoom {
 
   exit(): void {
     this.options.memory.forget(this.id);
-    this.present?.connection.close();
+    // Nobody has to be told why.
+    this.present?.connection.close(new Error(""));
   }
 
   look(where: IWhere | null): void {
@@ -161,7 +166,7 @@ export class Room implements IRoom {
     }
     this.isGone = true;
     this.options.memory.forget(this.id);
-    this.present?.connection.close();
+    this.present?.connection.close(new Error(""));
     this.disposedSignal.emit();
     Signal.clearData(this);
   }

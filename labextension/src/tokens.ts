@@ -9,6 +9,7 @@ import type { RoomsApi } from "./api.js";
 import type { ILink } from "./link.js";
 import type { IEvent } from "./protocols/room_events.js";
 import type { IAccount, IEndedRoom, IMember, IRoomModel, IWhere, Role } from "./protocols/rooms.js";
+import type { IPreferences } from "./settings.js";
 import type { IUsageHistory } from "./usage.js";
 
 /** One open room, as this browser has it. It is disposed when the room ends or is not to be seen any more. */
@@ -29,6 +30,8 @@ export interface IRoom extends IObservableDisposable {
   readonly changed: ISignal<IRoom, void>;
   /** An event of the room's log, while this browser is in it; each comes once and in order. */
   readonly happened: ISignal<IRoom, IEvent>;
+  /** What this browser may do. */
+  readonly role: Role;
   /** Whether this browser's role allows what `role` allows. */
   may(role: Role): boolean;
   /** Becomes a member, whom others see; idempotent. A room with members is not idle. */
@@ -65,6 +68,10 @@ export interface IRooms {
   readonly roomEnded: ISignal<IRooms, IEndedRoom>;
   /** Takes in a room that the gateway has just answered with, and enters it. */
   add(model: IRoomModel): IRoom;
+  /** Comes into a room by a join key; rejects with a `RequestError`. */
+  join(key: string): Promise<IRoom>;
+  /** Goes out of a room, and gives back what let this browser in. */
+  leave(room: IRoom): Promise<void>;
   /** Asks anew what is left to pay with, and how rooms ended. */
   refresh(): Promise<void>;
 }
@@ -72,4 +79,15 @@ export interface IRooms {
 export const IRooms = new Token<IRooms>(
   "embedenv-jupyter:IRooms",
   "The rooms of the gateway: their state, their events, and what can be done with them.",
+);
+
+/** What the user has set. */
+export interface ISettings {
+  readonly now: IPreferences;
+  readonly changed: ISignal<ISettings, void>;
+}
+
+export const ISettings = new Token<ISettings>(
+  "embedenv-jupyter:ISettings",
+  "The user's settings of the Embedenv extension, complete and typed.",
 );

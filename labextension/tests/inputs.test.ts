@@ -1,14 +1,13 @@
 /** Numbered input: acknowledged, sent again after a cut, never given twice. */
 
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { test } from "@jest/globals";
 
-import type { IEngineOptions } from "../src/engine.js";
-import { Engine } from "../src/engine.js";
+import type { IEngineOptions, Run, StreamEvent } from "../src/client.js";
+import { Engine } from "../src/client.js";
 import type { IExecute } from "../src/protocols/engine.js";
 import { parseFrame } from "../src/protocols/engine.js";
 import { MAX_UNACKNOWLEDGED, Requests } from "../src/protocols/requests.js";
-import type { Run, StreamEvent } from "../src/run.js";
 import { FakeGateway } from "./gateway.js";
 import { FakeTime } from "./time.js";
 
