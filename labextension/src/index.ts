@@ -1,10 +1,15 @@
-import type { JupyterFrontEndPlugin } from "@jupyterlab/application";
+import { drivesPlugin } from "./plugins/drives.js";
+import { editingPlugin } from "./plugins/editing.js";
+import { filesPlugin } from "./plugins/files.js";
+import { previewsPlugin } from "./plugins/previews.js";
+import { terminalsPlugin } from "./plugins/terminals.js";
+import { transfersPlugin } from "./plugins/transfers.js";
 
-const plugin: JupyterFrontEndPlugin<void> = {
-  id: "embedenv-jupyter:plugin",
-  description: "x",
-  autoStart: true,
-  activate: () => undefined,
-};
-
-export default [plugin];
+export default [
+  drivesPlugin,
+  editingPlugin,
+  filesPlugin,
+  previewsPlugin,
+  terminalsPlugin,
+  transfersPlugin,
+];
