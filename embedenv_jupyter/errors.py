@@ -20,6 +20,11 @@
     │   │   └── RoomPausedError       the room stands still until somebody resumes it
     │   ├── LimitError                a room was asked for with more than the operator allows
     │   └── WorkspaceError            a path or a file tree is not acceptable
+    │       ├── MissingFileError      there is no such file or folder
+    │       ├── FileTakenError        there is one of this name already
+    │       ├── FileChangedError      the file is not what the writer has read; carries its present hash
+    │       ├── FileTooLargeError     it is larger than what is taken or given in one piece
+    │       └── ContentError          it is not of the kind or format that was asked for
     ├── AccountError
     │   ├── AuthenticationError       unknown, revoked or wrong key
     │   ├── InsufficientCreditsError  the pools do not cover the cost
@@ -247,6 +252,33 @@ class WorkspaceError(RoomError):
     def __str__(self) -> str:
         shown = self.path if len(self.path) <= 200 else self.path[:200] + "…"
         return f"{shown!r}: {self.reason}"
+
+
+class MissingFileError(WorkspaceError):
+    """The workspace has no ``path``."""
+
+
+class FileTakenError(WorkspaceError):
+    """The workspace has ``path`` already, and it must not be replaced."""
+
+
+class FileChangedError(WorkspaceError):
+    """``path`` was written since whoever writes now has read it; its content now has the hash ``sha256``.
+
+    The hash is in hex, and "" where there is no such file.
+    """
+
+    def __init__(self, path: str, sha256: str) -> None:
+        super().__init__(path, "has changed since it was read" if sha256 else "is there no more")
+        self.sha256 = sha256
+
+
+class FileTooLargeError(WorkspaceError):
+    """``path`` has more bytes than are taken or given in one piece; the text says what to do instead."""
+
+
+class ContentError(WorkspaceError):
+    """``path`` is, or what was sent for it is, of another kind or format than was asked for."""
 
 
 class AccountError(EmbedEnvError):

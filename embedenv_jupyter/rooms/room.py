@@ -31,6 +31,8 @@ from embedenv_jupyter.rooms.passes import Passes
 from embedenv_jupyter.rooms.pause import Pause
 from embedenv_jupyter.rooms.ports import PortWatch
 from embedenv_jupyter.rooms.runs import Run, RunState
+from embedenv_jupyter.rooms.shared_documents import SharedDocuments
+from embedenv_jupyter.rooms.uploads import Uploads
 from embedenv_jupyter.sandbox.process import Process
 from embedenv_jupyter.sandbox.sandbox import Sandbox
 from embedenv_jupyter.sandbox.spec import Breach
@@ -66,6 +68,8 @@ class Room:
         self.sandbox = sandbox
         self.log = room_log
         self.files = Files(sandbox, room_log)
+        self.uploads = Uploads(self.files)
+        self.documents = SharedDocuments(self.files)
         self.members = Members()
         self.keys = Keyring()
         self.passes = Passes(self.keys)
@@ -86,7 +90,7 @@ class Room:
         self._works: set[str] = set()
         self._running: dict[str, RunStarted] = {}
         self._on_change = on_change
-        self._before_close: list[Callable[[], Awaitable[None]]] = []
+        self._before_close: list[Callable[[], Awaitable[None]]] = [self._close_documents]
         self._starting = asyncio.Lock()
         self._pause = Pause(sandbox)
         self._closing: asyncio.Task[None] | None = None
@@ -388,6 +392,9 @@ class Room:
     def before_close(self, close: Callable[[], Awaitable[None]]) -> None:
         """Have something closed that needs the sandbox, before the sandbox is."""
         self._before_close.append(close)
+
+    async def _close_documents(self) -> None:
+        await self.documents.aclose(f"the room has ended: {self.end_reason}")
 
     def _require_open(self) -> None:
         if self.end_reason is not None:
