@@ -14,6 +14,7 @@
     │   ├── UnknownKeyError           no open room has this join key
     │   ├── UnknownRoomError          no open room has this id
     │   ├── UnknownKernelError        the room has no such kernel
+    │   ├── UnknownTerminalError      the room has no such terminal
     │   ├── UnknownNumberError        the room's log has not come to this number
     │   ├── RoleError                 the member's role does not allow the request
     │   ├── BusyError                 the request must wait for something that runs
@@ -189,6 +190,19 @@ class UnknownKernelError(RoomError):
     def __str__(self) -> str:
         known = ", ".join(self.known) or "none"
         return f"This room has no kernel {self.wanted!r:.80}; it has: {known}."
+
+
+class UnknownTerminalError(RoomError):
+    """The room has no terminal of this name; ``known`` are those that it has."""
+
+    def __init__(self, name: str, known: tuple[str, ...] = ()) -> None:
+        super().__init__(name)
+        self.name = name
+        self.known = known
+
+    def __str__(self) -> str:
+        has = f"it has {', '.join(self.known)}" if self.known else "it has none"
+        return f"This room has no terminal {self.name}; {has}."
 
 
 class UnknownNumberError(RoomError, ValueError):

@@ -14,6 +14,7 @@ _STATUS: tuple[tuple[type[errors.EmbedEnvError], int], ...] = (
     (errors.RoleError, 403),
     (errors.UnknownRoomError, 404),
     (errors.UnknownKernelError, 404),
+    (errors.UnknownTerminalError, 404),
     (errors.RoomClosedError, 410),
     (errors.LimitError, 400),
     (errors.ContentError, 400),

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
 from contextlib import aclosing
 
 from embedenv_jupyter.errors import InsufficientCreditsError, RoomClosedError, RoomPausedError
@@ -75,8 +75,8 @@ class Room:
         self.passes = Passes(self.keys)
         self.host_key: JoinKey = self.keys.issue(Role.EDIT)
         self.audience = Audience(sandbox)
-        self.terminals: set[str] = set()
-        """The names of its terminals, kept by who manages them; :meth:`changed` after each change."""
+        self.terminals: Collection[str] = ()
+        """What its terminals are called; whoever manages them sets it, and calls :meth:`changed` after each change."""
         self.post_mortem: PostMortem | None = None
         self.created_at = clock()
         self.ended = asyncio.Event()
@@ -235,6 +235,7 @@ class Room:
         self._works.add(id)
         if started is not None:
             self._tell_start(started)
+        self._look_for_ports()
         self.touch()
         self.changed()
 
@@ -242,6 +243,7 @@ class Room:
         """Note the end of what :meth:`work_began` told of; idempotent."""
         self._works.discard(id)
         self._running.pop(id, None)
+        self._look_for_ports()
         self.touch()
         self.changed()
 
@@ -286,7 +288,7 @@ class Room:
         )
         run = Run(number, command, member, process, self.log, cost=cost, on_change=self._run_changed)
         self._runs[run.id] = self._foreground = run
-        self._ports.runs_changed(len(self._runs))
+        self._look_for_ports()
         self.touch()
         self.changed()
         return run
@@ -310,7 +312,7 @@ class Room:
             self._running.pop(run.id, None)
         if run.state is RunState.ENDED:
             self._runs.pop(run.id, None)
-        self._ports.runs_changed(len(self._runs))
+        self._look_for_ports()
         self.changed()
 
     async def interrupt(self, member: Member) -> bool:
@@ -337,8 +339,11 @@ class Room:
 
     @property
     def ports(self) -> list[int]:
-        """The ports that programs listen on, as was last seen: nobody looks while nothing runs."""
+        """The ports that programs listen on, as was last seen, in order: nobody looks while nothing runs."""
         return self._ports.known
+
+    def _look_for_ports(self) -> None:
+        self._ports.runs_changed(len(self._runs) + len(self._works))
 
     def _port_opened(self, port: int) -> None:
         self.log.append(PortOpened(port=port, at=self._clock()))
@@ -365,7 +370,7 @@ class Room:
         """Undo :meth:`pause`; idempotent, raises the same."""
         self._require_open()
         await self._pause.off()
-        self._ports.runs_changed(len(self._runs))
+        self._look_for_ports()
         self.touch()
         self.changed()
 
