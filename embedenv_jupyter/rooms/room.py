@@ -176,7 +176,6 @@ class Room:
         self.keys, self.host_key = other.keys, other.host_key
         self.passes = Passes(self.keys)
         other.keys = Keyring()
-        self.changed()
 
     def replace_key(self, key: JoinKey) -> JoinKey:
         """Make a new key of the same role and life in place of one, which is revoked."""
