@@ -25,6 +25,7 @@ from embedenv_jupyter.rooms.events import (
     RunStarted,
 )
 from embedenv_jupyter.rooms.files import Files
+from embedenv_jupyter.rooms.folder_watch import FolderWatch
 from embedenv_jupyter.rooms.log import Log
 from embedenv_jupyter.rooms.members import JoinKey, Keyring, Member, Members, Role, Visitor
 from embedenv_jupyter.rooms.passes import Passes
@@ -70,6 +71,7 @@ class Room:
         self.files = Files(sandbox, room_log)
         self.uploads = Uploads(self.files)
         self.documents = SharedDocuments(self.files)
+        self.folders = FolderWatch(self.files)
         self.members = Members()
         self.keys = Keyring()
         self.passes = Passes(self.keys)
@@ -90,7 +92,7 @@ class Room:
         self._works: set[str] = set()
         self._running: dict[str, RunStarted] = {}
         self._on_change = on_change
-        self._before_close: list[Callable[[], Awaitable[None]]] = [self._close_documents]
+        self._before_close: list[Callable[[], Awaitable[None]]] = [self._close_files]
         self._starting = asyncio.Lock()
         self._pause = Pause(sandbox)
         self._closing: asyncio.Task[None] | None = None
@@ -397,7 +399,8 @@ class Room:
         """Have something closed that needs the sandbox, before the sandbox is."""
         self._before_close.append(close)
 
-    async def _close_documents(self) -> None:
+    async def _close_files(self) -> None:
+        await self.folders.aclose()
         await self.documents.aclose(f"the room has ended: {self.end_reason}")
 
     def _require_open(self) -> None:
