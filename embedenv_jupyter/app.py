@@ -118,6 +118,11 @@ class EmbedenvApp(ExtensionApp):
         help="What is done about code of the Engine protocol in which a rule recognises an attack: 'block', "
         "'warn' or 'off'. The sandbox confines it in any case.",
     ).tag(config=True)
+    allow_install = Bool(
+        True,
+        help="Let users of this server install languages for rooms from its pages, out of Debian, PyPI and "
+        "npm, where the server runs as root and rooms stand on its machine.",
+    ).tag(config=True)
     allowed_origins = List(
         Unicode(), help="Origins of foreign web pages that may open the published sockets; '*' for all."
     ).tag(config=True)
@@ -149,6 +154,7 @@ class EmbedenvApp(ExtensionApp):
                 log_disk_bytes=self.log_disk_mib * MIB,
             ),
             code_filter=CodeFilter(self.code_filter),
+            allow_install=self.allow_install,
             snippets=SnippetSettings(
                 timeout_s=self.run_timeout_s or None, max_timeout_s=self.max_run_timeout_s or None,
                 session_idle_s=self.session_idle_s, runs_per_minute=self.runs_per_minute,

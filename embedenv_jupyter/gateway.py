@@ -12,17 +12,21 @@ import hmac
 import logging
 import os
 import secrets
+import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from embedenv_jupyter.accounts import AccountManager, default_database_url
 from embedenv_jupyter.accounts.location import DATA_DIR_VARIABLE
+from embedenv_jupyter.accounts.tickets import Tickets
 from embedenv_jupyter.errors import SandboxUnavailableError
 from embedenv_jupyter.images.store import ImageStore
 from embedenv_jupyter.kernels.manager import KernelManagers, KernelSettings
 from embedenv_jupyter.kernels.pool import WarmStarter
+from embedenv_jupyter.languages import installing
 from embedenv_jupyter.metrics import Metrics
+from embedenv_jupyter.previews.manager import PreviewManager
 from embedenv_jupyter.rooms.folders import LogFolder
 from embedenv_jupyter.rooms.manager import RoomManager, RoomSettings, Starter
 from embedenv_jupyter.rooms.room import new_room_id
@@ -31,6 +35,7 @@ from embedenv_jupyter.sandbox.pool import Pool
 from embedenv_jupyter.sandbox.spec import SandboxSpec
 from embedenv_jupyter.sandbox.tiers import Tier
 from embedenv_jupyter.snippets.desk import CodeFilter, Desk
+from embedenv_jupyter.snippets.installer import Installer
 from embedenv_jupyter.snippets.languages import LanguageSurvey
 from embedenv_jupyter.snippets.sessions import Sessions, SnippetSettings
 from embedenv_jupyter.terminals.manager import TerminalManagers
@@ -56,6 +61,7 @@ class GatewaySettings:
     kernels: KernelSettings = field(default_factory=KernelSettings)
     code_filter: CodeFilter = CodeFilter.BLOCK
     snippets: SnippetSettings = field(default_factory=SnippetSettings)
+    allow_install: bool = True
 
 
 class Gateway:
@@ -65,13 +71,16 @@ class Gateway:
         self.settings = settings
         self.metrics = Metrics()
         self.terminals = TerminalManagers()
+        self.previews = PreviewManager()
         self.local_key = secrets.token_urlsafe(32)
         """Stands for the local account, in this process and as long as it lives."""
+        self.tickets = Tickets(time.monotonic)
         self._accounts: AccountManager | None = None
         self._rooms: RoomManager | None = None
         self._kernels: KernelManagers | None = None
         self._desk: Desk | None = None
         self._survey: LanguageSurvey | None = None
+        self._installer: Installer | None = None
         self._tier: Tier | None = None
         self._stack = AsyncExitStack()
         self._starting: asyncio.Task[None] | None = None
@@ -134,10 +143,21 @@ class Gateway:
         sessions.start()
         self._desk = Desk(sessions, settings.code_filter)
         self._survey = LanguageSurvey(rooms, sessions.languages)
+        self._installer = Installer(sessions.languages, self._install_obstacle, self._survey.forget)
+        self._stack.push_async_callback(self._installer.aclose)
         self._rooms, self._kernels = rooms, kernels
         self.metrics.show(rooms)
         self._stack.callback(self.metrics.hide)
         log.info("rooms are isolated by the tier %s", tier.name)
+
+    def _install_obstacle(self) -> str:
+        """Say why languages that are installed on this machine would not reach rooms; "" where they do."""
+        settings = self.settings
+        if not settings.allow_install:
+            return "This server is set not to install anything (EmbedenvApp.allow_install)."
+        if settings.image or self.tier.name in ("docker", "podman"):
+            return "Rooms stand on an image here; build one that has it with `embedenv image build`."
+        return installing.obstacle()
 
     def _pooled(self, starter: Starter, size: int) -> Starter:
         """Keep ``size`` sandboxes ready in front of a starter."""
@@ -195,6 +215,11 @@ class Gateway:
     def survey(self) -> LanguageSurvey:
         assert self._survey is not None, "start() comes first"
         return self._survey
+
+    @property
+    def installer(self) -> Installer:
+        assert self._installer is not None, "start() comes first"
+        return self._installer
 
     @property
     def tier(self) -> Tier:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Sequence
@@ -231,8 +230,8 @@ def install(names: tuple[str, ...], dry_run: bool, warm: bool) -> None:
         chosen = _chosen(names)
     except UnknownLanguageError as exc:
         raise click.ClickException(str(exc)) from exc
-    steps = installing.steps(chosen, present=_present(), warm=warm)
-    why_not = "" if dry_run else _why_not()
+    steps = installing.steps(chosen, present=installing.present(), warm=warm)
+    why_not = "" if dry_run else installing.obstacle()
     if dry_run or why_not:
         for step in steps:
             click.echo(step.command)
@@ -240,18 +239,6 @@ def install(names: tuple[str, ...], dry_run: bool, warm: bool) -> None:
             raise click.ClickException(f"{why_not} These commands install {', '.join(names)}.")
         return
     _install(steps)
-
-
-def _present() -> frozenset[str]:
-    """Packages that need not come from Debian: Node is often installed from elsewhere, and npm with it."""
-    by_program = {"nodejs": "node", "npm": "npm"}
-    return frozenset(package for package, program in by_program.items() if shutil.which(program))
-
-
-def _why_not() -> str:
-    if os.geteuid() != 0:
-        return "Only root can install them for rooms."
-    return "" if shutil.which("apt-get") else "This system has no apt-get."
 
 
 def _install(steps: Sequence[Step]) -> None:

@@ -13,7 +13,8 @@ from jupyter_server.base.handlers import APIHandler
 from msgspec import UNSET
 from tornado.iostream import StreamClosedError
 
-from embedenv_jupyter.accounts import Account
+from embedenv_jupyter.accounts import LOCAL_ACCOUNT, Account
+from embedenv_jupyter.accounts.tickets import is_ticket
 from embedenv_jupyter.errors import RemoteProtocolError
 from embedenv_jupyter.gateway import Gateway
 from embedenv_jupyter.handlers.access import BUSY_RETRY_S, OwnHandler, account_of_key, bearer
@@ -42,10 +43,11 @@ _STATUS: Final = {
 
 
 class EngineHost:
-    """Who takes requests in for conversations."""
+    """Who takes requests in for one conversation."""
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
+        self._ticket = ""
 
     async def desk(self) -> Desk:
         """Wait until the gateway serves.
@@ -63,7 +65,12 @@ class EngineHost:
             AuthenticationError: nobody's.
         """
         await self._gateway.ready()
-        return await account_of_key(self._gateway, key)
+        if not is_ticket(key):
+            return await account_of_key(self._gateway, key)
+        if key != self._ticket:
+            self._gateway.tickets.redeem(key)
+            self._ticket = key  # it goes on to stand for this connection, and for no other
+        return LOCAL_ACCOUNT
 
 
 class EngineHandler(ConversationHandler):

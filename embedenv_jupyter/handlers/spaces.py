@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
+from embedenv_jupyter.accounts import LOCAL_ACCOUNT, Account
+from embedenv_jupyter.accounts.tickets import PUBLIC_KEY
 from embedenv_jupyter.gateway import Gateway
 from embedenv_jupyter.handlers.base import ConversationHandler
 from embedenv_jupyter.protocols import spaces
@@ -56,7 +58,18 @@ class SpacesHandler(ConversationHandler):
 
     async def _managers(self) -> Managers:
         await self._gateway.ready()
-        return Managers(self._gateway.accounts, self._gateway.rooms)
+        return Managers(self._account, self._gateway.rooms)
+
+    async def _account(self, public_key: str, secret_key: str) -> Account:
+        """Return whose keys these are.
+
+        Raises:
+            AuthenticationError: nobody's.
+        """
+        if public_key != PUBLIC_KEY:
+            return await self._gateway.accounts.authenticate(public_key, secret_key)
+        self._gateway.tickets.redeem(secret_key)
+        return LOCAL_ACCOUNT
 
     async def receive(self, message: str | bytes) -> None:
         await super().receive(message)

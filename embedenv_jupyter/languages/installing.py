@@ -1,13 +1,16 @@
 """What it takes to install languages, as commands: for this machine, and for the image of a room.
 
-Nothing is run here. The commands are for root of a Debian system; what pip and npm
-bring goes below :data:`~embedenv_jupyter.languages.language.TOOLCHAINS`, so that the
-system's own Python and Node stay as they are.
+Nothing is run here (:mod:`embedenv_jupyter.snippets.installer` does). The commands are for root
+of a Debian system; what pip and npm bring goes below
+:data:`~embedenv_jupyter.languages.language.TOOLCHAINS`, so that the system's own Python and
+Node stay as they are.
 """
 
 from __future__ import annotations
 
+import os
 import shlex
+import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from importlib.resources import files
@@ -43,6 +46,19 @@ class Step:
         """The line as somebody can paste it into a shell."""
         exports = "".join(f"export {name}={shlex.quote(value)}; " for name, value in self.env.items())
         return f"({exports}{self.line})" if exports else self.line
+
+
+def present() -> frozenset[str]:
+    """Packages that need not come from Debian: Node is often installed from elsewhere, and npm with it."""
+    by_program = {"nodejs": "node", "npm": "npm"}
+    return frozenset(package for package, program in by_program.items() if shutil.which(program))
+
+
+def obstacle() -> str:
+    """Say why this process cannot install languages on its machine; "" where it can."""
+    if os.geteuid() != 0:
+        return "Only root can install them for rooms."
+    return "" if shutil.which("apt-get") else "This system has no apt-get."
 
 
 def steps(

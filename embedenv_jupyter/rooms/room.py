@@ -78,7 +78,7 @@ class Room:
         self.host_key: JoinKey = self.keys.issue(Role.EDIT)
         self.audience = Audience(sandbox)
         self.terminals: Collection[str] = ()
-        """What its terminals are called; whoever manages them sets it, and calls :meth:`changed` after each change."""
+        """What its terminals are called; whoever manages them sets it, and tells :meth:`changed`."""
         self.post_mortem: PostMortem | None = None
         self.created_at = clock()
         self.ended = asyncio.Event()
@@ -340,7 +340,7 @@ class Room:
 
     @property
     def ports(self) -> list[int]:
-        """The ports that programs listen on, as was last seen, in order: nobody looks while nothing runs."""
+        """The ports that programs listen on, as was last seen: nobody looks while nothing runs."""
         return self._ports.known
 
     def _look_for_ports(self) -> None:

@@ -20,7 +20,7 @@ from typing import Protocol
 
 from tornado.websocket import WebSocketClosedError
 
-from embedenv_jupyter.accounts import AccountManager
+from embedenv_jupyter.accounts import Account
 from embedenv_jupyter.errors import (
     BusyError,
     CloseCode,
@@ -71,7 +71,8 @@ class Socket(Protocol):
 class Managers:
     """What a conversation works with."""
 
-    accounts: AccountManager
+    authenticate: Callable[[str, str], Awaitable[Account]]
+    """Whose a public key and its secret are; AuthenticationError says nobody's."""
     rooms: RoomManager
 
 
@@ -199,7 +200,7 @@ class SpacesConversation:
                 await self._command(request)
 
     async def _init(self, request: spaces.Init, managers: Managers) -> None:
-        account = await managers.accounts.authenticate(request.public_key, request.secret_key)
+        account = await managers.authenticate(request.public_key, request.secret_key)
         opened = self._unheard = await managers.rooms.open(account, space=self._space)
         newest = self._watch(opened.room, None if request.resume is None else 0)
         member = opened.room.admit(HOST_USER, spaces.DEFAULT_COLOUR, Role.OWN)

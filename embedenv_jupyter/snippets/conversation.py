@@ -130,11 +130,14 @@ class EngineConversation:
             WebSocketClosedError: nobody takes them any more.
         """
         assert self._performing is not None, "it was made for the first frame"
-        put = asyncio.create_task(self._asked.put(frame), name="engine frame")
-        try:
-            await asyncio.wait({put, self._performing}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            put.cancel()
+        if self._asked.full():
+            put = asyncio.create_task(self._asked.put(frame), name="engine frame")
+            try:
+                await asyncio.wait({put, self._performing}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                put.cancel()
+        else:
+            self._asked.put_nowait(frame)
         if self._performing.done():
             raise WebSocketClosedError
 

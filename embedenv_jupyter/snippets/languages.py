@@ -44,6 +44,10 @@ class LanguageSurvey:
                 self._asked_at_s = self._clock()
             return self._listed
 
+    def forget(self) -> None:
+        """Ask again next time: something was installed."""
+        self._listed = None
+
     async def _asked(self) -> LanguageList:
         opened = await self._rooms.open(LOCAL_ACCOUNT, space=SPACE, cost=0)
         try:
