@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
+import select
 import signal
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from embedenv_jupyter.errors import SandboxUnavailableError
 from embedenv_jupyter.sandbox import image
+from embedenv_jupyter.sandbox.cgroups import Group
 from embedenv_jupyter.sandbox.image import Image
 from embedenv_jupyter.sandbox.spec import Limits, SandboxSpec
 from embedenv_jupyter.sandbox.tiers import zygotes
@@ -18,7 +22,8 @@ from embedenv_jupyter.sandbox.tiers.ns import NsTier
 from embedenv_jupyter.sandbox.tree import children
 from tests.integration.sandbox import root_tree
 from tests.integration.sandbox.left_behind import group_folders, is_gone, until
-from tests.integration.sandbox.ns_rooms import IS_ROOT, WAYS, ns_tier, python
+from tests.integration.sandbox.ns_rooms import IS_ROOT, WAYS, at_rest, ns_tier, python
+from tests.integration.sandbox.programs import DEADLINE_S
 
 MIB = 1 << 20
 
@@ -31,7 +36,7 @@ def blanks(tier: NsTier, known: set[int]) -> set[int]:
 
 async def blank_of(tier: NsTier, known: set[int]) -> int:
     """Wait until the zygote has one process for the next room, and return its pid."""
-    await until(lambda: len(blanks(tier, known)) == 1)
+    await until(lambda: tier.has_spare and len(blanks(tier, known)) == 1)
     (pid,) = blanks(tier, known)
     return pid
 
@@ -102,6 +107,61 @@ async def test_blank_that_was_killed_is_not_used_and_is_replaced(way: str) -> No
         assert await python(second, "print(1)") == 1
         assert second.keeper.pid is not None
         await blank_of(tier, known | {second.keeper.pid})
+
+
+async def test_blank_whose_death_nobody_has_noticed_is_not_handed_out() -> None:
+    async with ns_tier() as tier:
+        first = await tier.start(SandboxSpec(id="first"))
+        assert first.keeper.pid is not None
+        waiting = await blank_of(tier, {first.keeper.pid})
+        end = os.pidfd_open(waiting)
+        os.kill(waiting, signal.SIGKILL)
+        assert select.select([end], [], [], DEADLINE_S)[0], "it lives"  # and no turn of the loop
+        os.close(end)
+        second = await tier.start(SandboxSpec(id="second"))
+        assert second.keeper.pid not in {None, waiting}
+        assert await python(second, "print(1)") == 1
+
+
+async def test_gateway_that_can_watch_nothing_more_refuses_a_room_and_keeps_nothing_of_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with ns_tier("cgroups") as tier:
+        first = await tier.start(SandboxSpec(id="first"))
+        await at_rest(tier)
+        held = len(os.listdir("/proc/self/fd"))
+        loop = asyncio.get_running_loop()
+
+        def refuse(*_: object) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        with monkeypatch.context() as patch:
+            patch.setattr(loop, "add_reader", refuse)
+            with pytest.raises(SandboxUnavailableError, match="No space left"):
+                await tier.start(SandboxSpec(id="refused"))
+            await asyncio.gather(*tier._cleaning)  # what failed is cleaned up while that holds
+        await tier.start(SandboxSpec(id="next"))
+        await first.aclose()
+        await at_rest(tier)
+        await until(lambda: len(os.listdir("/proc/self/fd")) == held)
+        rooms = [room for folder in group_folders(os.getpid()) for room in folder.glob("room-*")]
+        assert len(rooms) == 2 * len(group_folders(os.getpid())), "one room and the spare"
+
+
+async def test_start_that_lost_its_cgroup_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with ns_tier("cgroups") as tier:
+        claim = tier._claim  # there is no other way to spoil it
+        assert claim is not None
+        create = claim.create
+
+        def create_and_lose(name: str) -> Group:
+            group = create(name)
+            group.remove()
+            return group
+
+        monkeypatch.setattr(claim, "create", create_and_lose)
+        with pytest.raises(SandboxUnavailableError, match="No such file"):
+            await tier.start(SandboxSpec(id="room"))
 
 
 @pytest.mark.parametrize("way", WAYS)
