@@ -85,7 +85,10 @@ export const filesPlugin: JupyterFrontEndPlugin<void> = {
       addTools(browser);
       browser.addWidget(changed);
       changed.present(changesOf(roomId).last);
-      const refresh = new Debouncer(() => browser.model.refresh(), REFRESH_MS);
+      const refresh = new Debouncer(async () => {
+        await browser.model.refresh();
+        survey(roomId, browser);
+      }, REFRESH_MS);
       const filesChanged = (_: IRoomDrives, { roomId: where }: { roomId: string }): void => {
         if (where === roomId) {
           refresh.invoke().catch(() => undefined);
@@ -102,6 +105,21 @@ export const filesPlugin: JupyterFrontEndPlugin<void> = {
       const entry = { roomId, browser, changed };
       browsers.set(roomId, entry);
       return entry;
+    };
+
+    /** Of what programs change, the room tells the folder; when the files in it changed, its listing tells. */
+    const survey = (roomId: string, browser: FileBrowser): void => {
+      const own = changesOf(roomId);
+      const prefix = browser.model.driveName.length + 1;
+      own.found(
+        [...browser.model.items()]
+          .filter(({ type }) => type !== "directory")
+          .map(({ path, last_modified }) => ({
+            path: path.slice(prefix),
+            modifiedAt: Date.parse(last_modified) / 1000,
+          })),
+      );
+      browsers.get(roomId)?.changed.present(own.last);
     };
 
     const addTools = (browser: FileBrowser): void => {
