@@ -101,13 +101,21 @@ async function settle(
 /** What changed in the room shows at once in what is open here and was not touched. */
 async function reload({ drive, paths, isRunEnd }: IFilesChanged, open: IOpen): Promise<void> {
   const changed = new Set(paths);
+  const isHere = (path: string): boolean => path.startsWith(`${drive.name}:`);
+  const isChanged = (path: string): boolean => isHere(path) && changed.has(drive.localPath(path));
+  for (const { model } of contextsOf(open, isChanged)) {
+    if (model.collaborative) {
+      // The room has saved what is edited together.
+      model.dirty = false;
+    }
+  }
   const stale = contextsOf(open, (path) => {
-    const local = path.slice(drive.name.length + 1);
+    const local = drive.localPath(path);
     const isNear = isRunEnd || changed.has(local) || changed.has(PathExt.dirname(local));
-    return path.startsWith(`${drive.name}:`) && isNear;
+    return isHere(path) && isNear;
   }).filter(({ isReady, model }) => isReady && !model.collaborative && !model.dirty);
   for (const context of stale) {
-    const path = context.path.slice(drive.name.length + 1);
+    const path = drive.localPath(context.path);
     const hash = await drive.hashOf(path);
     if (hash !== null && hash !== drive.loadedHash(path) && !context.model.dirty) {
       await context.revert();

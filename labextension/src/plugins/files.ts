@@ -11,6 +11,7 @@ import { IFileBrowserFactory, Uploader } from "@jupyterlab/filebrowser";
 import { ITranslator, nullTranslator } from "@jupyterlab/translation";
 import { folderIcon, newFolderIcon, refreshIcon } from "@jupyterlab/ui-components";
 import { Debouncer } from "@lumino/polling";
+import { Widget } from "@lumino/widgets";
 
 import { Changes } from "../changes.js";
 import { CommandIDs, describedBy, textOf } from "../commands.js";
@@ -82,6 +83,7 @@ export const filesPlugin: JupyterFrontEndPlugin<void> = {
       browser.title.caption = trans.__("Files of %1", drive.name);
       browser.node.setAttribute("role", "region");
       browser.node.setAttribute("aria-label", browser.title.caption);
+      browser.header.addWidget(heading(browser.title.caption));
       addTools(browser);
       browser.addWidget(changed);
       changed.present(changesOf(roomId).last);
@@ -214,3 +216,10 @@ export const filesPlugin: JupyterFrontEndPlugin<void> = {
     });
   },
 };
+
+function heading(text: string): Widget {
+  const node = document.createElement("h2");
+  node.className = "embedenv-RoomFiles-heading";
+  node.textContent = text;
+  return new Widget({ node });
+}
