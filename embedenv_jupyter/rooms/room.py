@@ -371,7 +371,7 @@ class Room:
         """Undo :meth:`pause`; idempotent, raises the same."""
         self._require_open()
         await self._pause.off()
-        self._ports.runs_changed(len(self._runs))
+        self._look_for_ports()
         self.touch()
         self.changed()
 

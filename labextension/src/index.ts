@@ -1,15 +1,21 @@
 /** The plugins that JupyterLab loads. */
 
+import { drivesPlugin } from "./plugins/drives.js";
+import { editingPlugin } from "./plugins/editing.js";
+import { filesPlugin } from "./plugins/files.js";
 import { kernelsPlugin } from "./plugins/kernels.js";
 import { launcherPlugin } from "./plugins/launcher.js";
 import { lifecyclePlugin } from "./plugins/lifecycle.js";
 import { notificationsPlugin } from "./plugins/notifications.js";
 import { openingPlugin } from "./plugins/opening.js";
 import { panelPlugin } from "./plugins/panel.js";
+import { previewsPlugin } from "./plugins/previews.js";
 import { roomsPlugin, settingsPlugin } from "./plugins/rooms.js";
 import { runningPlugin } from "./plugins/running.js";
 import { sharingPlugin } from "./plugins/sharing.js";
 import { statusPlugin } from "./plugins/status.js";
+import { terminalsPlugin } from "./plugins/terminals.js";
+import { transfersPlugin } from "./plugins/transfers.js";
 
 export default [
   settingsPlugin,
@@ -23,4 +29,10 @@ export default [
   kernelsPlugin,
   statusPlugin,
   notificationsPlugin,
+  drivesPlugin,
+  filesPlugin,
+  transfersPlugin,
+  editingPlugin,
+  terminalsPlugin,
+  previewsPlugin,
 ];
