@@ -1,10 +1,26 @@
-import type { JupyterFrontEndPlugin } from "@jupyterlab/application";
+/** The plugins that JupyterLab loads. */
 
-const plugin: JupyterFrontEndPlugin<void> = {
-  id: "embedenv-jupyter:plugin",
-  description: "x",
-  autoStart: true,
-  activate: () => undefined,
-};
+import { kernelsPlugin } from "./plugins/kernels.js";
+import { launcherPlugin } from "./plugins/launcher.js";
+import { lifecyclePlugin } from "./plugins/lifecycle.js";
+import { notificationsPlugin } from "./plugins/notifications.js";
+import { openingPlugin } from "./plugins/opening.js";
+import { panelPlugin } from "./plugins/panel.js";
+import { roomsPlugin, settingsPlugin } from "./plugins/rooms.js";
+import { runningPlugin } from "./plugins/running.js";
+import { sharingPlugin } from "./plugins/sharing.js";
+import { statusPlugin } from "./plugins/status.js";
 
-export default [plugin];
+export default [
+  settingsPlugin,
+  roomsPlugin,
+  openingPlugin,
+  sharingPlugin,
+  lifecyclePlugin,
+  panelPlugin,
+  launcherPlugin,
+  runningPlugin,
+  kernelsPlugin,
+  statusPlugin,
+  notificationsPlugin,
+];

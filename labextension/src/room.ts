@@ -128,7 +128,8 @@ export class Room implements IRoom {
 
   exit(): void {
     this.options.memory.forget(this.id);
-    this.present?.connection.close();
+    // Nobody has to be told why.
+    this.present?.connection.close(new Error(""));
   }
 
   look(where: IWhere | null): void {
@@ -161,7 +162,7 @@ export class Room implements IRoom {
     }
     this.isGone = true;
     this.options.memory.forget(this.id);
-    this.present?.connection.close();
+    this.present?.connection.close(new Error(""));
     this.disposedSignal.emit();
     Signal.clearData(this);
   }

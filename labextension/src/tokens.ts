@@ -9,6 +9,7 @@ import type { RoomsApi } from "./api.js";
 import type { ILink } from "./link.js";
 import type { IEvent } from "./protocols/room_events.js";
 import type { IAccount, IEndedRoom, IMember, IRoomModel, IWhere, Role } from "./protocols/rooms.js";
+import type { IPreferences } from "./settings.js";
 import type { IUsageHistory } from "./usage.js";
 
 /** One open room, as this browser has it. It is disposed when the room ends or is not to be seen any more. */
@@ -72,4 +73,15 @@ export interface IRooms {
 export const IRooms = new Token<IRooms>(
   "embedenv-jupyter:IRooms",
   "The rooms of the gateway: their state, their events, and what can be done with them.",
+);
+
+/** What the user has set. */
+export interface ISettings {
+  readonly now: IPreferences;
+  readonly changed: ISignal<ISettings, void>;
+}
+
+export const ISettings = new Token<ISettings>(
+  "embedenv-jupyter:ISettings",
+  "The user's settings of the Embedenv extension, complete and typed.",
 );
