@@ -15,7 +15,7 @@ from embedenv_jupyter.client.gateway_file import GatewayFile, remove_gateway_fil
 from embedenv_jupyter.gateway import Gateway, GatewaySettings
 from embedenv_jupyter.handlers.engine import EngineHandler, ExecuteHandler
 from embedenv_jupyter.handlers.health import HealthHandler
-from embedenv_jupyter.handlers.routes import engine_routes, own_routes
+from embedenv_jupyter.handlers.routes import engine_routes, own_routes, watching_routes
 from embedenv_jupyter.handlers.spaces import SpacesHandler, SpacesOptions
 from embedenv_jupyter.kernels.manager import KernelSettings
 from embedenv_jupyter.kernels.picker import KernelPicker
@@ -202,6 +202,9 @@ class EmbedenvApp(ExtensionApp):
         own: list[tuple[str, Any, dict[str, Any]]] = [
             (r"/health", HealthHandler, {"gateway": self.gateway, "version": __version__}),
             *own_routes(self.gateway, __version__),
+            *watching_routes(
+                self.gateway, hello_timeout_s=self.hello_timeout_s, send_timeout_s=self.send_timeout_s
+            ),
             *engine_routes(self.gateway, __version__),
         ]
         self.handlers.extend((self.extension_url + path, *rest) for path, *rest in [*own, *published])

@@ -17,6 +17,8 @@
     │   ├── UnknownNumberError        the room's log has not come to this number
     │   ├── RoleError                 the member's role does not allow the request
     │   ├── BusyError                 the request must wait for something that runs
+    │   │   └── RoomPausedError       the room stands still until somebody resumes it
+    │   ├── LimitError                a room was asked for with more than the operator allows
     │   └── WorkspaceError            a path or a file tree is not acceptable
     ├── AccountError
     │   ├── AuthenticationError       unknown, revoked or wrong key
@@ -212,6 +214,26 @@ class RoleError(RoomError):
 
 class BusyError(RoomError):
     """The room or connection cannot take this request now; ``str()`` says what to wait for."""
+
+
+class RoomPausedError(BusyError):
+    """The room's programs stand still, so it can do nothing."""
+
+    def __str__(self) -> str:
+        return "This room is paused; its owner can resume it."
+
+
+class LimitError(RoomError):
+    """A room was asked for with more than the operator allows: ``limit`` is at most ``most``."""
+
+    def __init__(self, limit: str, asked: float, most: float) -> None:
+        super().__init__(limit, asked, most)
+        self.limit = limit
+        self.asked = asked
+        self.most = most
+
+    def __str__(self) -> str:
+        return f"A room on this gateway may have {self.limit} up to {self.most:g}, not {self.asked:g}."
 
 
 class WorkspaceError(RoomError):

@@ -5,7 +5,7 @@ The rest of the program imports from here; the modules below are the parts.
 
 from __future__ import annotations
 
-from embedenv_jupyter.accounts.costs import INIT_COST, CostTable, cost_of
+from embedenv_jupyter.accounts.costs import COSTS, INIT_COST, CostTable, cost_of
 from embedenv_jupyter.accounts.location import data_dir, default_database_url
 from embedenv_jupyter.accounts.manager import AccountManager
 from embedenv_jupyter.accounts.pools import Allowances
@@ -24,6 +24,7 @@ from embedenv_jupyter.accounts.values import (
 )
 
 __all__ = [
+    "COSTS",
     "INIT_COST",
     "LOCAL_ACCOUNT",
     "Account",

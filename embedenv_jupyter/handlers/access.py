@@ -5,12 +5,17 @@ which no page can make a browser send, so such a request needs no other proof;
 one that lives on Jupyter's login is subject to Jupyter's own checks. It is a join
 key, an API key, a pair ``PUBLIC:SECRET``, or the key of this very gateway, which
 programs that the server started find in a file (:mod:`embedenv_jupyter.client.gateway_file`).
+
+A browser that came in with a join key has a pass instead, in a cookie (:mod:`.passes`).
+Without a key in the header it goes before the login: who came in by a join key is
+what that key says.
 """
 
 from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -23,12 +28,14 @@ from embedenv_jupyter.accounts import LOCAL_ACCOUNT, Account
 from embedenv_jupyter.errors import AuthenticationError, EmbedEnvError, UnknownKeyError, UnknownRoomError
 from embedenv_jupyter.gateway import Gateway
 from embedenv_jupyter.handlers.problems import ProblemError, problem_of
-from embedenv_jupyter.rooms.members import Role
+from embedenv_jupyter.rooms.members import Role, Visitor
+from embedenv_jupyter.rooms.passes import Pass
 from embedenv_jupyter.rooms.room import Room
 
 MAX_BODY_BYTES = 1 << 20
 RESOURCE = "embedenv"
 GUEST = "guest"
+DEFAULT_COLOUR = "#6366f1"
 BUSY_RETRY_S = 1.0
 """When to ask again, where nobody knows better."""
 
@@ -45,20 +52,45 @@ class Principal:
     user: str
     role: Role
     account: Account | None = None
-    colour: str = "#6366f1"
+    colour: str = DEFAULT_COLOUR
     key: str = field(default="", repr=False)
     """The join key that let them in."""
+    identity: str = ""
+    """What tells that two connections are one person's: a pass, or a user of the Jupyter server."""
 
     @property
     def owner(self) -> str:
-        """Who somebody is when they come back: an account, or all who have the same join key."""
-        return f"account {self.account.id}" if self.account is not None else f"key {self.key}"
+        """Who somebody is when they come back: an account, a pass, or all who have the same join key."""
+        if self.account is not None:
+            return f"account {self.account.id}"
+        return self.identity or f"key {self.key}"
+
+    @property
+    def visitor(self) -> Visitor:
+        """Who this is to a room."""
+        return Visitor(self.user, self.colour, self.role, self.key, self.identity)
 
 
 def bearer(handler: Any) -> str | None:
     """Return the key that came in the ``Authorization`` header."""
     kind, _, key = handler.request.headers.get("Authorization", "").partition(" ")
     return key.strip() if kind.lower() == "bearer" and key.strip() else None
+
+
+def pass_cookie(room_id: str) -> str:
+    """Return the name of the cookie that holds the pass of a room."""
+    return f"embedenv-pass-{room_id}"
+
+
+def pass_of(handler: Any, room: Room) -> Pass | None:
+    """Return the pass of this room that the browser has, if it is still good."""
+    secret = handler.get_cookie(pass_cookie(room.id))
+    return room.passes.find(secret, time.time()) if secret else None
+
+
+def principal_of_pass(held: Pass) -> Principal:
+    """Return who came in with a pass."""
+    return Principal(held.user, held.role, colour=held.colour, key=held.key, identity=held.identity)
 
 
 async def principal_of(handler: Any, gateway: Gateway, room: Room | None, action: str) -> Principal:
@@ -68,6 +100,8 @@ async def principal_of(handler: Any, gateway: Gateway, room: Room | None, action
         ProblemError: nobody who may; 401 without any proof, 403 with one that is not enough.
     """
     user, key = handler.current_user, bearer(handler)
+    if room is not None and key is None and (held := pass_of(handler, room)) is not None:
+        return principal_of_pass(held)
     if user:
         if not await ensure_async(handler.authorizer.is_authorized(handler, user, action, RESOURCE)):
             raise ProblemError(403, f"This user may not {action} rooms on this server.", "NotAuthorized")
@@ -89,7 +123,10 @@ async def principal_of(handler: Any, gateway: Gateway, room: Room | None, action
 
 def _local_principal(user: Any) -> Principal:
     """Return a user of this Jupyter server, who owns the rooms of the local account."""
-    return Principal(user.display_name or user.username, Role.OWN, LOCAL_ACCOUNT, user.color or "#6366f1")
+    return Principal(
+        user.display_name or user.username, Role.OWN, LOCAL_ACCOUNT, user.color or DEFAULT_COLOUR,
+        identity=f"user {user.username}",
+    )  # fmt: skip
 
 
 async def _principal_of_key(gateway: Gateway, key: str) -> Principal:
@@ -136,6 +173,45 @@ async def entered(handler: Any, gateway: Gateway, room_id: str, action: str) -> 
     if room is None:
         raise UnknownRoomError(room_id)
     return room, who
+
+
+@dataclass(frozen=True)
+class Sight:
+    """Which rooms somebody may see: those of an account, and those that the browser has passes for."""
+
+    account: Account | None
+    passes: Mapping[str, str] = field(repr=False)
+    """The secret of each, by the room's id."""
+
+    def role_in(self, room: Room) -> Role | None:
+        """Return what they are in a room; ``None`` where it is not theirs to see."""
+        secret = self.passes.get(room.id)
+        held = room.passes.find(secret, time.time()) if secret else None
+        if held is not None:
+            return held.role
+        return Role.OWN if self.account is not None and room.account == self.account.id else None
+
+
+async def sight_of(handler: Any, gateway: Gateway) -> Sight:
+    """Find out which rooms somebody may see.
+
+    Raises:
+        ProblemError: it is nobody who may see any.
+    """
+    prefix = pass_cookie("")
+    passes = {
+        name.removeprefix(prefix): morsel.value
+        for name, morsel in handler.cookies.items() if name.startswith(prefix)
+    }  # fmt: skip
+    if bearer(handler) is not None:
+        passes = {}
+    try:
+        return Sight((await principal_of(handler, gateway, None, "read")).account, passes)
+    except ProblemError:
+        sight = Sight(None, passes)
+        if not any(sight.role_in(room) for room in gateway.rooms):
+            raise
+        return sight
 
 
 class OwnHandler(APIHandler):

@@ -7,6 +7,7 @@ milliseconds and shadow Tornado's, which are in seconds.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import socket
 from typing import Any, Protocol
@@ -167,6 +168,14 @@ class InBandHandler(WebSocketHandler, JupyterHandler):
         except (BlockingIOError, ValueError):  # nothing to read; or TLS, which cannot look ahead
             return False
 
+    def part_with(self, frame: bytes, code: CloseCode, reason: str) -> None:
+        """Write a last text frame without waiting until the peer takes it, then :meth:`close_with`."""
+        connection = self.ws_connection
+        if connection is not None and not connection.is_closing() and connection.stream is not None:
+            with contextlib.suppress(StreamClosedError):
+                connection.stream.write(text_frame(frame))
+        self.close_with(code, reason)
+
     def close_with(self, code: CloseCode, reason: str) -> None:
         """Close with a code and a reason, cut to what a close frame holds (123 bytes)."""
         self.close(int(code), reason.encode()[:123].decode(errors="ignore"))
@@ -185,8 +194,8 @@ class Conversation(Protocol):
 class ConversationHandler(InBandHandler):
     """A published endpoint that gives its frames to a conversation, and closes what says no hello."""
 
-    hello_is = "a first frame"
-    """What a peer has to say first."""
+    hello_is = ""
+    """What a peer has to say first; empty where it need not say anything."""
 
     def initialize(  # type: ignore[override]  # this one waits for a hello
         self, *, allowed_origins: frozenset[str], hello_timeout_s: float
@@ -200,7 +209,8 @@ class ConversationHandler(InBandHandler):
     def open(self, *args: str, **kwargs: str) -> None:
         super().open()
         self._conversation = self.converse(**kwargs)
-        self._hello = asyncio.get_running_loop().call_later(self._hello_timeout_s, self._too_late)
+        if self.hello_is:
+            self._hello = asyncio.get_running_loop().call_later(self._hello_timeout_s, self._too_late)
 
     def converse(self, **kwargs: str) -> Conversation:
         """Make the conversation with this peer; the arguments are those of the route."""

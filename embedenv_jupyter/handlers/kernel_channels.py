@@ -92,8 +92,7 @@ class KernelChannelsHandler(InBandHandler):
             raise RemoteProtocolError(f"a session_id has at most {MAX_SESSION_CHARS} characters")
         before = kernel.sessions.get(id)
         token = before.member.token if before is not None and before.owner == who.owner else None
-        member = self._member = kernel.room.admit(who.user, who.colour, who.role, token)
-        member.key = who.key
+        member = self._member = kernel.room.enter(who.visitor, token=token)
         member.put_out.append(self._put_out)
         try:
             session = await kernel.join(id, member, who.owner)
@@ -112,8 +111,8 @@ class KernelChannelsHandler(InBandHandler):
             await self.send_frames([protocol.encode_notice(hello).encode()])
         self._carrier = asyncio.create_task(self._carry(kernel, session, watcher), name=f"carrier of {id}")
 
-    def _put_out(self) -> None:
-        self.end_with(CloseCode.REVOKED, "your join key was revoked")
+    def _put_out(self, reason: str) -> None:
+        self.end_with(CloseCode.REVOKED, reason)
 
     def end_with(self, code: CloseCode, reason: str) -> None:
         """Close, and until the client has heard of it neither send it nor take from it anything more."""

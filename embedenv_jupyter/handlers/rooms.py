@@ -1,66 +1,67 @@
-"""REST ``embedenv/api/rooms``: open rooms, look at them, let people in, end them."""
+"""REST ``embedenv/api/rooms``: open rooms, look at them, name them, end them."""
 
 from __future__ import annotations
 
-import time
-from typing import Annotated, Any
+import dataclasses
+from typing import Annotated, Any, Final
 
 import msgspec
 from jupyter_server.auth.decorator import allow_unauthenticated
 
-from embedenv_jupyter.errors import RoleError
-from embedenv_jupyter.handlers.access import OwnHandler, Principal
+from embedenv_jupyter.errors import LimitError, RoleError
+from embedenv_jupyter.gateway import Gateway
+from embedenv_jupyter.handlers.access import OwnHandler, Principal, sight_of
+from embedenv_jupyter.handlers.problems import ProblemError
+from embedenv_jupyter.handlers.room_models import room_model
 from embedenv_jupyter.kernels.kernel import Kernel
-from embedenv_jupyter.rooms.members import JoinKey, Role
-from embedenv_jupyter.rooms.room import Room
+from embedenv_jupyter.rooms.audience import usage_fields
+from embedenv_jupyter.rooms.manager import Opened
+from embedenv_jupyter.rooms.members import Role
+from embedenv_jupyter.sandbox.spec import MIB, Limits
 
 MAX_NAME_CHARS = 64
-MAX_KEY_LIFE_S = 365 * 86_400.0
+MIN_MEMORY_BYTES: Final = 32 * MIB
+"""Less, and not even the supervisor of a room comes up."""
+MIN_PIDS: Final = 8
 
-RoleName = Annotated[str, msgspec.Meta(pattern="^(view|run|edit)$")]
+Name = Annotated[str, msgspec.Meta(max_length=MAX_NAME_CHARS)]
+
+
+class WantedLimits(msgspec.Struct, forbid_unknown_fields=True):
+    """What a room may use, within what the operator allows; what is left out is as the operator says."""
+
+    memory_bytes: Annotated[int, msgspec.Meta(ge=MIN_MEMORY_BYTES)] | None = None
+    cpu_cores: Annotated[float, msgspec.Meta(ge=0.05)] | None = None
+    pids: Annotated[int, msgspec.Meta(ge=MIN_PIDS)] | None = None
+    workspace_bytes: Annotated[int, msgspec.Meta(ge=MIB)] | None = None
+
+    def within(self, bounds: Limits, before: Limits | None = None) -> Limits:
+        """Return the limits of a room, with those of ``before`` where nothing is asked for.
+
+        Raises:
+            LimitError: naming what is more than the operator allows, and how much that is.
+        """
+        wanted = {name: value for name, value in msgspec.structs.asdict(self).items() if value is not None}
+        for name, value in wanted.items():
+            most = getattr(bounds, name)
+            if most is not None and value > most:
+                raise LimitError(name, value, most)
+        return dataclasses.replace(before or bounds, **wanted)
 
 
 class NewRoom(msgspec.Struct, forbid_unknown_fields=True):
     """What to open: ``kernel`` starts one at once (its name, or true for the usual one)."""
 
-    name: Annotated[str, msgspec.Meta(max_length=MAX_NAME_CHARS)] = ""
+    name: Name = ""
     kernel: str | bool | None = None
+    limits: WantedLimits = msgspec.field(default_factory=WantedLimits)
+    network: bool | None = None
 
 
-class NewKey(msgspec.Struct, forbid_unknown_fields=True):
-    """A further join key: what it allows, and for how many seconds it can be used."""
+class NewName(msgspec.Struct, forbid_unknown_fields=True):
+    """What people call a room from now on; its id where this is empty."""
 
-    role: RoleName = "run"
-    expires_s: Annotated[float, msgspec.Meta(gt=0, le=MAX_KEY_LIFE_S)] | None = None
-
-
-class Join(msgspec.Struct, forbid_unknown_fields=True):
-    """A join key, to learn which room it opens."""
-
-    join: Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
-
-
-def room_model(room: Room) -> dict[str, Any]:
-    """Describe a room, for members of any role."""
-    limits = room.sandbox.spec.limits
-    return {
-        "id": room.id,
-        "name": room.name or room.id,
-        "space": room.space,
-        "tier": room.sandbox.tier_name,
-        "created_at": room.created_at,
-        "members": [
-            {"id": member.id, "user": member.user, "color": member.colour, "role": member.role.word}
-            for member in room.members.present
-        ],
-        "runs": room.running,
-        "limits": {
-            "memory_bytes": limits.memory_bytes,
-            "pids": limits.pids,
-            "cpu_cores": limits.cpu_cores,
-            "workspace_bytes": limits.workspace_bytes,
-        },
-    }
+    name: Name
 
 
 def kernel_model(kernel: Kernel) -> dict[str, Any]:
@@ -75,39 +76,50 @@ def kernel_model(kernel: Kernel) -> dict[str, Any]:
     }
 
 
+def opened_model(gateway: Gateway, opened: Opened) -> dict[str, Any]:
+    """Describe a room to who has just opened it."""
+    return {
+        **room_model(gateway, opened.room, Role.OWN.word),
+        "join": opened.join_key,
+        "remaining_credits": opened.remaining_credits,
+    }
+
+
 class RoomsHandler(OwnHandler):
     """The rooms of who asks."""
 
     @allow_unauthenticated
     async def get(self) -> None:
-        who = await self.principal("read")
-        self.answer([room_model(room) for room in self.gateway.rooms if may_see(who, room)])
+        sight = await sight_of(self, self.gateway)
+        seen = ((room, sight.role_in(room)) for room in self.gateway.rooms)
+        self.answer([room_model(self.gateway, room, role.word) for room, role in seen if role is not None])
 
     @allow_unauthenticated
     async def post(self) -> None:
         who = await self.principal()
-        wanted = self.body(NewRoom)
+        wanted, rooms = self.body(NewRoom), self.gateway.rooms
         assert who.account is not None, "without a room, only an account is let in"
-        opened = await self.gateway.rooms.open(who.account, space="api", warm=bool(wanted.kernel))
+        if wanted.network and not rooms.network:
+            raise ProblemError(
+                400, "Rooms of this gateway have no network; its operator can allow it.", "NoNetwork"
+            )
+        opened = await rooms.open(
+            who.account, space="api", limits=wanted.limits.within(rooms.limits), network=wanted.network,
+            warm=bool(wanted.kernel),
+        )  # fmt: skip
         room = opened.room
         if wanted.name:
-            self.gateway.rooms.rename(room, wanted.name)
-        answer: dict[str, Any] = {**room_model(room), "join": opened.join_key}
-        answer["remaining_credits"] = opened.remaining_credits
-        if wanted.kernel:
-            name = wanted.kernel if isinstance(wanted.kernel, str) else None
-            try:
-                kernel = await self.gateway.kernels.of(room).start(name)
-            except BaseException:
-                await room.aclose("kernel did not start")
-                raise
-            answer["kernel"] = kernel_model(kernel)
-        self.answer(answer, 201)
-
-
-def may_see(who: Principal, room: Room) -> bool:
-    """Tell whether a room belongs to an account."""
-    return who.account is not None and room.account == who.account.id
+            rooms.rename(room, wanted.name)
+        if not wanted.kernel:
+            self.answer(opened_model(self.gateway, opened), 201)
+            return
+        name = wanted.kernel if isinstance(wanted.kernel, str) else None
+        try:
+            kernel = await self.gateway.kernels.of(room).start(name)
+        except BaseException:
+            await room.aclose("kernel did not start")
+            raise
+        self.answer({**opened_model(self.gateway, opened), "kernel": kernel_model(kernel)}, 201)
 
 
 class RoomHandler(OwnHandler):
@@ -115,9 +127,16 @@ class RoomHandler(OwnHandler):
 
     @allow_unauthenticated
     async def get(self, room_id: str) -> None:
-        room, _ = await self.entered(room_id, "read")
+        room, who = await self.entered(room_id, "read")
         usage = await room.sandbox.usage()
-        self.answer({**room_model(room), "usage": msgspec.to_builtins(usage)})
+        self.answer({**room_model(self.gateway, room, who.role.word), "usage": usage_fields(usage)})
+
+    @allow_unauthenticated
+    async def patch(self, room_id: str) -> None:
+        room, who = await self.entered(room_id)
+        require(who, Role.OWN, "name the room")
+        self.gateway.rooms.rename(room, self.body(NewName).name.strip())
+        self.answer(room_model(self.gateway, room, who.role.word))
 
     @allow_unauthenticated
     async def delete(self, room_id: str) -> None:
@@ -126,52 +145,6 @@ class RoomHandler(OwnHandler):
         await room.aclose("stopped")
         self.set_status(204)
         self.finish()
-
-
-class KeysHandler(OwnHandler):
-    """The join keys of a room; the owner's alone."""
-
-    @allow_unauthenticated
-    async def get(self, room_id: str) -> None:
-        room, who = await self.entered(room_id, "read")
-        require(who, Role.OWN, "see the keys of the room")
-        self.answer([key_model(key) for key in room.keys])
-
-    @allow_unauthenticated
-    async def post(self, room_id: str) -> None:
-        room, who = await self.entered(room_id)
-        require(who, Role.OWN, "let people into the room")
-        wanted = self.body(NewKey)
-        expires_at = None if wanted.expires_s is None else time.time() + wanted.expires_s
-        self.answer(key_model(room.keys.issue(Role[wanted.role.upper()], expires_at=expires_at)), 201)
-
-
-class KeyHandler(OwnHandler):
-    """One join key of a room, to revoke it: nobody comes in with it any more, and who did is put out."""
-
-    @allow_unauthenticated
-    async def delete(self, room_id: str, key: str) -> None:
-        room, who = await self.entered(room_id)
-        require(who, Role.OWN, "revoke keys of the room")
-        room.revoke(key)
-        self.set_status(204)
-        self.finish()
-
-
-class JoinHandler(OwnHandler):
-    """Which room a join key opens, and as what."""
-
-    @allow_unauthenticated
-    async def post(self) -> None:
-        room, key = self.gateway.rooms.redeem(self.body(Join).join)
-        self.answer({**room_model(room), "role": key.role.word})
-
-    def check_xsrf_cookie(self) -> None:
-        """Nothing is changed, and the key is in the body."""
-
-
-def key_model(key: JoinKey) -> dict[str, Any]:
-    return {"join": key.key, "role": key.role.word, "expires_at": key.expires_at}
 
 
 def require(who: Principal, role: Role, action: str) -> None:

@@ -5,20 +5,34 @@ from __future__ import annotations
 from typing import Any
 
 from embedenv_jupyter.gateway import Gateway
-from embedenv_jupyter.handlers import documents, kernels, rooms
+from embedenv_jupyter.handlers import account, documents, kernels, keys, passes, room_actions, rooms
 from embedenv_jupyter.handlers.kernel_channels import KernelChannelsHandler
 from embedenv_jupyter.handlers.languages import InstallHandler, LanguageHandler, LanguagesHandler
+from embedenv_jupyter.handlers.room_events import RoomEventsHandler, RoomsEventsHandler
 from embedenv_jupyter.handlers.tickets import TicketsHandler
 
-_ROOM = r"/rooms/(?P<room_id>[0-9a-f]{1,64})/api"
+_ID = r"(?P<room_id>[0-9a-f]{1,64})"
+_OF_ROOM = r"/api/rooms/" + _ID
+_KEY = _OF_ROOM + r"/keys/(?P<key>[\w-]{1,256})"
+_ROOM = r"/rooms/" + _ID + r"/api"
 _KERNEL = _ROOM + r"/kernels/(?P<kernel_id>[\w-]{1,64})"
 
 _ROUTES: tuple[tuple[str, Any], ...] = (
     (r"/api/rooms", rooms.RoomsHandler),
-    (r"/api/rooms/(?P<room_id>[0-9a-f]{1,64})", rooms.RoomHandler),
-    (r"/api/rooms/(?P<room_id>[0-9a-f]{1,64})/keys", rooms.KeysHandler),
-    (r"/api/rooms/(?P<room_id>[0-9a-f]{1,64})/keys/(?P<key>[\w-]{1,256})", rooms.KeyHandler),
-    (r"/api/join", rooms.JoinHandler),
+    (r"/api/ended-rooms", account.EndedRoomsHandler),
+    (r"/api/account", account.AccountHandler),
+    (_OF_ROOM, rooms.RoomHandler),
+    (_OF_ROOM + r"/(?P<action>pause|resume)", room_actions.PauseHandler),
+    (_OF_ROOM + r"/keep", room_actions.KeepHandler),
+    (_OF_ROOM + r"/fork", room_actions.ForkHandler),
+    (_OF_ROOM + r"/restart", room_actions.RestartHandler),
+    (_OF_ROOM + r"/snapshot", room_actions.SnapshotHandler),
+    (_OF_ROOM + r"/keys", keys.KeysHandler),
+    (_KEY, keys.KeyHandler),
+    (_KEY + r"/rotate", keys.KeyRotationHandler),
+    (_OF_ROOM + r"/members/(?P<member_id>[0-9a-f]{1,64})", keys.MemberHandler),
+    (r"/api/join", passes.JoinHandler),
+    (r"/api/join/" + _ID, passes.LeaveHandler),
     (r"/api/tickets", TicketsHandler),
     (_ROOM + r"/kernelspecs", kernels.KernelSpecsHandler),
     (_ROOM + r"/kernels", kernels.KernelsHandler),
@@ -42,6 +56,15 @@ def own_routes(gateway: Gateway, version: str) -> list[Route]:
     return [
         (_ROOM, kernels.ApiHandler, {**known, "version": version}),
         *((path, handler, known) for path, handler in _ROUTES),
+    ]
+
+
+def watching_routes(gateway: Gateway, *, hello_timeout_s: float, send_timeout_s: float) -> list[Route]:
+    """Return the sockets that tell what happens in rooms."""
+    known = {"gateway": gateway, "hello_timeout_s": hello_timeout_s, "send_timeout_s": send_timeout_s}
+    return [
+        (r"/rooms/events", RoomsEventsHandler, known),
+        (r"/rooms/" + _ID + r"/events", RoomEventsHandler, known),
     ]
 
 

@@ -40,14 +40,11 @@ class CellRuns:
 
     def begin(self, execution: Execution, member: Member, command: str) -> None:
         """Say in the room's log that somebody runs something here."""
-        self._room.work_began(execution.run)
-        if not execution.is_silent:
-            self._room.log.append(
-                RunStarted(
-                    run=execution.run, command=command[:COMMAND_CHARS], user=member.user,
-                    member=member.id, kind="cell", kernel=self._kernel_id, at=time.time(),
-                )
-            )  # fmt: skip
+        started = RunStarted(
+            run=execution.run, command=command[:COMMAND_CHARS], user=member.user,
+            member=member.id, kind="cell", kernel=self._kernel_id, at=time.time(),
+        )  # fmt: skip
+        self._room.work_began(execution.run, None if execution.is_silent else started)
 
     def end(self, execution: Execution, *, code: int, reason: str) -> None:
         """Say in the room's log how it ended."""

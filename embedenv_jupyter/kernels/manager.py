@@ -184,6 +184,7 @@ class RoomKernels:
 
     async def _end(self, kernel: Kernel) -> None:
         self._kernels.pop(kernel.id, None)
+        self.room.changed()
         for notebook in [found for found in self.notebooks.values() if found.kernel is kernel]:
             del self.notebooks[notebook.id]
         closing = asyncio.create_task(self._close(kernel), name=f"close of kernel {kernel.id}")
@@ -203,6 +204,7 @@ class RoomKernels:
     def _changed(self, kernel: Kernel) -> None:
         for call in self._on_change:
             call(kernel)
+        self.room.changed()
 
     async def cull(self, idle_s: float) -> None:
         """End the kernels that nobody has used for ``idle_s`` seconds."""
@@ -281,6 +283,11 @@ class KernelManagers:
         if room is None or room.end_reason is not None:
             raise UnknownRoomError(room_id)
         return self.of(room)
+
+    def in_room(self, room: Room) -> list[Kernel]:
+        """Return the kernels that a room has, also while it ends."""
+        kernels = self._by_room.get(room.id)
+        return [] if kernels is None else list(kernels)
 
     async def _forget(self, kernels: RoomKernels) -> None:
         self._by_room.pop(kernels.room.id, None)

@@ -169,6 +169,15 @@ class MemberLeft(_Event, frozen=True, tag="member-left"):
     user: str
 
 
+class RoleChanged(_Event, frozen=True, tag="role"):
+    """The owner (``by``) made a member something else."""
+
+    member: str
+    user: str
+    role: str
+    by: str = ""
+
+
 # What the room goes through.
 
 
@@ -240,6 +249,7 @@ Event = (
     | StopStep
     | MemberJoined
     | MemberLeft
+    | RoleChanged
     | FilesChanged
     | PortOpened
     | LimitBreached

@@ -11,18 +11,21 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
-from embedenv_jupyter.accounts import INIT_COST, Account, AccountManager, Kind, cost_of
+from embedenv_jupyter.accounts import INIT_COST, Account, AccountManager, Kind
 from embedenv_jupyter.errors import (
     BusyError,
     InsufficientCreditsError,
     SandboxUnavailableError,
     UnknownKeyError,
 )
-from embedenv_jupyter.rooms.events import IdleCountdown
+from embedenv_jupyter.rooms.charging import AccountCharger
+from embedenv_jupyter.rooms.copying import copy_workspace
+from embedenv_jupyter.rooms.endings import Endings
+from embedenv_jupyter.rooms.idle import IdleWatch
 from embedenv_jupyter.rooms.log import Log
 from embedenv_jupyter.rooms.members import JoinKey
 from embedenv_jupyter.rooms.room import Room, new_room_id
@@ -32,8 +35,6 @@ from embedenv_jupyter.sandbox.spec import Breach, Limits, SandboxSpec
 log = logging.getLogger(__name__)
 
 STOPPING = "This gateway is stopping; no room is opened any more."
-LOOK_EVERY_S = 1.0
-COUNTDOWN_STEPS_S = (60, 30, 10, 5)
 START_TIMEOUT_S = 60.0
 GIVE_UP_S = 10.0
 """How long the end of the gateway waits for starts that it has cancelled to give their credits back."""
@@ -98,18 +99,18 @@ class RoomManager:
         self._clock = clock
         self._on_end = on_end
         self._rooms: dict[str, Room] = {}
+        self.endings = Endings()
         self._listeners: list[Callable[[Room], None]] = []
+        self._change_listeners: list[Callable[[Room], None]] = []
         self._opening: set[asyncio.Future[None]] = set()
         self._starts: set[asyncio.Task[Sandbox]] = set()
         self._is_closed = False
         self._watchers: dict[str, asyncio.Task[None]] = {}
-        self._warned: dict[str, int] = {}
-        self._idle_task: asyncio.Task[None] | None = None
+        self.idle = IdleWatch(lambda: self, settings.idle_s, clock)
 
     def start(self) -> None:
         """Begin to look for idle rooms; the loop must run."""
-        if self._idle_task is None:
-            self._idle_task = asyncio.create_task(self._look_for_idle(), name="idle rooms")
+        self.idle.start()
 
     def __iter__(self) -> Iterator[Room]:
         return iter(list(self._rooms.values()))
@@ -121,6 +122,11 @@ class RoomManager:
     def limits(self) -> Limits:
         """What a room may use at most, if nothing less is asked for."""
         return self._settings.limits
+
+    @property
+    def network(self) -> bool:
+        """Whether rooms may reach what this machine reaches."""
+        return self._settings.network
 
     def subscribe(self, callback: Callable[[Room], None]) -> None:
         """Call back with each room that was opened, got a name, or has ended (it has an ``end_reason``)."""
@@ -136,6 +142,16 @@ class RoomManager:
     def _tell(self, room: Room) -> None:
         for callback in self._listeners:
             callback(room)
+        self._changed(room)
+
+    def on_change(self, callback: Callable[[Room], None]) -> Callable[[], None]:
+        """Call back with each room that looks different now, has begun or ended; returns what ends that."""
+        self._change_listeners.append(callback)
+        return lambda: self._change_listeners.remove(callback)
+
+    def _changed(self, room: Room) -> None:
+        for callback in list(self._change_listeners):
+            callback(room)
 
     def find(self, room_id: str) -> Room | None:
         """Return the open room with this id."""
@@ -149,11 +165,13 @@ class RoomManager:
         *,
         space: str,
         limits: Limits | None = None,
+        network: bool | None = None,
         warm: bool = False,
         cost: int = INIT_COST,
     ) -> Opened:
         """Charge the account and open a room; in a ``warm`` one a kernel stands ready, where one can be had.
 
+        ``limits`` and ``network`` are what the operator gives rooms, where nothing else is said.
         ``cost`` is in credits; 0 for a room whose runs are paid for one by one.
 
         Raises:
@@ -169,7 +187,11 @@ class RoomManager:
         self._opening.add(opening)
         try:
             async with self._paid(account, charge_key, cost) as remaining:
-                room = await self._start(account, room_id, space, limits, warm=warm)
+                spec = SandboxSpec(
+                    id=room_id, limits=limits or self._settings.limits, read_only=self._read_only,
+                    network=self._settings.network if network is None else network,
+                )  # fmt: skip
+                room = await self._start(account, spec, space, warm=warm)
         finally:
             self._opening.discard(opening)
             opening.set_result(None)
@@ -187,21 +209,18 @@ class RoomManager:
             await asyncio.shield(self._accounts.refund(account.id, key))
             raise
 
-    async def _start(
-        self, account: Account, room_id: str, space: str, limits: Limits | None, *, warm: bool
-    ) -> Room:
-        settings = self._settings
-        spec = SandboxSpec(
-            id=room_id, limits=limits or settings.limits, read_only=self._read_only, network=settings.network
-        )
+    async def _start(self, account: Account, spec: SandboxSpec, space: str, *, warm: bool) -> Room:
         sandbox = await self._sandbox(spec, self._warm_starter if warm else self._starter)
         room_log = Log(
             self._directory / sandbox.spec.id,
             memory_bytes=self._settings.log_memory_bytes,
             disk_bytes=self._settings.log_disk_bytes,
         )
-        charger = _AccountCharger(self._accounts, account)
-        room = Room(sandbox, room_log, space=space, charger=charger, clock=self._clock, account=account.id)
+        charger = AccountCharger(self._accounts, account)
+        room = Room(
+            sandbox, room_log, space=space, charger=charger, clock=self._clock, account=account.id,
+            on_change=self._changed,
+        )  # fmt: skip
         self._rooms[room.id] = room
         self._watchers[room.id] = asyncio.create_task(self._watch(room), name=f"watch of {room.id}")
         self._tell(room)
@@ -228,6 +247,34 @@ class RoomManager:
             await sandbox.aclose("gateway stopped")
             raise SandboxUnavailableError(STOPPING)
         return sandbox
+
+    async def fork(self, account: Account, source: Room, limits: Limits | None = None) -> Opened:
+        """Open a room with a copy of another one's files, and with its limits if no others are given.
+
+        Raises:
+            RoomPausedError: the other one stands still.
+            SandboxError: the files were not copied, or there is no sandbox. Nothing was charged.
+            BusyError, InsufficientCreditsError: as of :meth:`open`.
+        """
+        source.require_awake()
+        source.touch()
+        spec = source.sandbox.spec
+        opened = await self.open(
+            account, space=source.space, limits=limits or spec.limits, network=spec.network
+        )
+        try:
+            await copy_workspace(source.sandbox, opened.room.sandbox)
+        except BaseException:
+            await asyncio.shield(self.call_off(opened))
+            raise
+        return opened
+
+    async def restart(self, account: Account, room: Room, limits: Limits | None = None) -> Opened:
+        """Do :meth:`fork`, and end the room; its name and its join keys are the new one's."""
+        opened = await self.fork(account, room, limits)
+        opened.room.take_over(room)
+        room.begin_close("restarted")
+        return replace(opened, join_key=opened.room.host_key.key)
 
     def redeem(self, key: str) -> tuple[Room, JoinKey]:
         """Find the open room that a join key belongs to.
@@ -258,7 +305,8 @@ class RoomManager:
             log.exception("room %s did not end cleanly", room.id)
         finally:
             self._rooms.pop(room.id, None)
-            self._warned.pop(room.id, None)
+            self.idle.forget(room)
+            self.endings.add(room)
         try:
             if self._on_end is not None:
                 self._on_end(room)
@@ -289,41 +337,10 @@ class RoomManager:
         """Let those who still read the log come to its end, then remove it."""
         await room.log.aclose(delete=True)
 
-    async def _look_for_idle(self) -> None:
-        while True:
-            await asyncio.sleep(LOOK_EVERY_S)
-            idle_s = self._settings.idle_s
-            if idle_s is None:
-                continue
-            for room in list(self._rooms.values()):
-                self._consider(room, idle_s)
-
-    def _consider(self, room: Room, idle_s: float) -> None:
-        """Count down in the log, then end the room; any sign of life starts anew."""
-        if room.end_reason is not None:
-            return  # its log may take no more, and no countdown was called off
-        left_s = room.last_active_s + idle_s - time.monotonic()
-        if room.is_busy or left_s > COUNTDOWN_STEPS_S[0]:
-            if self._warned.pop(room.id, None) is not None:
-                room.log.append(IdleCountdown(seconds=None, at=self._clock()))
-            if room.is_busy:
-                room.touch()
-            return
-        if left_s <= 0:
-            room.begin_close("idle")
-            return
-        step = min(step for step in COUNTDOWN_STEPS_S if step >= left_s)
-        if self._warned.get(room.id) != step:
-            self._warned[room.id] = step
-            room.log.append(IdleCountdown(seconds=round(left_s, 1), at=self._clock()))
-
     async def aclose(self) -> None:
         """End all rooms and the starts of more; idempotent."""
         self._is_closed = True
-        if self._idle_task is not None:
-            self._idle_task.cancel()
-            await asyncio.gather(self._idle_task, return_exceptions=True)
-            self._idle_task = None
+        await self.idle.aclose()
         for start in self._starts:
             start.cancel()
         if self._opening:
@@ -337,20 +354,3 @@ def _is_cancelled() -> bool:
     """Tell whether somebody wants the current task to end, and not only what it waits for."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
-
-
-@dataclass(frozen=True)
-class _AccountCharger:
-    """Charges shell lines to the account that opened the room."""
-
-    accounts: AccountManager
-    account: Account
-
-    async def charge(self, command: str, key: str) -> int:
-        cost = cost_of(command)
-        if cost:
-            await self.accounts.charge(self.account.id, cost, kind=Kind.SHELL, idempotency_key=key)
-        return cost
-
-    async def refund(self, key: str) -> None:
-        await self.accounts.refund(self.account.id, key)

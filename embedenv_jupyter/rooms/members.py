@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from embedenv_jupyter.errors import RoleError, UnknownKeyError
+from embedenv_jupyter.protocols.rooms import Where
 from embedenv_jupyter.protocols.spaces import AnsweredIds
 
 
@@ -25,6 +26,19 @@ class Role(enum.IntEnum):
         return self.name.lower()
 
 
+@dataclass(frozen=True)
+class Visitor:
+    """Somebody at the door of a room whom our own routes have let pass, and as what."""
+
+    user: str
+    colour: str
+    role: Role
+    key: str = field(default="", repr=False)
+    """The join key that they came with; empty for the account's own people."""
+    identity: str = ""
+    """What tells that two connections are one person's; empty where nothing does."""
+
+
 @dataclass
 class Member:
     """Somebody in a room. ``token`` lets the same member come back after a cut connection."""
@@ -39,8 +53,12 @@ class Member:
     """What this member's commands were answered, for one that is sent again after a cut."""
     key: str = field(default="", repr=False)
     """The join key that this member came in with."""
-    put_out: list[Callable[[], None]] = field(default_factory=list, repr=False)
-    """What closes each connection of this member when the key is revoked."""
+    identity: str = ""
+    """Who this is to our own routes, where they can tell: the same one is the same member."""
+    where: Where | None = None
+    """What this member looks at, as their page says."""
+    put_out: list[Callable[[str], None]] = field(default_factory=list, repr=False)
+    """What closes each connection of this member, with a reason, when the key is revoked."""
 
     def require(self, role: Role, action: str) -> None:
         """Refuse what the role does not allow.
@@ -88,8 +106,12 @@ class Keyring:
         """Let nobody in with this key any more; an unknown key is no error."""
         self._keys.pop(key, None)
 
+    def expired(self, now: float) -> list[JoinKey]:
+        """Return the keys that open nothing any more at ``now`` and are still here."""
+        return [key for key in self if key.expires_at is not None and key.expires_at <= now]
+
     def __iter__(self) -> Iterator[JoinKey]:
-        return iter(self._keys.values())
+        return iter(list(self._keys.values()))
 
 
 MAX_AWAY = 1000
@@ -111,11 +133,27 @@ class Members:
         member.connections += 1
         return member
 
+    def returning(self, visitor: Visitor, token: str | None = None) -> Member | None:
+        """Return the member that a visitor is already, or was; by the token only who came in the same way."""
+        if visitor.identity:
+            return next((found for found in self if found.identity == visitor.identity), None)
+        member = self._by_token.get(token) if token else None
+        is_theirs = member is not None and not member.identity and member.key == visitor.key
+        return member if is_theirs else None
+
+    def find(self, id: str) -> Member | None:
+        """Return the member with this id, present or away."""
+        return next((member for member in self if member.id == id), None)
+
+    def __iter__(self) -> Iterator[Member]:
+        return iter(list(self._by_token.values()))
+
     def leave(self, member: Member) -> bool:
         """Note that one connection of a member is gone; true when it was the last."""
         member.connections -= 1
         if member.connections > 0:
             return False
+        member.where = None
         if self._by_token.pop(member.token, None) is not None:
             self._by_token[member.token] = member  # the last to have left
         self._forget_some()
@@ -130,7 +168,7 @@ class Members:
 
     def with_key(self, key: str) -> list[Member]:
         """Return who came in with a join key, present or away."""
-        return [member for member in self._by_token.values() if member.key == key]
+        return [member for member in self if member.key == key]
 
     def forget(self, member: Member) -> None:
         """Let the token of a member bring nobody back any more."""

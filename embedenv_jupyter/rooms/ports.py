@@ -24,16 +24,30 @@ MAX_REPORTED = 20
 
 
 class PortWatch:
-    """Calls ``opened`` with each port that ``look`` finds anew; :meth:`aclose` ends it."""
+    """Calls ``opened`` with each port that ``look`` finds anew; :meth:`aclose` ends it.
 
-    def __init__(self, look: Callable[[], Awaitable[set[int]]], opened: Callable[[int], None]) -> None:
+    ``changed`` is called when ports came or went.
+    """
+
+    def __init__(
+        self,
+        look: Callable[[], Awaitable[set[int]]],
+        opened: Callable[[int], None],
+        changed: Callable[[], None] = lambda: None,
+    ) -> None:
         self._look = look
         self._opened = opened
+        self._changed = changed
         self._known: set[int] = set()
         self._running = 0
         self._step = 0
         self._task: asyncio.Task[None] | None = None
         self._is_closed = False
+
+    @property
+    def known(self) -> list[int]:
+        """The ports that the last look found, in order."""
+        return sorted(self._known)
 
     def runs_changed(self, running: int) -> None:
         """Note that a run began or ended, and how many go on now."""
@@ -56,11 +70,14 @@ class PortWatch:
 
     async def _report(self) -> None:
         found = await self._look()
+        before = set(self._known)
         fresh = sorted(found - self._known)[:MAX_REPORTED]
         self._known &= found
         self._known.update(fresh)
         for port in fresh:
             self._opened(port)
+        if self._known != before:
+            self._changed()
 
     async def aclose(self) -> None:
         """Look no more; idempotent."""

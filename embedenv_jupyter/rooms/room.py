@@ -8,22 +8,27 @@ import secrets
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
-from typing import Protocol
 
-from embedenv_jupyter.errors import InsufficientCreditsError, RoomClosedError, SandboxError
+from embedenv_jupyter.errors import InsufficientCreditsError, RoomClosedError, RoomPausedError
 from embedenv_jupyter.rooms import curl
+from embedenv_jupyter.rooms.audience import Audience
 from embedenv_jupyter.rooms.cells import cell_command
+from embedenv_jupyter.rooms.charging import Charger
+from embedenv_jupyter.rooms.closing import end_runs, stop_runs, write_post_mortem
 from embedenv_jupyter.rooms.events import (
     LimitBreached,
     MemberJoined,
     MemberLeft,
     PortOpened,
     PostMortem,
+    RoleChanged,
     RunStarted,
 )
 from embedenv_jupyter.rooms.files import Files
 from embedenv_jupyter.rooms.log import Log
-from embedenv_jupyter.rooms.members import JoinKey, Keyring, Member, Members, Role
+from embedenv_jupyter.rooms.members import JoinKey, Keyring, Member, Members, Role, Visitor
+from embedenv_jupyter.rooms.passes import Passes
+from embedenv_jupyter.rooms.pause import Pause
 from embedenv_jupyter.rooms.ports import PortWatch
 from embedenv_jupyter.rooms.runs import Run, RunState
 from embedenv_jupyter.sandbox.process import Process
@@ -32,24 +37,10 @@ from embedenv_jupyter.sandbox.spec import Breach
 
 log = logging.getLogger(__name__)
 
-CLOSE_RUNS_S = 10.0
-DRAIN_RUNS_S = 5.0
+REVOKED = "your join key was revoked"
+EXPIRED = "your join key has expired"
 SHELL = "bash"
 """Runs the lines of the Spaces protocol; found on the room's own PATH."""
-
-
-class Charger(Protocol):
-    """Takes what a room's shell lines cost from the account that opened it."""
-
-    async def charge(self, command: str, key: str) -> int:
-        """Take the cost of a command once for each ``key``, and return it.
-
-        Raises:
-            InsufficientCreditsError: and nothing was taken.
-        """
-
-    async def refund(self, key: str) -> None:
-        """Give back what was taken under ``key``, which may be nothing; once, however often it is called."""
 
 
 class Room:
@@ -64,6 +55,7 @@ class Room:
         charger: Charger,
         clock: Callable[[], float],
         account: int = 0,
+        on_change: Callable[[Room], None] = lambda _: None,
     ) -> None:
         self.id = sandbox.spec.id
         self.account = account
@@ -76,7 +68,12 @@ class Room:
         self.files = Files(sandbox, room_log)
         self.members = Members()
         self.keys = Keyring()
+        self.passes = Passes(self.keys)
         self.host_key: JoinKey = self.keys.issue(Role.EDIT)
+        self.audience = Audience(sandbox)
+        self.terminals: set[str] = set()
+        """The names of its terminals, kept by who manages them; :meth:`changed` after each change."""
+        self.post_mortem: PostMortem | None = None
         self.created_at = clock()
         self.ended = asyncio.Event()
         self.end_reason: str | None = None
@@ -87,11 +84,18 @@ class Room:
         self._next_run = 1
         self._foreground: Run | None = None
         self._works: set[str] = set()
+        self._running: dict[str, RunStarted] = {}
+        self._on_change = on_change
         self._before_close: list[Callable[[], Awaitable[None]]] = []
         self._starting = asyncio.Lock()
+        self._pause = Pause(sandbox)
         self._closing: asyncio.Task[None] | None = None
-        self._ports = PortWatch(sandbox.ports, self._port_opened)
+        self._ports = PortWatch(sandbox.ports, self._port_opened, self.changed)
         self._unsubscribe = sandbox.subscribe(self._breached)
+
+    def changed(self) -> None:
+        """Tell who shows this room that it looks different now."""
+        self._on_change(self)
 
     # Members.
 
@@ -100,27 +104,94 @@ class Room:
         self._require_open()
         member = self.members.admit(user, colour, role, token)
         if member.connections == 1:
-            self.log.append(
-                MemberJoined(
-                    member=member.id, user=member.user, colour=member.colour, role=member.role.word,
-                    at=self._clock(),
-                )
-            )  # fmt: skip
+            self._announce(member)
         self.touch()
         return member
 
-    def revoke(self, key: str) -> None:
+    def enter(
+        self,
+        visitor: Visitor,
+        *,
+        user: str | None = None,
+        colour: str | None = None,
+        token: str | None = None,
+    ) -> Member:
+        """Let in who came by our own routes: the same person is one member, with the name they said last.
+
+        Raises:
+            RoomClosedError: the room has ended.
+        """
+        self._require_open()
+        known = self.members.returning(visitor, token)
+        if known is None:
+            member = self.admit(user or visitor.user, colour or visitor.colour, visitor.role)
+            member.key, member.identity = visitor.key, visitor.identity
+            return member
+        before = known.user, known.colour
+        known.user, known.colour = user or known.user, colour or known.colour
+        if known.connections and before != (known.user, known.colour):
+            self._announce(known)
+        return self.admit(known.user, known.colour, known.role, known.token)
+
+    def _announce(self, member: Member) -> None:
+        self.log.append(
+            MemberJoined(
+                member=member.id, user=member.user, colour=member.colour, role=member.role.word,
+                at=self._clock(),
+            )
+        )  # fmt: skip
+        self.changed()
+
+    def set_role(self, member: Member, role: Role, by: str) -> None:
+        """Let a member be something else from now on, on each connection and with the pass they came with."""
+        if member.role is role:
+            return
+        member.role = role
+        self.passes.set_role(member.identity, role)
+        self.log.append(
+            RoleChanged(member=member.id, user=member.user, role=role.word, by=by, at=self._clock())
+        )
+        self.changed()
+
+    def revoke(self, key: str, reason: str = REVOKED) -> None:
         """Let nobody in with a join key any more, and put out who came in with it. Idempotent."""
         self.keys.revoke(key)
         for member in self.members.with_key(key):
-            self.members.forget(member)
-            for put_out in list(member.put_out):
-                put_out()
+            self.put_out(member, reason)
+        self.changed()
+
+    def put_out(self, member: Member, reason: str) -> None:
+        """Close all connections of a member, who does not come back as the same one."""
+        self.members.forget(member)
+        for put_out in list(member.put_out):
+            put_out(reason)
+
+    def take_over(self, other: Room) -> None:
+        """Be what another room was to its people: its name and its keys, which open the other one no more."""
+        self.name = other.name
+        self.keys, self.host_key = other.keys, other.host_key
+        self.passes = Passes(self.keys)
+        other.keys = Keyring()
+        self.changed()
+
+    def replace_key(self, key: JoinKey) -> JoinKey:
+        """Make a new key of the same role and life in place of one, which is revoked."""
+        new = self.keys.issue(key.role, expires_at=key.expires_at)
+        if key == self.host_key:
+            self.host_key = new
+        self.revoke(key.key)
+        return new
+
+    def revoke_expired(self) -> None:
+        """Do :meth:`revoke` for the keys whose time is over."""
+        for key in self.keys.expired(self._clock()):
+            self.revoke(key.key, EXPIRED)
 
     def leave(self, member: Member) -> None:
         """Note that one connection of a member is gone."""
         if self.members.leave(member) and not self.ended.is_set():
             self.log.append(MemberLeft(member=member.id, user=member.user, at=self._clock()))
+            self.changed()
         self.touch()
 
     def touch(self) -> None:
@@ -130,11 +201,17 @@ class Room:
     def keep(self, seconds: float) -> None:
         """Put the idle stop off: the idle time begins ``seconds`` from now."""
         self.last_active_s = max(self.last_active_s, time.monotonic() + seconds)
+        self.changed()
 
     @property
     def running(self) -> int:
         """How many runs have not ended, background work included."""
         return len(self._runs)
+
+    @property
+    def started(self) -> list[RunStarted]:
+        """The shell lines and cells whose end is not in the log yet, the oldest first."""
+        return list(self._running.values())
 
     @property
     def is_busy(self) -> bool:
@@ -146,15 +223,27 @@ class Room:
         """True while something runs here, whoever is here."""
         return bool(self._runs or self._works)
 
-    def work_began(self, id: str) -> None:
-        """Note that something runs that is no shell line: the room is busy until :meth:`work_ended`."""
+    def work_began(self, id: str, started: RunStarted | None = None) -> None:
+        """Note that something runs that is no shell line: the room is busy until :meth:`work_ended`.
+
+        With ``started`` its beginning is told in the log.
+        """
         self._works.add(id)
+        if started is not None:
+            self._tell_start(started)
         self.touch()
+        self.changed()
 
     def work_ended(self, id: str) -> None:
         """Note the end of what :meth:`work_began` told of; idempotent."""
         self._works.discard(id)
+        self._running.pop(id, None)
         self.touch()
+        self.changed()
+
+    def _tell_start(self, started: RunStarted) -> None:
+        self.log.append(started)
+        self._running[started.run] = started
 
     # Runs.
 
@@ -171,7 +260,7 @@ class Room:
         """
         member.require(Role.RUN, "run commands")
         async with self._starting:
-            self._require_open()
+            self.require_awake()
             run = self.foreground
             if run is None:
                 return await self._start(member, command)
@@ -186,7 +275,7 @@ class Room:
         number = self._next_run
         self._next_run += 1  # also where the start fails: what is charged under a key is charged once
         cost, process = await self._paid_shell(command, f"run:{self.id}:{number}")
-        self.log.append(
+        self._tell_start(
             RunStarted(
                 run=f"r{number}", command=command, user=member.user, member=member.id, at=self._clock()
             )
@@ -195,6 +284,7 @@ class Room:
         self._runs[run.id] = self._foreground = run
         self._ports.runs_changed(len(self._runs))
         self.touch()
+        self.changed()
         return run
 
     async def _paid_shell(self, command: str, key: str) -> tuple[int, Process]:
@@ -212,9 +302,12 @@ class Room:
 
     def _run_changed(self, run: Run) -> None:
         self.touch()
+        if run.ended.is_set():
+            self._running.pop(run.id, None)
         if run.state is RunState.ENDED:
             self._runs.pop(run.id, None)
         self._ports.runs_changed(len(self._runs))
+        self.changed()
 
     async def interrupt(self, member: Member) -> bool:
         """Press Ctrl+C; false when nothing runs in the foreground."""
@@ -232,14 +325,45 @@ class Room:
     ) -> AsyncGenerator[curl.Response | bytes, None]:
         """Send one HTTP request to a port of this room."""
         member.require(Role.RUN, "send requests to programs")
-        self._require_open()
+        self.require_awake()
         pieces = curl.fetch(self.sandbox, method=method, port=port, target=target, headers=headers, body=body)
         async with aclosing(pieces):
             async for piece in pieces:
                 yield piece
 
+    @property
+    def ports(self) -> list[int]:
+        """The ports that programs listen on, as was last seen: nobody looks while nothing runs."""
+        return self._ports.known
+
     def _port_opened(self, port: int) -> None:
         self.log.append(PortOpened(port=port, at=self._clock()))
+
+    # Pausing.
+
+    @property
+    def is_paused(self) -> bool:
+        """True while the clock of all programs stands still."""
+        return self._pause.is_on
+
+    async def pause(self) -> None:
+        """Stop the clock of all programs; idempotent.
+
+        Raises:
+            RoomClosedError: the room has ended.
+            SandboxError: it did not work.
+        """
+        self._require_open()
+        await self._pause.on()
+        self.changed()
+
+    async def resume(self) -> None:
+        """Undo :meth:`pause`; idempotent, raises the same."""
+        self._require_open()
+        await self._pause.off()
+        self._ports.runs_changed(len(self._runs))
+        self.touch()
+        self.changed()
 
     # Cells.
 
@@ -269,6 +393,17 @@ class Room:
         if self.end_reason is not None:
             raise RoomClosedError(self.end_reason)
 
+    def require_awake(self) -> None:
+        """Refuse what a room that has ended or is paused cannot do.
+
+        Raises:
+            RoomClosedError: it has ended.
+            RoomPausedError: it stands still.
+        """
+        self._require_open()
+        if self.is_paused:
+            raise RoomPausedError
+
     def _breached(self, breach: Breach, detail: str) -> None:
         self.log.append(LimitBreached(breach=breach.value, detail=detail, at=self._clock()))
 
@@ -285,6 +420,7 @@ class Room:
 
     async def _close(self, reason: str) -> None:
         try:
+            await self._pause.lift()
             for close in self._before_close:
                 try:
                     await close()
@@ -293,47 +429,24 @@ class Room:
             await self._close_sandbox(reason)
         finally:  # whatever failed: nobody may wait forever for this end
             self.log.finish()
+            await self.audience.aclose()
             self.ended.set()
 
     async def _close_sandbox(self, reason: str) -> None:
         """Stop the runs, end the sandbox, write the post-mortem."""
         await self._ports.aclose()
         if self.sandbox.is_alive:
-            await self._stop_runs(reason)
+            await stop_runs(self.sandbox, list(self._runs.values()), reason)
         usage = self.sandbox.keeper.counters()
         died = self.sandbox.cause
         self._unsubscribe()
         await self.sandbox.aclose(reason)
-        await self._end_runs()
-        self.log.append(
-            PostMortem(
-                reason=reason,
-                cause=died,
-                breaches=tuple(sorted(breach.value for breach in self.sandbox.breaches)),
-                peak_memory_bytes=usage.memory_peak_bytes,
-                cpu_s=usage.cpu_s,
-                duration_s=round(self._clock() - self.created_at, 3),
-                at=self._clock(),
-            )
+        await end_runs(self.id, list(self._runs.values()))
+        duration_s = round(self._clock() - self.created_at, 3)
+        self.post_mortem = write_post_mortem(
+            self.sandbox, usage, reason=reason, cause=died, duration_s=duration_s, at=self._clock()
         )
-
-    async def _stop_runs(self, reason: str) -> None:
-        try:
-            async with asyncio.timeout(CLOSE_RUNS_S):
-                await asyncio.gather(*(run.stop(reason) for run in list(self._runs.values())))
-                await self.sandbox.reset()
-        except (TimeoutError, SandboxError) as exc:
-            log.warning("room %s did not stop its runs cleanly: %s", self.id, exc)
-
-    async def _end_runs(self) -> None:
-        """Let the pumps read what is left, then end them."""
-        runs = list(self._runs.values())
-        try:
-            async with asyncio.timeout(DRAIN_RUNS_S):
-                await asyncio.gather(*(run.ended.wait() for run in runs))
-        except TimeoutError:
-            log.warning("room %s: %d runs were cut while their output was read", self.id, len(runs))
-        await asyncio.gather(*(run.aclose() for run in runs))
+        self.log.append(self.post_mortem)
 
 
 def new_room_id() -> str:

@@ -222,8 +222,8 @@ class SpacesConversation:
             member=member.token, n=newest, answered=member.answered,
         )  # fmt: skip
 
-    def _put_out(self) -> None:
-        self._socket.close_with(CloseCode.REVOKED, "your join key was revoked")
+    def _put_out(self, reason: str) -> None:
+        self._socket.close_with(CloseCode.REVOKED, reason)
 
     def _watch(self, room: Room, resume: int | None) -> int:
         """Take the peer's place in the log; return the newest number.

@@ -100,6 +100,8 @@ def described(event: events.Event) -> tuple[str, dict[str, Any]]:
             return "member-joined", {"member": member, "user": user, "color": colour, "role": role}
         case events.MemberLeft(member=member, user=user):
             return "member-left", {"member": member, "user": user}
+        case events.RoleChanged(member=member, user=user, role=role):
+            return "role", {"member": member, "user": user, "role": role}
         case events.StopStep(run=run, step=step):
             return "stop", {"run": run, "step": step}
         case events.IdleCountdown(seconds=seconds):

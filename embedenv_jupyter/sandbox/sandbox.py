@@ -91,6 +91,8 @@ class Sandbox:
         """Looks at the limits now; what was run into until then is reported when this returns."""
         self.cause: str | None = None
         """Why it ended, one word or two; ``None`` while it lives."""
+        self.exit_status: ExitStatus | None = None
+        """How its supervisor ended; ``None`` while it lives, and where nobody can tell."""
         self._loop = asyncio.get_running_loop()
         self._ready: asyncio.Future[None] = self._loop.create_future()
         self._gone = asyncio.Event()
@@ -193,7 +195,8 @@ class Sandbox:
         for expected in ("by itself", "when it was killed"):
             try:
                 async with asyncio.timeout(CLOSE_TIMEOUT_S):
-                    return await self.keeper.wait()
+                    self.exit_status = await self.keeper.wait()
+                    return self.exit_status
             except TimeoutError:
                 log.warning("sandbox %s did not end %s", self.spec.id, expected)
                 self.keeper.kill()

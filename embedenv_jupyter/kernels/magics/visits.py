@@ -184,7 +184,7 @@ class Visit:
             member.put_out.remove(self._put_out)
         self._door.room.leave(member)
 
-    def _put_out(self) -> None:
+    def _put_out(self, reason: str) -> None:
         self._is_revoked = True
         self._lose()
 

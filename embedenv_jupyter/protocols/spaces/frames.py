@@ -326,6 +326,7 @@ EVENTS = {
     "prompt": ("run", "text"),
     "member-joined": ("member", "user", "color", "role"),
     "member-left": ("member", "user"),
+    "role": ("member", "user", "role"),
     "stop": ("run", "step"),
     "idle": ("seconds",),
     "oom": ("detail",),

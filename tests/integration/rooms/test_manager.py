@@ -13,7 +13,7 @@ from embedenv_jupyter.accounts import LOCAL_ACCOUNT, Account, AccountManager, de
 from embedenv_jupyter.accounts.location import DATA_DIR_VARIABLE
 from embedenv_jupyter.errors import SandboxGoneError, SandboxUnavailableError
 from embedenv_jupyter.gateway import Gateway, GatewaySettings
-from embedenv_jupyter.rooms import manager as managers
+from embedenv_jupyter.rooms import idle
 from embedenv_jupyter.rooms.events import IdleCountdown
 from embedenv_jupyter.rooms.manager import RoomManager, RoomSettings, Starter
 from embedenv_jupyter.sandbox.sandbox import Sandbox
@@ -148,7 +148,7 @@ async def test_the_end_of_the_manager_waits_for_logs_that_are_still_read(
 async def test_a_countdown_that_came_to_its_end_was_not_called_off(
     make_manager: MakeManager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(managers, "LOOK_EVERY_S", 0.01)
+    monkeypatch.setattr(idle, "LOOK_EVERY_S", 0.01)
     manager = make_manager(settings=RoomSettings(idle_s=0.3))
     room = (await manager.open(LOCAL_ACCOUNT, space="s")).room
     close = room.sandbox.aclose

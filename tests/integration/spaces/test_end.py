@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from embedenv_jupyter.errors import CloseCode
-from embedenv_jupyter.rooms import manager
+from embedenv_jupyter.rooms import idle
 from embedenv_jupyter.rooms.events import IdleCountdown
 from embedenv_jupyter.rooms.log import Record
 from tests.integration.conftest import DEADLINE_S, Dial, Peer, Served
@@ -81,7 +81,7 @@ async def test_an_idle_room_counts_down_and_ends(served: Served, dial: Dial) -> 
 async def test_running_work_is_never_idle(
     served: Served, dial: Dial, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(manager, "LOOK_EVERY_S", 0.05)
+    monkeypatch.setattr(idle, "LOOK_EVERY_S", 0.05)
     peer = await ask(served, dial)
     await peer.shell("sleep 2")
     await event(peer, "run")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from embedenv_jupyter.rooms import manager
+from embedenv_jupyter.rooms import idle
 from embedenv_jupyter.rooms.events import IdleCountdown, PostMortem
 from embedenv_jupyter.rooms.log import Record
 from embedenv_jupyter.rooms.room import Room
@@ -23,8 +23,8 @@ pytestmark = [
 
 @pytest.fixture
 def quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(manager, "LOOK_EVERY_S", 0.01)
-    monkeypatch.setattr(manager, "COUNTDOWN_STEPS_S", (0.5, 0.2))
+    monkeypatch.setattr(idle, "LOOK_EVERY_S", 0.01)
+    monkeypatch.setattr(idle, "COUNTDOWN_STEPS_S", (0.5, 0.2))
 
 
 @pytest.fixture

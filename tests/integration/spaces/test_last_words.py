@@ -9,8 +9,7 @@ import signal
 import pytest
 
 from embedenv_jupyter.errors import CloseCode
-from embedenv_jupyter.rooms import room as rooms
-from embedenv_jupyter.rooms import runs
+from embedenv_jupyter.rooms import closing, runs
 from embedenv_jupyter.sandbox import sandbox
 from tests.integration.conftest import Dial, Served
 from tests.integration.spaces.conftest import JoinRaw
@@ -91,7 +90,7 @@ async def test_the_post_mortem_names_what_the_room_ran_into(member: Asking) -> N
 async def test_a_supervisor_that_hangs_ends_with_the_room_all_the_same(
     served: Served, member: Asking, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rooms, "CLOSE_RUNS_S", 0.3)
+    monkeypatch.setattr(closing, "CLOSE_RUNS_S", 0.3)
     monkeypatch.setattr(sandbox, "CLOSE_TIMEOUT_S", 0.3)
     room, _ = served.gateway.rooms.redeem(member.join_key)
     await member.shell("sleep 1000")

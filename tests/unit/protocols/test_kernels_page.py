@@ -15,7 +15,8 @@ from embedenv_jupyter.kernels import messages
 from embedenv_jupyter.kernels.kernel import MAX_DEATHS
 from embedenv_jupyter.protocols import kernels as protocol
 
-PAGE = (Path(__file__).parents[3] / "docs" / "protocols" / "kernels.md").read_text(encoding="utf-8")
+PAGES = Path(__file__).parents[3] / "docs" / "protocols"
+PAGE = (PAGES / "kernels.md").read_text(encoding="utf-8")
 LINES = re.findall(r"^    ([<>]) (.*)$", PAGE, re.MULTILINE)
 
 
@@ -71,9 +72,9 @@ def test_every_close_code_that_may_come_is_in_the_table() -> None:
 
 def test_every_route_is_in_a_table() -> None:
     gateway: object = None
-    tables = re.sub(r"\{\w+\}", "{}", PAGE)
+    tables = re.sub(r"\{\w+\}", "{}", PAGE + (PAGES / "rooms.md").read_text(encoding="utf-8"))
     for pattern, *_ in own_routes(gateway, "1"):  # type: ignore[arg-type]
-        path = re.sub(r"\(\?P<action>.*?\)", "interrupt", pattern)
+        path = re.sub(r"\(\?P<action>(\w+).*?\)", r"\1", pattern)
         path = re.sub(r"\(\?P<\w+>.*?\)", "{}", path)
         inside = path.removeprefix("/rooms/{}/")
         assert f"…/{inside}" in tables or f"embedenv{path}" in tables, path

@@ -1,0 +1,87 @@
+"""From the workspace of one room to that of another, as a stream that nobody keeps."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import os
+import signal
+from collections.abc import AsyncGenerator, Awaitable
+from contextlib import aclosing
+from typing import TypeVar
+
+from embedenv_jupyter.errors import SandboxError, SandboxRequestError, SandboxTimeoutError
+from embedenv_jupyter.sandbox.sandbox import Sandbox
+from embedenv_jupyter.sandbox.streams import ByteSink
+
+T = TypeVar("T")
+
+SILENCE_S = 60.0
+"""How long a room may take over the next piece of its files."""
+
+
+async def packed(sandbox: Sandbox) -> AsyncGenerator[bytes, None]:
+    """Yield the workspace as a tar stream, piece by piece.
+
+    Raises:
+        SandboxError: what was yielded is not whole.
+    """
+    process = await sandbox.snapshot()
+    assert process.stdout is not None, "a snapshot is written there"
+    is_whole = False
+    try:
+        while data := await _within(process.stdout.read()):
+            yield data
+        status = await _within(process.wait())
+        is_whole = True
+    finally:
+        if not is_whole:
+            with contextlib.suppress(ProcessLookupError, SandboxError):
+                await process.signal(signal.SIGKILL)
+        process.close()
+    if status.code != 0:
+        raise SandboxRequestError("snapshot", errno.EIO, detail=f"not all files could be read: {status}")
+
+
+async def _within(waiting: Awaitable[T]) -> T:
+    try:
+        async with asyncio.timeout(SILENCE_S):
+            return await waiting
+    except TimeoutError:
+        raise SandboxTimeoutError("snapshot", SILENCE_S) from None
+
+
+async def copy_workspace(source: Sandbox, target: Sandbox) -> None:
+    """Lay the files of one room over those of another.
+
+    Raises:
+        SandboxError: one of the two failed, or the files do not fit; what was copied until then stays.
+    """
+    reader, writer = os.pipe()
+    sink = ByteSink(writer)
+    feeding = asyncio.create_task(_feed(source, sink), name="copy of a workspace")
+    try:
+        try:
+            await target.restore(reader)
+        except SandboxError:
+            if feeding.done():
+                feeding.result()  # what broke off there is why it failed here
+            raise
+        finally:
+            os.close(reader)
+        await feeding
+    finally:
+        feeding.cancel()
+        await asyncio.gather(feeding, return_exceptions=True)
+
+
+async def _feed(source: Sandbox, sink: ByteSink) -> None:
+    try:
+        async with aclosing(packed(source)) as pieces:
+            async for piece in pieces:
+                await sink.write(piece)
+    except BrokenPipeError:
+        return  # who unpacks has stopped, and says why
+    finally:
+        sink.close()

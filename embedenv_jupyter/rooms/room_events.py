@@ -1,0 +1,218 @@
+"""What one connection to ``rooms/{id}/events`` does with a room: it is a member, and watches.
+
+It owns two tasks: one carries the room's log to the peer, at the peer's pace; one
+sends what has no number, of which only the newest is kept. A peer that takes nothing
+is cut off, and may come back and resume.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from typing import Any, Final, Protocol
+
+from tornado.websocket import WebSocketClosedError
+
+from embedenv_jupyter.errors import CloseCode, EmbedEnvError
+from embedenv_jupyter.protocols import rooms as protocol
+from embedenv_jupyter.rooms.audience import usage_fields
+from embedenv_jupyter.rooms.log import Watcher
+from embedenv_jupyter.rooms.members import Member, Visitor
+from embedenv_jupyter.rooms.room import Room
+from embedenv_jupyter.rooms.room_frames import render
+from embedenv_jupyter.sandbox.spec import Limits, Usage
+
+log = logging.getLogger(__name__)
+
+SEND_TIMEOUT_S: Final = 60.0
+ROOM_ENDED: Final = CloseCode.NORMAL
+FAILED: Final = "the gateway failed; its log says why"
+
+
+class Socket(Protocol):
+    """The side of the WebSocket that a conversation needs."""
+
+    async def send_frames(self, frames: list[bytes]) -> None:
+        """Write frames in order; returns when the socket has taken them."""
+
+    async def send_framed(self, data: bytes) -> None:
+        """Write what is framed for the wire already, in the same way."""
+
+    def part_with(self, frame: bytes, code: CloseCode, reason: str) -> None:
+        """Write a last frame without waiting for the peer, and begin to close."""
+
+    def close_with(self, code: CloseCode, reason: str) -> None:
+        """Begin to close."""
+
+
+class RoomConversation:
+    """One peer. ``receive`` is called with each frame in turn, ``aclose`` at the end.
+
+    ``describe`` returns the room's model for a member with this role.
+    """
+
+    def __init__(
+        self,
+        room: Room,
+        visitor: Visitor,
+        socket: Socket,
+        describe: Callable[[Room, str], Mapping[str, Any]],
+        *,
+        send_timeout_s: float = SEND_TIMEOUT_S,
+    ) -> None:
+        self._room = room
+        self._visitor = visitor
+        self._socket = socket
+        self._describe = describe
+        self._send_timeout_s = send_timeout_s
+        self._session = protocol.RoomSession()
+        self._member: Member | None = None
+        self._watcher: Watcher | None = None
+        self._usage: Usage | None = None
+        self._looking: dict[str, None] = {}
+        self._news = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def receive(self, frame: str | bytes) -> None:
+        """Do what one frame asks.
+
+        Raises:
+            WebSocketClosedError: the peer is gone.
+            TimeoutError: the peer takes nothing.
+        """
+        match self._session.receive_frame(frame):
+            case protocol.Hello() as hello:
+                self._enter(hello)
+            case protocol.Presence(where=where):
+                self._look_at(where)
+        await self._flush()
+        if self._watcher is not None and not self._tasks and self._session.state is protocol.State.OPEN:
+            # Only now, so that the answer to the hello goes before what the log holds.
+            self._begin(self._carry(self._watcher), "carrier")
+            self._begin(self._tell(), "notices")
+            self._room.audience.add(self)
+
+    def _begin(self, work: Coroutine[None, None, None], name: str) -> None:
+        self._tasks.append(asyncio.create_task(self._guarded(work), name=name))
+
+    async def _flush(self) -> None:
+        session = self._session
+        if frames := session.frames_to_send():
+            await self._within(self._socket.send_frames(frames))
+        if session.close_code is not None:
+            self._socket.close_with(session.close_code, session.close_reason)
+
+    async def _within(self, sending: Awaitable[None]) -> None:
+        async with asyncio.timeout(self._send_timeout_s):
+            await sending
+
+    async def _guarded(self, work: Coroutine[None, None, None]) -> None:
+        """Close the socket when a task of this conversation fails: nobody would see that it is gone."""
+        try:
+            await work
+        except TimeoutError:
+            self._part(
+                f"took no data for {self._send_timeout_s:g} s; come back and resume", CloseCode.TOO_SLOW
+            )
+        except WebSocketClosedError:
+            return
+        except Exception:
+            log.exception("a task of a connection to the room %s failed", self._room.id)
+            self._part(FAILED, CloseCode.INTERNAL_ERROR)
+
+    def _part(self, reason: str, code: CloseCode) -> None:
+        """Say goodbye and close, without waiting for the peer; idempotent."""
+        self._session.ended(reason, code)
+        for frame in self._session.frames_to_send():
+            self._socket.part_with(frame, code, reason)
+
+    # Being a member.
+
+    def _enter(self, hello: protocol.Hello) -> None:
+        room = self._room
+        try:
+            if hello.resume is not None:
+                self._watcher = room.log.watch(hello.resume)
+            member = room.enter(self._visitor, user=hello.user, colour=hello.color, token=hello.token)
+        except EmbedEnvError as exc:
+            self._session.refused(str(exc), type(exc).__name__)
+            return
+        self._member = member
+        member.put_out.append(self._put_out)
+        number = room.log.last
+        if self._watcher is None:
+            self._watcher = room.log.watch(number)
+        self._session.greeted(
+            protocol.Self(member.id, member.user, member.colour, member.role.word),
+            member.token, number, self._describe(room, member.role.word),
+        )  # fmt: skip
+
+    def _put_out(self, reason: str) -> None:
+        for task in self._tasks:
+            task.cancel()
+        self._part(reason, CloseCode.REVOKED)
+
+    def _look_at(self, where: protocol.Where | None) -> None:
+        assert self._member is not None, "the session is open"
+        self._member.where = where
+        self._room.audience.tell_where(self._member.id, but=self)
+
+    # Watching.
+
+    def used(self, usage: Usage) -> None:
+        """Learn what the room uses."""
+        self._usage = usage
+        self._news.set()
+
+    def looks_at(self, member: str) -> None:
+        """Learn that a member looks at something else."""
+        self._looking[member] = None
+        self._news.set()
+
+    async def _tell(self) -> None:
+        """Send what is new of what has no number."""
+        limits = limits_fields(self._room.sandbox.spec.limits)
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            frames: list[protocol.ServerFrame] = [
+                protocol.Looking(member.id, member.where)
+                for member in self._room.members.present if member.id in self._looking
+            ]  # fmt: skip
+            self._looking.clear()
+            usage, self._usage = self._usage, None
+            if usage is not None:
+                frames.append(protocol.Usage(usage_fields(usage), limits))
+            await self._within(self._socket.send_frames(list(map(protocol.encode, frames))))
+
+    async def _carry(self, watcher: Watcher) -> None:
+        """Send what the log has after the peer's position until the room's end."""
+        async with watcher:
+            async for records in watcher:
+                for piece in render(records):
+                    await self._within(self._socket.send_framed(piece))
+                    await asyncio.sleep(0)  # a quick peer is never waited for, and others want their turn
+        self._part(f"the room has ended: {self._room.end_reason}", ROOM_ENDED)
+
+    async def aclose(self) -> None:
+        """Leave the room and end the tasks; idempotent."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._room.audience.remove(self)
+        member, self._member = self._member, None
+        if member is not None:
+            if self._put_out in member.put_out:
+                member.put_out.remove(self._put_out)
+            self._room.leave(member)
+
+
+def limits_fields(limits: Limits) -> dict[str, float | int | None]:
+    """Return what a room may use, as frames and REST show it; null is no limit."""
+    return {
+        "memory_bytes": limits.memory_bytes,
+        "pids": limits.pids,
+        "cpu_cores": limits.cpu_cores,
+        "workspace_bytes": limits.workspace_bytes,
+    }
