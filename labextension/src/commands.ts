@@ -22,7 +22,9 @@ export const CommandIDs = {
   stopRoom: "embedenv:stop-room",
   postMortem: "embedenv:show-post-mortem",
   openPreview: "embedenv:open-preview",
-  showLatency: "embedenv:show-latency",
+  showLatency: "embedenv:open-latency-monitor",
+  showInspector: "embedenv:open-wire-inspector",
+  showLanguages: "embedenv:open-language-board",
 } as const;
 
 /** The category of our cards in the launcher and of our commands in the palette. */

@@ -1,6 +1,9 @@
 /** The plugins that JupyterLab loads. */
 
+import { inspectorPlugin } from "./plugins/inspector.js";
 import { kernelsPlugin } from "./plugins/kernels.js";
+import { languagesPlugin } from "./plugins/languages.js";
+import { latencyPlugin } from "./plugins/latency.js";
 import { launcherPlugin } from "./plugins/launcher.js";
 import { lifecyclePlugin } from "./plugins/lifecycle.js";
 import { notificationsPlugin } from "./plugins/notifications.js";
@@ -23,4 +26,7 @@ export default [
   kernelsPlugin,
   statusPlugin,
   notificationsPlugin,
+  latencyPlugin,
+  inspectorPlugin,
+  languagesPlugin,
 ];

@@ -63,7 +63,12 @@ export class LatencyModel implements IDisposable {
       { id: "list", kind: "list", name: "", link: rooms.link },
       ...rooms.all
         .filter((room) => room.self !== null || room.link.state !== "closed")
-        .map((room) => ({ id: `room ${room.id}`, kind: "room" as const, name: room.name, link: room.link })),
+        .map((room) => ({
+          id: `room ${room.id}`,
+          kind: "room" as const,
+          name: room.name,
+          link: room.link,
+        })),
       ...(probe === null
         ? []
         : [{ id: "engine", kind: "engine" as const, name: "", link: probe.link }]),

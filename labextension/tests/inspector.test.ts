@@ -138,7 +138,8 @@ describe("the timeline", () => {
 });
 
 describe("Server-Sent Events", () => {
-  const text = "event: stdout\r\nid: 3\r\ndata: a\r\ndata: b\r\n\r\n: comment\n\ndata:c\n\nevent: x\n\n";
+  const text =
+    "event: stdout\r\nid: 3\r\ndata: a\r\ndata: b\r\n\r\n: comment\n\ndata:c\n\nevent: x\n\n";
   for (let at = 0; at <= text.length; at += 1) {
     test(`are the same when cut at ${at}`, () => {
       const stream = new EventStream();
@@ -182,7 +183,9 @@ describe("programs", () => {
     test(`for a ${transport} are correct Python and JavaScript`, () => {
       const url = "ws://localhost/x?token={{TOKEN}}";
       const python = snippet("python", { transport, url, sent }) ?? "";
-      execFileSync("python3", ["-c", "import ast, sys; ast.parse(sys.stdin.read())"], { input: python });
+      execFileSync("python3", ["-c", "import ast, sys; ast.parse(sys.stdin.read())"], {
+        input: python,
+      });
       const script = snippet("javascript", { transport, url, sent }) ?? "";
       execFileSync("node", ["--input-type=module", "--check"], { input: script });
       assert.match(script, /"ws:\/\/localhost\/x\?token=" \+ TOKEN/);

@@ -14,7 +14,11 @@ import { REAL_TIME } from "../src/time.js";
 
 function made(): { link: Link; latency: Latency; history: LinkHistory } {
   const latency = new Latency();
-  const link = new Link(latency, () => 0, () => undefined);
+  const link = new Link(
+    latency,
+    () => 0,
+    () => undefined,
+  );
   return { link, latency, history: new LinkHistory() };
 }
 

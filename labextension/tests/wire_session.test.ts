@@ -9,7 +9,7 @@ import { WireSession } from "../src/inspector/session.js";
 import { Vault } from "../src/inspector/vault.js";
 import { FakeTime } from "./time.js";
 
-type Listener = (event: { data?: unknown; code?: number; reason?: string }) => void;
+type Listener = (event: { data: unknown; code: number; reason: string }) => void;
 
 class FakeSocket {
   static last: FakeSocket;
@@ -24,8 +24,8 @@ class FakeSocket {
     this.listeners.set(type, listener);
   }
 
-  happen(type: string, event: Parameters<Listener>[0] = {}): void {
-    this.listeners.get(type)?.(event);
+  happen(type: string, event: Partial<Parameters<Listener>[0]> = {}): void {
+    this.listeners.get(type)?.({ data: "", code: 0, reason: "", ...event });
   }
 
   send(data: string): void {
@@ -39,7 +39,10 @@ class FakeSocket {
 
 const TICKET = "tk_abcdefghijklmnop";
 
-function made(id: EndpointId, answer?: () => Promise<Response>): {
+function made(
+  id: EndpointId,
+  answer?: () => Promise<Response>,
+): {
   session: WireSession;
   time: FakeTime;
   asked: RequestInit[];
@@ -83,9 +86,7 @@ describe("a socket", () => {
     it.time.advance(4);
     FakeSocket.last.happen("message", { data: '{"type":"result","id":"1"}' });
     FakeSocket.last.happen("close", { code: 4001, reason: "put out" });
-    assert.deepEqual(FakeSocket.last.sent, [
-      `{"action":"execute","id":"1","api_key":"${TICKET}"}`,
-    ]);
+    assert.deepEqual(FakeSocket.last.sent, [`{"action":"execute","id":"1","api_key":"${TICKET}"}`]);
     assert.deepEqual(it.session.sent, ['{"action":"execute","id":"1","api_key":"{{API_KEY}}"}']);
     assert.deepEqual(
       it.session.log.frames.map(({ atMs, direction }) => [direction, atMs]),
@@ -143,7 +144,7 @@ describe("a request", () => {
     const [out, answer] = it.session.log.frames;
     assert.match(out?.head ?? "", /Authorization: Bearer tk_/);
     assert.equal(answer?.text, '{"stdout":"hi"}');
-    assert.match(answer?.head ?? "", /^200 OK\n/);
+    assert.match(answer.head, /^200 OK\n/);
     assert.equal(it.asked[0]?.credentials, "omit");
     assert.equal(it.session.timeline.spans[0]?.name, "submission");
   });
@@ -152,7 +153,9 @@ describe("a request", () => {
     let count = 0;
     const it = made("rest", () => {
       count += 1;
-      return count === 1 ? Promise.reject(new TypeError("no network")) : Promise.resolve(new Response("{}"));
+      return count === 1
+        ? Promise.reject(new TypeError("no network"))
+        : Promise.resolve(new Response("{}"));
     });
     await it.session.send("{}");
     assert.equal(shown(it).at(-1), "note no network");

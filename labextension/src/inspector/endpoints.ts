@@ -71,7 +71,10 @@ const ENGINE: IEndpoint = {
     },
     { id: "stdin", frame: { action: "stdin", id: "run-3", data: "Ada\n" } },
     { id: "interrupt", frame: { action: "signal", id: "run-1", signal: "INT" } },
-    { id: "session", frame: execute({ id: "run-4", stream: true, session: "wire", code: "x = 1" }) },
+    {
+      id: "session",
+      frame: execute({ id: "run-4", stream: true, session: "wire", code: "x = 1" }),
+    },
     { id: "ping", frame: { action: "ping", id: "1" } },
   ],
   mark: engineMark,

@@ -17,7 +17,6 @@ export interface IConversationText {
 export const SNIPPETS = ["curl", "python", "javascript"] as const;
 export type SnippetId = (typeof SNIPPETS)[number];
 
-
 /** Writes the program; `null` where it cannot be: curl has no conversations. */
 export function snippet(id: SnippetId, conversation: IConversationText): string | null {
   const isSocket = conversation.transport === "socket";
@@ -184,7 +183,9 @@ ${read}
 }
 
 function scriptSecrets(texts: readonly string[]): string {
-  const lines = secretsIn(texts).map((name) => `const ${name} = process.env.${name}; // put it there`);
+  const lines = secretsIn(texts).map(
+    (name) => `const ${name} = process.env.${name}; // put it there`,
+  );
   return lines.length === 0 ? "" : `${lines.join("\n")}\n\n`;
 }
 
@@ -225,7 +226,9 @@ function written(value: unknown, words: IWords): string {
   const [open, close] = Array.isArray(value) ? ["[", "]"] : ["{", "}"];
   const items = Array.isArray(value)
     ? value.map((item) => written(item, words))
-    : Object.entries(value).map(([name, item]) => `${JSON.stringify(name)}: ${written(item, words)}`);
+    : Object.entries(value).map(
+        ([name, item]) => `${JSON.stringify(name)}: ${written(item, words)}`,
+      );
   if (items.length === 0) {
     return `${open}${close}`;
   }

@@ -153,7 +153,11 @@ function forms(secret: string): readonly IForm[] {
   return [...texts].map((text) => ({ before: "", text, after: "" }));
 }
 
-function cut(text: string, { before, text: secret, after }: IForm, placeholder: string): ISegment[] {
+function cut(
+  text: string,
+  { before, text: secret, after }: IForm,
+  placeholder: string,
+): ISegment[] {
   const parts = text.split(`${before}${secret}${after}`);
   return parts.flatMap((part, index) => {
     const plain = `${index > 0 ? after : ""}${part}${index < parts.length - 1 ? before : ""}`;
