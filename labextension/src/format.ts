@@ -16,6 +16,21 @@ export function bytes(count: number): string {
   return `${value < 10 && unit !== "B" ? value.toFixed(1) : Math.round(value)} ${unit}`;
 }
 
+/** How much of a limit is used, both in the limit's unit: "18 of 512 MiB". */
+export function ofBytes(
+  used: string | number,
+  limit: number,
+  of: (used: string, limit: string) => string,
+): string {
+  const written = bytes(limit);
+  if (typeof used === "string") {
+    return of(used, written);
+  }
+  const unit = written.slice(written.indexOf(" ") + 1);
+  const inUnit = used / 1024 ** UNITS.findIndex((one) => one === unit);
+  return of(short(inUnit), written);
+}
+
 /** `3725` is "1:02:05", `65` is "1:05"; what is below nothing is "0:00". */
 export function clock(seconds: number): string {
   const whole = Math.max(0, Math.ceil(seconds));

@@ -22,3 +22,18 @@ export function roleText(role: Role, trans: TranslationBundle): string {
       return role satisfies never;
   }
 }
+
+export function ownRoleText(role: Role, trans: TranslationBundle): string {
+  switch (role) {
+    case "view":
+      return trans.__("you may look");
+    case "run":
+      return trans.__("you may run code");
+    case "edit":
+      return trans.__("you may run code and change files");
+    case "own":
+      return trans.__("your room");
+    default:
+      return role satisfies never;
+  }
+}

@@ -191,7 +191,9 @@ export class Rooms implements IRooms, IDisposable {
       }
     }
     this.isReady.resolve();
-    if (before !== this.rooms.size || this.account === null) {
+    if (this.account === null) {
+      void this.refresh();
+    } else if (before !== this.rooms.size) {
       this.refreshSoon();
     }
     this.changedSignal.emit();

@@ -46,7 +46,7 @@ export const launcherPlugin: JupyterFrontEndPlugin<void> = {
     });
 
     [CommandIDs.newRoom, CommandIDs.joinRoom].forEach((command, rank) => {
-      launcher.add({ command, category: CATEGORY, rank });
+      launcher.add({ command, args: { isLauncher: true }, category: CATEGORY, rank });
     });
 
     /** A card for each name of each room: the launcher asks for a label only when it adds one. */

@@ -7,15 +7,7 @@ import {
   showDialog,
 } from "@jupyterlab/apputils";
 import { ITranslator, nullTranslator } from "@jupyterlab/translation";
-import {
-  copyIcon,
-  downloadIcon,
-  editIcon,
-  pauseIcon,
-  refreshIcon,
-  runIcon,
-  stopIcon,
-} from "@jupyterlab/ui-components";
+import { copyIcon, downloadIcon, editIcon, refreshIcon } from "@jupyterlab/ui-components";
 
 import type { IWantedLimits } from "../api.js";
 import { CATEGORY, CommandIDs, describedBy, textOf } from "../commands.js";
@@ -73,7 +65,6 @@ export const lifecyclePlugin: JupyterFrontEndPlugin<void> = {
     inRoom.add(CommandIDs.pauseRoom, {
       label: trans.__("Pause Room"),
       caption: trans.__("Stop the clock of all programs in the room"),
-      icon: pauseIcon,
       role: "own",
       fits: (room) => !room.model.is_paused,
       execute: (room) => api.pause(room.id),
@@ -82,7 +73,6 @@ export const lifecyclePlugin: JupyterFrontEndPlugin<void> = {
     inRoom.add(CommandIDs.resumeRoom, {
       label: trans.__("Resume Room"),
       caption: trans.__("Let all programs of the room run on"),
-      icon: runIcon,
       role: "own",
       fits: (room) => room.model.is_paused,
       execute: (room) => api.resume(room.id),
@@ -159,7 +149,6 @@ export const lifecyclePlugin: JupyterFrontEndPlugin<void> = {
     inRoom.add(CommandIDs.stopRoom, {
       label: trans.__("Stop Room…"),
       caption: trans.__("End the room with everything in it"),
-      icon: stopIcon,
       role: "own",
       execute: async (room) => {
         if (await isSure(trans.__("Stop %1?", room.name), lost(room), trans.__("Stop"))) {

@@ -7,10 +7,10 @@ import {
   showDialog,
 } from "@jupyterlab/apputils";
 import { ITranslator, nullTranslator } from "@jupyterlab/translation";
-import { addIcon, notebookIcon } from "@jupyterlab/ui-components";
+import { notebookIcon } from "@jupyterlab/ui-components";
 
 import { CATEGORY, CommandIDs, describedBy, textOf } from "../commands.js";
-import { joinIcon } from "../icons.js";
+import { joinIcon, roomIcon } from "../icons.js";
 import { keyOf, takeKeyFromAddress } from "../join_link.js";
 import { RoomCommands } from "../room_commands.js";
 import type { IRoom } from "../tokens.js";
@@ -45,7 +45,11 @@ export const openingPlugin: JupyterFrontEndPlugin<void> = {
     };
 
     const choose = async (): Promise<INewRoomChoice | null> => {
-      const { NewRoomBody } = await import("../widgets/new_room.js");
+      // What may be asked for is known a moment after the page is there.
+      const [{ NewRoomBody }] = await Promise.all([
+        import("../widgets/new_room.js"),
+        rooms.account === null ? rooms.refresh() : null,
+      ]);
       const { button, value } = await showDialog({
         title: trans.__("New room"),
         body: new NewRoomBody({
@@ -53,6 +57,7 @@ export const openingPlugin: JupyterFrontEndPlugin<void> = {
           defaults: settings.now.newRoom,
           account: rooms.account,
           hasTerminals: commands.hasCommand(CommandIDs.openTerminal),
+          name: freeName(rooms, (number) => trans.__("Room %1", number)),
         }),
         buttons: [
           Dialog.cancelButton({ label: trans.__("Cancel") }),
@@ -64,9 +69,9 @@ export const openingPlugin: JupyterFrontEndPlugin<void> = {
     };
 
     commands.addCommand(CommandIDs.newRoom, {
-      label: trans.__("New Room…"),
+      label: (args) => (args["isLauncher"] === true ? trans.__("New Room") : trans.__("New Room…")),
       caption: trans.__("Open a sandboxed room for code, shells and files"),
-      icon: addIcon,
+      icon: roomIcon,
       describedBy: describedBy({
         name: trans.__("What the room is called; with it, no dialog is shown."),
       }),
@@ -94,7 +99,8 @@ export const openingPlugin: JupyterFrontEndPlugin<void> = {
       });
 
     commands.addCommand(CommandIDs.joinRoom, {
-      label: trans.__("Join Room…"),
+      label: (args) =>
+        args["isLauncher"] === true ? trans.__("Join Room") : trans.__("Join Room…"),
       caption: trans.__("Come into somebody's room with a key or a link"),
       icon: joinIcon,
       describedBy: describedBy({
@@ -177,3 +183,13 @@ export const openingPlugin: JupyterFrontEndPlugin<void> = {
     void follow();
   },
 };
+
+/** The first of "Room 1", "Room 2", … that no room has. */
+function freeName(rooms: IRooms, named: (number: number) => string): string {
+  const taken = new Set(rooms.all.map((room) => room.name));
+  let number = 1;
+  while (taken.has(named(number))) {
+    number += 1;
+  }
+  return named(number);
+}

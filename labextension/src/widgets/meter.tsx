@@ -17,23 +17,18 @@ export function Meter({ label, limit, text, values }: IMeterProps): React.ReactE
   const share = limit === null || now === null ? null : Math.min(1, now / limit);
   const state = share !== null && share > 0.9 ? " embedenv-mod-high" : "";
   return (
-    <div className={`embedenv-Meter${state}`}>
+    <div
+      className={`embedenv-Meter${state}`}
+      role="meter"
+      aria-label={label}
+      aria-valuemin={0}
+      aria-valuemax={100}
+      aria-valuenow={Math.round((share ?? 0) * 100)}
+      aria-valuetext={text}
+    >
       <span className="embedenv-Meter-label">{label}</span>
       <Sparkline values={values} most={limit} />
-      <span
-        className="embedenv-Meter-bar"
-        role="meter"
-        aria-label={label}
-        aria-valuemin={0}
-        aria-valuemax={100}
-        aria-valuenow={Math.round((share ?? 0) * 100)}
-        aria-valuetext={text}
-      >
-        <span style={{ width: `${(share ?? 0) * 100}%` }} />
-      </span>
-      <span className="embedenv-Meter-text" aria-hidden="true">
-        {text}
-      </span>
+      <span className="embedenv-Meter-text">{text}</span>
     </div>
   );
 }

@@ -6,7 +6,6 @@ import { HTMLSelect, ReactWidget } from "@jupyterlab/ui-components";
 import * as React from "react";
 
 import type { INewRoom, IWantedLimits } from "../api.js";
-import { bytes } from "../format.js";
 import type { IAccount } from "../protocols/rooms.js";
 import type { IPreferences } from "../settings.js";
 
@@ -26,10 +25,12 @@ export interface INewRoomOptions {
   /** What may be asked for; `null` where that is not known. */
   readonly account: IAccount | null;
   readonly hasTerminals: boolean;
+  /** A name that no other room has. */
+  readonly name: string;
 }
 
 export class NewRoomBody extends ReactWidget implements Dialog.IBodyWidget<INewRoomChoice> {
-  private name = "";
+  private name: string;
   private startWith: StartWith;
   private memoryMiB: number;
   private cpuCores: number;
@@ -38,7 +39,8 @@ export class NewRoomBody extends ReactWidget implements Dialog.IBodyWidget<INewR
   constructor(private readonly options: INewRoomOptions) {
     super();
     this.addClass("embedenv-Form");
-    const { account, defaults } = options;
+    const { account, defaults, name } = options;
+    this.name = name;
     this.startWith = defaults.startKernel ? "notebook" : "nothing";
     this.memoryMiB = defaults.memoryMiB;
     this.cpuCores = defaults.cpuCores;
@@ -73,7 +75,6 @@ export class NewRoomBody extends ReactWidget implements Dialog.IBodyWidget<INewR
             className="jp-mod-styled"
             defaultValue={this.name}
             maxLength={64}
-            placeholder={trans.__("a name of its own")}
             onChange={(event) => {
               this.name = event.target.value;
             }}
@@ -93,11 +94,10 @@ export class NewRoomBody extends ReactWidget implements Dialog.IBodyWidget<INewR
           </HTMLSelect>
         </label>
         <NumberField
-          label={trans.__("Memory (MiB)")}
-          hint={
+          label={
             most?.memory_bytes == null
-              ? trans.__("0: no limit of its own")
-              : trans.__("0: %1, which is the most", bytes(most.memory_bytes))
+              ? trans.__("Memory (MiB)")
+              : trans.__("Memory (MiB), %1 at most", Math.floor(most.memory_bytes / MIB))
           }
           value={this.memoryMiB}
           most={most?.memory_bytes == null ? null : Math.floor(most.memory_bytes / MIB)}
@@ -107,11 +107,10 @@ export class NewRoomBody extends ReactWidget implements Dialog.IBodyWidget<INewR
           }}
         />
         <NumberField
-          label={trans.__("CPU cores")}
-          hint={
+          label={
             most?.cpu_cores == null
-              ? trans.__("0: no limit of its own")
-              : trans.__("0: %1, which is the most", most.cpu_cores)
+              ? trans.__("CPU cores")
+              : trans.__("CPU cores, %1 at most", most.cpu_cores)
           }
           value={this.cpuCores}
           most={most?.cpu_cores ?? null}
@@ -149,7 +148,6 @@ const STARTS: readonly StartWith[] = ["notebook", "terminal", "nothing"];
 
 interface INumberFieldProps {
   readonly label: string;
-  readonly hint: string;
   readonly value: number;
   readonly most: number | null;
   readonly step: number;
@@ -157,8 +155,7 @@ interface INumberFieldProps {
 }
 
 function NumberField(props: INumberFieldProps): React.ReactElement {
-  const { change, hint, label, most, step, value } = props;
-  const id = React.useId();
+  const { change, label, most, step, value } = props;
   return (
     <label>
       {label}
@@ -167,17 +164,13 @@ function NumberField(props: INumberFieldProps): React.ReactElement {
         type="number"
         min={0}
         step={step}
-        defaultValue={value}
-        aria-describedby={id}
-        {...(most === null ? {} : { max: most })}
+        defaultValue={value > 0 ? value : ""}
+        {...(most === null ? {} : { max: most, placeholder: String(most) })}
         onChange={(event) => {
           const wanted = Number(event.target.value);
           change(Number.isFinite(wanted) ? Math.min(Math.max(wanted, 0), most ?? Infinity) : 0);
         }}
       />
-      <span className="embedenv-hint" id={id}>
-        {hint}
-      </span>
     </label>
   );
 }

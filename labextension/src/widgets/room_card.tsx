@@ -15,9 +15,9 @@ import type { CommandRegistry } from "@lumino/commands";
 import * as React from "react";
 
 import { CommandIDs } from "../commands.js";
-import { bytes, clock, oneLine, short } from "../format.js";
+import { bytes, clock, ofBytes, oneLine, short } from "../format.js";
 import type { IMember, IRun } from "../protocols/rooms.js";
-import { roleText } from "../roles.js";
+import { ownRoleText, roleText } from "../roles.js";
 import type { IRoom } from "../tokens.js";
 import { IconButton } from "./icon_button.js";
 import { Meter } from "./meter.js";
@@ -86,7 +86,7 @@ export function RoomCard(props: IRoomCardProps): React.ReactElement {
               ),
             )}
             <span className="embedenv-hint">
-              {trans.__("%1 · you %2", room.model.tier, roleText(room.model.role, trans))}
+              {`${room.model.tier} · ${ownRoleText(room.model.role, trans)}`}
             </span>
           </div>
           {room.self === null ? <Outside {...props} /> : <Meters room={room} trans={trans} />}
@@ -154,27 +154,36 @@ function Meters({ room, trans }: IDescribed): React.ReactElement {
   const { samples } = room.usage;
   const limits = room.usage.limits ?? room.model.limits;
   const now = samples.at(-1);
-  const shown = (value: number | null | undefined, limit: number | null, unit: typeof bytes) => {
-    const text = value == null ? trans.__("not known") : unit(value);
-    return limit === null ? text : trans.__("%1 of %2", text, unit(limit));
+  const of = (used: string, limit: string): string => trans.__("%1 of %2", used, limit);
+  const shown = (used: number | null | undefined, limit: number | null): string => {
+    const known = used ?? trans.__("not known");
+    if (limit === null) {
+      return typeof known === "number" ? bytes(known) : known;
+    }
+    return ofBytes(known, limit, of);
   };
+  const cores = now?.cpuCores == null ? trans.__("not known") : short(now.cpuCores);
   return (
     <div className="embedenv-Meters">
       <Meter
         label={trans.__("CPU")}
-        text={shown(now?.cpuCores, limits.cpu_cores, (value) => short(value))}
+        text={
+          limits.cpu_cores === null
+            ? cores
+            : of(cores, trans._n("%1 core", "%1 cores", limits.cpu_cores))
+        }
         values={samples.map((sample) => sample.cpuCores)}
         limit={limits.cpu_cores}
       />
       <Meter
         label={trans.__("Memory")}
-        text={shown(now?.memoryBytes, limits.memory_bytes, bytes)}
+        text={shown(now?.memoryBytes, limits.memory_bytes)}
         values={samples.map((sample) => sample.memoryBytes)}
         limit={limits.memory_bytes}
       />
       <Meter
         label={trans.__("Disk")}
-        text={shown(now?.diskBytes, limits.workspace_bytes, bytes)}
+        text={shown(now?.diskBytes, limits.workspace_bytes)}
         values={samples.map((sample) => sample.diskBytes)}
         limit={limits.workspace_bytes}
       />

@@ -2,6 +2,7 @@
 
 import type { ITranslator, TranslationBundle } from "@jupyterlab/translation";
 import {
+  addIcon,
   CommandToolbarButton,
   PanelWithToolbar,
   ReactWidget,
@@ -9,7 +10,7 @@ import {
   UseSignal,
 } from "@jupyterlab/ui-components";
 import type { CommandRegistry } from "@lumino/commands";
-import { Menu } from "@lumino/widgets";
+import { AccordionPanel, Menu } from "@lumino/widgets";
 import * as React from "react";
 
 import { CommandIDs } from "../commands.js";
@@ -57,11 +58,17 @@ export class RoomsPanel extends SidePanel {
     this.title.caption = trans.__("Embedenv rooms");
     this.node.setAttribute("role", "region");
     this.node.setAttribute("aria-label", trans.__("Embedenv rooms"));
-    for (const id of [CommandIDs.newRoom, CommandIDs.joinRoom]) {
-      this.toolbar.addItem(id, new CommandToolbarButton({ commands, id }));
-    }
+    const { joinRoom, newRoom } = CommandIDs;
+    this.toolbar.addItem(
+      newRoom,
+      new CommandToolbarButton({ commands, id: newRoom, icon: addIcon }),
+    );
+    this.toolbar.addItem(joinRoom, new CommandToolbarButton({ commands, id: joinRoom }));
     this.addWidget(section(trans.__("Open"), new OpenRooms(options)));
     this.addWidget(section(trans.__("Ended"), new EndedRooms(options)));
+    if (this.content instanceof AccordionPanel) {
+      this.content.setRelativeSizes([4, 1]);
+    }
   }
 }
 
