@@ -14,12 +14,18 @@
     │   ├── UnknownKeyError           no open room has this join key
     │   ├── UnknownRoomError          no open room has this id
     │   ├── UnknownKernelError        the room has no such kernel
+    │   ├── UnknownTerminalError      the room has no such terminal
     │   ├── UnknownNumberError        the room's log has not come to this number
     │   ├── RoleError                 the member's role does not allow the request
     │   ├── BusyError                 the request must wait for something that runs
     │   │   └── RoomPausedError       the room stands still until somebody resumes it
     │   ├── LimitError                a room was asked for with more than the operator allows
     │   └── WorkspaceError            a path or a file tree is not acceptable
+    │       ├── MissingFileError      there is no such file or folder
+    │       ├── FileTakenError        there is one of this name already
+    │       ├── FileChangedError      the file is not what the writer has read; carries its present hash
+    │       ├── FileTooLargeError     it is larger than what is taken or given in one piece
+    │       └── ContentError          it is not of the kind or format that was asked for
     ├── AccountError
     │   ├── AuthenticationError       unknown, revoked or wrong key
     │   ├── InsufficientCreditsError  the pools do not cover the cost
@@ -186,6 +192,19 @@ class UnknownKernelError(RoomError):
         return f"This room has no kernel {self.wanted!r:.80}; it has: {known}."
 
 
+class UnknownTerminalError(RoomError):
+    """The room has no terminal of this name; ``known`` are those that it has."""
+
+    def __init__(self, name: str, known: tuple[str, ...] = ()) -> None:
+        super().__init__(name)
+        self.name = name
+        self.known = known
+
+    def __str__(self) -> str:
+        has = f"it has {', '.join(self.known)}" if self.known else "it has none"
+        return f"This room has no terminal {self.name}; {has}."
+
+
 class UnknownNumberError(RoomError, ValueError):
     """A reader asked for what follows the number ``asked``; the log's newest is ``last``."""
 
@@ -233,7 +252,7 @@ class LimitError(RoomError):
         self.most = most
 
     def __str__(self) -> str:
-        return f"A room on this gateway may have {self.limit} up to {self.most:g}, not {self.asked:g}."
+        return f"A room on this gateway may have {self.limit} up to {self.most:.15g}, not {self.asked:.15g}."
 
 
 class WorkspaceError(RoomError):
@@ -247,6 +266,33 @@ class WorkspaceError(RoomError):
     def __str__(self) -> str:
         shown = self.path if len(self.path) <= 200 else self.path[:200] + "…"
         return f"{shown!r}: {self.reason}"
+
+
+class MissingFileError(WorkspaceError):
+    """The workspace has no ``path``."""
+
+
+class FileTakenError(WorkspaceError):
+    """The workspace has ``path`` already, and it must not be replaced."""
+
+
+class FileChangedError(WorkspaceError):
+    """``path`` was written since whoever writes now has read it; its content now has the hash ``sha256``.
+
+    The hash is in hex, and "" where there is no such file.
+    """
+
+    def __init__(self, path: str, sha256: str) -> None:
+        super().__init__(path, "has changed since it was read" if sha256 else "is there no more")
+        self.sha256 = sha256
+
+
+class FileTooLargeError(WorkspaceError):
+    """``path`` has more bytes than are taken or given in one piece; the text says what to do instead."""
+
+
+class ContentError(WorkspaceError):
+    """``path`` is, or what was sent for it is, of another kind or format than was asked for."""
 
 
 class AccountError(EmbedEnvError):

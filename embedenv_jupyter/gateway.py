@@ -37,6 +37,7 @@ from embedenv_jupyter.snippets.desk import CodeFilter, Desk
 from embedenv_jupyter.snippets.installer import Installer
 from embedenv_jupyter.snippets.languages import LanguageSurvey
 from embedenv_jupyter.snippets.sessions import Sessions, SnippetSettings
+from embedenv_jupyter.terminals.manager import TerminalManagers
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +69,7 @@ class Gateway:
     def __init__(self, settings: GatewaySettings) -> None:
         self.settings = settings
         self.metrics = Metrics()
+        self.terminals = TerminalManagers()
         self.local_key = secrets.token_urlsafe(32)
         """Stands for the local account, in this process and as long as it lives."""
         self.tickets = Tickets(time.monotonic)

@@ -5,16 +5,31 @@ from __future__ import annotations
 from typing import Any
 
 from embedenv_jupyter.gateway import Gateway
-from embedenv_jupyter.handlers import account, documents, kernels, keys, passes, room_actions, rooms
+from embedenv_jupyter.handlers import (
+    account,
+    contents,
+    documents,
+    kernels,
+    keys,
+    passes,
+    room_actions,
+    rooms,
+    terminals,
+)
+from embedenv_jupyter.handlers.downloads import DownloadHandler
 from embedenv_jupyter.handlers.kernel_channels import KernelChannelsHandler
 from embedenv_jupyter.handlers.languages import InstallHandler, LanguageHandler, LanguagesHandler
 from embedenv_jupyter.handlers.room_events import RoomEventsHandler, RoomsEventsHandler
+from embedenv_jupyter.handlers.shared_documents import SharedDocumentHandler
 from embedenv_jupyter.handlers.tickets import TicketsHandler
 
 _ID = r"(?P<room_id>[0-9a-f]{1,64})"
 _OF_ROOM = r"/api/rooms/" + _ID
 _KEY = _OF_ROOM + r"/keys/(?P<key>[\w-]{1,256})"
 _ROOM = r"/rooms/" + _ID + r"/api"
+_PATH = r"(?P<path>(?:/[^/]+)+|/?)"
+_CONTENTS = _ROOM + "/contents" + _PATH
+_TERMINAL = r"(?P<name>[A-Za-z0-9_]{1,64})"
 _KERNEL = _ROOM + r"/kernels/(?P<kernel_id>[\w-]{1,64})"
 
 _ROUTES: tuple[tuple[str, Any], ...] = (
@@ -41,6 +56,14 @@ _ROUTES: tuple[tuple[str, Any], ...] = (
     (_KERNEL + r"/channels", KernelChannelsHandler),
     (_ROOM + r"/sessions", kernels.SessionsHandler),
     (_ROOM + r"/sessions/(?P<session_id>[\w-]{1,64})", kernels.SessionHandler),
+    (_CONTENTS + "/checkpoints", contents.CheckpointsHandler),
+    (_CONTENTS + r"/checkpoints/(?P<checkpoint_id>[\w-]+)", contents.CheckpointHandler),
+    (_CONTENTS, contents.ContentsHandler),
+    (r"/rooms/(?P<room_id>[0-9a-f]{1,64})/files" + _PATH, DownloadHandler),
+    (r"/rooms/(?P<room_id>[0-9a-f]{1,64})/documents(?P<path>(?:/[^/]+)+)", SharedDocumentHandler),
+    (_ROOM + r"/terminals", terminals.TerminalsHandler),
+    (_ROOM + r"/terminals/" + _TERMINAL, terminals.TerminalHandler),
+    (r"/rooms/(?P<room_id>[0-9a-f]{1,64})/terminals/websocket/" + _TERMINAL, terminals.TerminalSocketHandler),
     (_ROOM + r"/prompts", kernels.PromptsHandler),
     (_ROOM + r"/prompts/(?P<prompt_id>[0-9a-f]{1,64})", kernels.PromptHandler),
 )

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
 from contextlib import aclosing
 
 from embedenv_jupyter.errors import InsufficientCreditsError, RoomClosedError, RoomPausedError
@@ -31,6 +31,8 @@ from embedenv_jupyter.rooms.passes import Passes
 from embedenv_jupyter.rooms.pause import Pause
 from embedenv_jupyter.rooms.ports import PortWatch
 from embedenv_jupyter.rooms.runs import Run, RunState
+from embedenv_jupyter.rooms.shared_documents import SharedDocuments
+from embedenv_jupyter.rooms.uploads import Uploads
 from embedenv_jupyter.sandbox.process import Process
 from embedenv_jupyter.sandbox.sandbox import Sandbox
 from embedenv_jupyter.sandbox.spec import Breach
@@ -66,13 +68,15 @@ class Room:
         self.sandbox = sandbox
         self.log = room_log
         self.files = Files(sandbox, room_log)
+        self.uploads = Uploads(self.files)
+        self.documents = SharedDocuments(self.files)
         self.members = Members()
         self.keys = Keyring()
         self.passes = Passes(self.keys)
         self.host_key: JoinKey = self.keys.issue(Role.EDIT)
         self.audience = Audience(sandbox)
-        self.terminals: set[str] = set()
-        """The names of its terminals, kept by who manages them; :meth:`changed` after each change."""
+        self.terminals: Collection[str] = ()
+        """What its terminals are called; whoever manages them sets it, and calls :meth:`changed` after each change."""
         self.post_mortem: PostMortem | None = None
         self.created_at = clock()
         self.ended = asyncio.Event()
@@ -86,7 +90,7 @@ class Room:
         self._works: set[str] = set()
         self._running: dict[str, RunStarted] = {}
         self._on_change = on_change
-        self._before_close: list[Callable[[], Awaitable[None]]] = []
+        self._before_close: list[Callable[[], Awaitable[None]]] = [self._close_documents]
         self._starting = asyncio.Lock()
         self._pause = Pause(sandbox)
         self._closing: asyncio.Task[None] | None = None
@@ -231,6 +235,7 @@ class Room:
         self._works.add(id)
         if started is not None:
             self._tell_start(started)
+        self._look_for_ports()
         self.touch()
         self.changed()
 
@@ -238,6 +243,7 @@ class Room:
         """Note the end of what :meth:`work_began` told of; idempotent."""
         self._works.discard(id)
         self._running.pop(id, None)
+        self._look_for_ports()
         self.touch()
         self.changed()
 
@@ -282,7 +288,7 @@ class Room:
         )
         run = Run(number, command, member, process, self.log, cost=cost, on_change=self._run_changed)
         self._runs[run.id] = self._foreground = run
-        self._ports.runs_changed(len(self._runs))
+        self._look_for_ports()
         self.touch()
         self.changed()
         return run
@@ -306,7 +312,7 @@ class Room:
             self._running.pop(run.id, None)
         if run.state is RunState.ENDED:
             self._runs.pop(run.id, None)
-        self._ports.runs_changed(len(self._runs))
+        self._look_for_ports()
         self.changed()
 
     async def interrupt(self, member: Member) -> bool:
@@ -333,8 +339,11 @@ class Room:
 
     @property
     def ports(self) -> list[int]:
-        """The ports that programs listen on, as was last seen: nobody looks while nothing runs."""
+        """The ports that programs listen on, as was last seen, in order: nobody looks while nothing runs."""
         return self._ports.known
+
+    def _look_for_ports(self) -> None:
+        self._ports.runs_changed(len(self._runs) + len(self._works))
 
     def _port_opened(self, port: int) -> None:
         self.log.append(PortOpened(port=port, at=self._clock()))
@@ -361,7 +370,7 @@ class Room:
         """Undo :meth:`pause`; idempotent, raises the same."""
         self._require_open()
         await self._pause.off()
-        self._ports.runs_changed(len(self._runs))
+        self._look_for_ports()
         self.touch()
         self.changed()
 
@@ -388,6 +397,9 @@ class Room:
     def before_close(self, close: Callable[[], Awaitable[None]]) -> None:
         """Have something closed that needs the sandbox, before the sandbox is."""
         self._before_close.append(close)
+
+    async def _close_documents(self) -> None:
+        await self.documents.aclose(f"the room has ended: {self.end_reason}")
 
     def _require_open(self) -> None:
         if self.end_reason is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import os
 import stat
 from collections.abc import Callable
@@ -54,6 +55,12 @@ def write_all(fd: int, content: bytes) -> None:
         view = view[os.write(fd, view) :]
 
 
+def sha256_of(fd: int) -> str:
+    """Hash a file from where the descriptor stands, in hex."""
+    with os.fdopen(os.dup(fd), "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def list_folder(fd: int) -> list[FileInfo]:
     """Describe the entries of an open folder in the order of names, at most ``MAX_LISTED``."""
     found: list[FileInfo] = []
@@ -74,4 +81,5 @@ def file_info(name: str, found: os.stat_result) -> FileInfo:
         kind = "file"
     else:
         kind = "link" if stat.S_ISLNK(found.st_mode) else "other"
-    return FileInfo(name, kind, found.st_size, found.st_mtime, stat.S_IMODE(found.st_mode))
+    mode = stat.S_IMODE(found.st_mode)
+    return FileInfo(name, kind, found.st_size, found.st_mtime, mode, found.st_ctime)

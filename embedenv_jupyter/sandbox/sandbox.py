@@ -416,18 +416,47 @@ class Sandbox:
         With ``expected_sha256`` only if the present content has this hash ("" for
         no file), with ``exclusive`` only if there is no such file.
         """
+        answer = await self._send_content(
+            "write", content, path=path, mode=mode, expected_sha256=expected_sha256, exclusive=exclusive
+        )
+        return str(answer.get("sha256", ""))
+
+    async def append_file(self, path: str, content: bytes, *, at: int) -> None:
+        """Write at the end of a file that has ``at`` bytes; ``ESTALE`` where it has another number."""
+        await self._send_content("append", content, path=path, at=at)
+
+    async def _send_content(self, op: str, content: bytes, **fields: Any) -> dict[str, Any]:
+        """Ask for something with ``content``, which the supervisor writes: so it counts for the room."""
         fd = os.memfd_create("content", os.MFD_CLOEXEC)
         try:
             await in_thread(fd, lambda own: write_all(own, content))
-            answer, fds = await self.request(
-                "write", [fd], timeout_s=LONG_TIMEOUT_S, path=path, mode=mode,
-                expected_sha256=expected_sha256, exclusive=exclusive,
-            )  # fmt: skip
+            answer, fds = await self.request(op, [fd], timeout_s=LONG_TIMEOUT_S, **fields)
             close_all(fds)
         finally:
             os.ftruncate(fd, 0)  # a supervisor that keeps the descriptor must not keep our memory
             os.close(fd)
-        return str(answer.get("sha256", ""))
+        return answer
+
+    async def copy_file(self, path: str, to: str) -> None:
+        """Copy a file, its mode included; ``EEXIST`` where the new name is taken."""
+        fd = await self.open(path)
+        try:
+            found = os.fstat(fd)
+            if not stat.S_ISREG(found.st_mode):
+                raise SandboxRequestError("copy", errno.EISDIR, path)
+            _, fds = await self.request(
+                "write", [fd], timeout_s=LONG_TIMEOUT_S, path=to, mode=stat.S_IMODE(found.st_mode),
+                expected_sha256=None, exclusive=True,
+            )  # fmt: skip
+            close_all(fds)
+        finally:
+            os.close(fd)
+
+    async def copy_folder(self, path: str, to: str) -> None:
+        """Copy a folder with all that it holds; ``EEXIST`` where the new name is taken."""
+        await self.make_dir(to, exclusive=True)
+        process = await self.spawn(["/bin/cp", "-a", "--", f"./{path}/.", f"./{to}/"], cwd=".")
+        await self._finish(process, "copy", path)
 
     async def make_dir(self, path: str, *, exclusive: bool = False) -> None:
         """Make a folder and its parents."""
@@ -447,10 +476,14 @@ class Sandbox:
 
     async def stat(self, path: str) -> FileInfo:
         """Describe one file or folder, without following a symbolic link."""
-        _, fds = await self.request("open", path=path, flags=os.O_PATH | os.O_NOFOLLOW)
+        return file_info(path.rstrip("/").rpartition("/")[2], await self.look(path, follow=False))
+
+    async def look(self, path: str, *, follow: bool = True) -> os.stat_result:
+        """Return what stat(2) says of a path; links are followed inside the workspace, and no farther."""
+        _, fds = await self.request("open", path=path, flags=os.O_PATH | (0 if follow else os.O_NOFOLLOW))
         check(fds, 1, lambda found: True, "file")
         try:
-            return file_info(path.rstrip("/").rpartition("/")[2], os.fstat(fds[0]))
+            return os.fstat(fds[0])
         finally:
             os.close(fds[0])
 

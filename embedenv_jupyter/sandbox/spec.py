@@ -144,3 +144,5 @@ class FileInfo:
     size_bytes: int
     modified_s: float
     mode: int
+    changed_s: float = 0.0
+    """When content or attributes changed last (the ctime of stat(2)); Linux's stat tells no birth."""

@@ -250,6 +250,11 @@ class Supervisor:
         )  # fmt: skip
         return {"sha256": digest}, []
 
+    def append(self, message: dict[str, Any], fds: list[int]) -> Answer:
+        """Write the content of the descriptor that came along at the end of a file of a known size."""
+        workspace.append_file(self.home_fd, message["path"], fds[0], at=message["at"])
+        return {}, []
+
     def make_dir(self, message: dict[str, Any], fds: list[int]) -> Answer:
         workspace.make_directories(self.home_fd, message["path"], exclusive=bool(message.get("exclusive")))
         return {}, []
@@ -320,7 +325,7 @@ _HANDLERS: dict[str, Handler] = {
     name: getattr(Supervisor, name)
     for name in (
         "ping", "spawn", "spawn_pty", "fork_kernel", "fork_script", "signal", "awaiting_input", "signal_all",
-        "open", "write", "make_dir", "rename", "remove", "connect", "ports", "snapshot", "restore",
+        "open", "write", "append", "make_dir", "rename", "remove", "connect", "ports", "snapshot", "restore",
     )
 }  # fmt: skip
 

@@ -187,6 +187,34 @@ def replace_file(
         os.close(parent)
 
 
+def append_file(root: int, path: str, source: int, *, at: int) -> None:
+    """Write ``source``'s content at the end of a file that has ``at`` bytes; all of it or nothing.
+
+    Raises:
+        OSError: ``ESTALE`` when the file has another size, ``ELOOP`` when it is a symbolic link.
+    """
+    with naming(path):
+        parent, name = open_parent(root, path)
+        try:
+            fd = os.open(name, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=parent)
+        finally:
+            os.close(parent)
+        try:
+            found = os.fstat(fd)
+            if not stat.S_ISREG(found.st_mode):
+                raise OSError(errno.EINVAL, "is not a regular file")
+            if found.st_size != at:
+                raise OSError(errno.ESTALE, f"has {found.st_size} bytes, not {at}")
+            os.lseek(fd, at, os.SEEK_SET)
+            try:
+                _copy(source, fd)
+            except OSError:
+                os.ftruncate(fd, at)
+                raise
+        finally:
+            os.close(fd)
+
+
 def _present(parent: int, name: str, path: str) -> os.stat_result | None:
     try:
         found = os.stat(name, dir_fd=parent, follow_symlinks=False)

@@ -10,6 +10,9 @@ import { Backoff } from "./backoff.js";
 import { ConnectionLostError, EngineError, FrameError } from "./errors.js";
 import { Latency } from "./latency.js";
 
+/** One message: text, or bytes. */
+export type Message = string | Uint8Array<ArrayBuffer>;
+
 /** What is used of a WebSocket: the browser's, Node's own (from version 22 on) and that of `ws` have it. */
 export interface IWebSocket {
   addEventListener(type: "open" | "error", listener: () => void): void;
@@ -18,7 +21,9 @@ export interface IWebSocket {
     type: "close",
     listener: (event: { readonly code: number; readonly reason: string }) => void,
   ): void;
-  send(data: string): void;
+  /** Set to "arraybuffer" where a conversation takes bytes. */
+  binaryType?: string;
+  send(data: Message): void;
   close(code?: number, reason?: string): void;
 }
 
@@ -43,9 +48,11 @@ export interface IConversation {
   connected(): void;
   /** Takes in a frame; throws a `FrameError` for what is none. */
   receive(text: string): void;
+  /** Takes in a binary message, where there are any; throws a `FrameError` for what is none. */
+  receiveBytes?(bytes: Uint8Array): void;
   lost(reason: string): void;
   /** Drains what is to be written. */
-  framesToSend(): readonly string[];
+  framesToSend(): readonly Message[];
   ping(id: string): void;
   /** It ends for good. */
   close(error: Error): void;
@@ -198,6 +205,9 @@ export class Connection {
       return;
     }
     this.socket = socket;
+    if (this.conversation.receiveBytes !== undefined) {
+      socket.binaryType = "arraybuffer";
+    }
     const isCurrent = (): boolean => this.socket === socket;
     socket.addEventListener("open", () => {
       if (isCurrent()) {
@@ -225,10 +235,13 @@ export class Connection {
 
   private receive(data: unknown): void {
     try {
-      if (typeof data !== "string") {
+      if (typeof data === "string") {
+        this.conversation.receive(data);
+      } else if (data instanceof ArrayBuffer && this.conversation.receiveBytes !== undefined) {
+        this.conversation.receiveBytes(new Uint8Array(data));
+      } else {
         throw new FrameError("a binary message");
       }
-      this.conversation.receive(data);
     } catch (error) {
       if (!(error instanceof FrameError)) {
         throw error;

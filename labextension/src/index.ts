@@ -1,5 +1,8 @@
 /** The plugins that JupyterLab loads. */
 
+import { drivesPlugin } from "./plugins/drives.js";
+import { editingPlugin } from "./plugins/editing.js";
+import { filesPlugin } from "./plugins/files.js";
 import { inspectorPlugin } from "./plugins/inspector.js";
 import { kernelsPlugin } from "./plugins/kernels.js";
 import { languagesPlugin } from "./plugins/languages.js";
@@ -9,10 +12,13 @@ import { lifecyclePlugin } from "./plugins/lifecycle.js";
 import { notificationsPlugin } from "./plugins/notifications.js";
 import { openingPlugin } from "./plugins/opening.js";
 import { panelPlugin } from "./plugins/panel.js";
+import { previewsPlugin } from "./plugins/previews.js";
 import { roomsPlugin, settingsPlugin } from "./plugins/rooms.js";
 import { runningPlugin } from "./plugins/running.js";
 import { sharingPlugin } from "./plugins/sharing.js";
 import { statusPlugin } from "./plugins/status.js";
+import { terminalsPlugin } from "./plugins/terminals.js";
+import { transfersPlugin } from "./plugins/transfers.js";
 
 export default [
   settingsPlugin,
@@ -26,6 +32,12 @@ export default [
   kernelsPlugin,
   statusPlugin,
   notificationsPlugin,
+  drivesPlugin,
+  filesPlugin,
+  transfersPlugin,
+  editingPlugin,
+  terminalsPlugin,
+  previewsPlugin,
   latencyPlugin,
   inspectorPlugin,
   languagesPlugin,

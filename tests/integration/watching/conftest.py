@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -74,6 +75,16 @@ class Watcher:
         """Receive up to the goodbye; return the code of the close and the reason that was given."""
         bye = await self.until(type="bye")
         return (await self.closed())[0], bye["reason"]
+
+
+async def rest_of(socket: websockets.ClientConnection) -> list[str | bytes]:
+    """Receive until the server has closed."""
+    frames: list[str | bytes] = []
+    async with asyncio.timeout(DEADLINE_S):
+        with contextlib.suppress(websockets.ConnectionClosed):
+            while True:
+                frames.append(await socket.recv())
+    return frames
 
 
 Watch = Callable[..., Awaitable[Watcher]]

@@ -1,0 +1,138 @@
+import type { JupyterFrontEnd, JupyterFrontEndPlugin } from "@jupyterlab/application";
+import { Notification, showErrorMessage } from "@jupyterlab/apputils";
+import { IDocumentManager, shouldOverwrite } from "@jupyterlab/docmanager";
+import type { FileBrowser } from "@jupyterlab/filebrowser";
+import { IDefaultFileBrowser, IFileBrowserFactory } from "@jupyterlab/filebrowser";
+import { ITranslator, nullTranslator } from "@jupyterlab/translation";
+import { downloadIcon } from "@jupyterlab/ui-components";
+import type { Drag } from "@lumino/dragdrop";
+
+import { CommandIDs, describedBy } from "../commands.js";
+import { IRoomDrives } from "../drives.js";
+import { roomIcon } from "../icons.js";
+import { RoomCommands } from "../room_commands.js";
+import { IRooms } from "../tokens.js";
+import { isElsewhere, transfer } from "../transfer.js";
+
+const FILES = ".jp-DirListing-item";
+const CONTENTS_MIME = "application/x-jupyter-icontents";
+
+export const transfersPlugin: JupyterFrontEndPlugin<void> = {
+  id: "embedenv-jupyter:transfers",
+  description: "Copies files into rooms and out of them: by a command, and by dragging.",
+  autoStart: true,
+  requires: [IRooms, IRoomDrives, IFileBrowserFactory, IDocumentManager],
+  optional: [IDefaultFileBrowser, ITranslator],
+  activate: (
+    app: JupyterFrontEnd,
+    rooms: IRooms,
+    drives: IRoomDrives,
+    factory: IFileBrowserFactory,
+    documents: IDocumentManager,
+    home: FileBrowser | null,
+    translator: ITranslator | null,
+  ): void => {
+    const trans = (translator ?? nullTranslator).load("embedenv_jupyter");
+    const { commands } = app;
+    const { contents } = app.serviceManager;
+    const inRoom = new RoomCommands(commands, rooms, trans, null);
+    const ask = (name: string): Promise<boolean> => shouldOverwrite(name);
+
+    const selected = (): readonly string[] =>
+      [...(factory.tracker.currentWidget?.selectedItems() ?? [])].map(({ path }) => path);
+
+    inRoom.add(CommandIDs.openInRoom, {
+      label: trans.__("Open in Room"),
+      caption: trans.__("Copy what is selected into a room, and open it there"),
+      icon: roomIcon,
+      role: "edit",
+      fits: (room) => selected().some((path) => drives.roomIdAt(path) !== room.id),
+      execute: async (room) => {
+        const drive = drives.of(room.id);
+        if (drive === undefined) {
+          return;
+        }
+        room.enter();
+        const copies = await transfer(contents, selected(), `${drive.name}:`, ask);
+        await commands.execute(CommandIDs.openFiles, { room: room.id });
+        for (const path of copies) {
+          const { type } = await contents.get(path, { content: false });
+          if (type !== "directory") {
+            documents.openOrReveal(path);
+          }
+        }
+      },
+    });
+    app.contextMenu.addItem({ command: CommandIDs.openInRoom, selector: FILES, rank: 3 });
+
+    if (home !== null) {
+      commands.addCommand(CommandIDs.copyToServer, {
+        label: trans.__("Copy Out of the Room"),
+        caption: trans.__("Copy what is selected to the folder of the server that is shown"),
+        icon: downloadIcon,
+        describedBy: describedBy({}),
+        isVisible: () => selected().some((path) => isElsewhere(contents, path, home.model.path)),
+        execute: async () => {
+          const folder = home.model.path;
+          await inRoom.tell(trans.__("Nothing was copied"), async () => {
+            const copies = await transfer(contents, selected(), folder, ask);
+            Notification.success(trans.__("Copied to the server: %1", copies.join(", ")), {
+              autoClose: 4000,
+            });
+          });
+        },
+      });
+      app.contextMenu.addItem({ command: CommandIDs.copyToServer, selector: FILES, rank: 3 });
+    }
+
+    const drop = (event: Event): void => {
+      // Of Lumino: no other events have this name.
+      const dropped = event as Drag.Event;
+      const target = targetOf(dropped, factory, home);
+      if (target === null) {
+        return;
+      }
+      const paths = pathsIn(dropped);
+      const foreign = paths.filter((path) => isElsewhere(contents, path, target));
+      if (foreign.length === 0 || foreign.length < paths.length) {
+        return;
+      }
+      // JupyterLab's own answer is an error: it moves within one drive only.
+      dropped.preventDefault();
+      dropped.stopPropagation();
+      dropped.dropAction = "copy";
+      transfer(contents, foreign, target, ask).catch((error: unknown) => {
+        void showErrorMessage(
+          trans.__("Error while copying files"),
+          error instanceof Error ? error : String(error),
+        );
+      });
+    };
+    document.addEventListener("lm-drop", drop, true);
+  },
+};
+
+/** The folder that something is dropped on; `null` where that is no file browser. */
+function targetOf(
+  event: Drag.Event,
+  factory: IFileBrowserFactory,
+  home: FileBrowser | null,
+): string | null {
+  const { target } = event;
+  if (!(target instanceof Element) || target.closest(".jp-DirListing") === null) {
+    return null;
+  }
+  const browser =
+    factory.tracker.find(({ node }) => node.contains(target)) ??
+    (home?.node.contains(target) === true ? home : undefined);
+  if (browser === undefined) {
+    return null;
+  }
+  const entry = browser.modelForClick(event);
+  return entry?.type === "directory" ? entry.path : browser.model.path;
+}
+
+function pathsIn(event: Drag.Event): readonly string[] {
+  const data: unknown = event.mimeData.getData(CONTENTS_MIME);
+  return Array.isArray(data) ? data.filter((path) => typeof path === "string") : [];
+}

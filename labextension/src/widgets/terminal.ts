@@ -1,0 +1,107 @@
+/** JupyterLab's terminal on a terminal of a room, and what it does not have: who may only look sees that. */
+
+import { MainAreaWidget } from "@jupyterlab/apputils";
+import type { Terminal as Sessions } from "@jupyterlab/services";
+import type { ITerminal } from "@jupyterlab/terminal";
+import type { TranslationBundle } from "@jupyterlab/translation";
+import { terminalIcon } from "@jupyterlab/ui-components";
+import type { IMessageHandler, Message } from "@lumino/messaging";
+import { MessageLoop } from "@lumino/messaging";
+import { Widget } from "@lumino/widgets";
+
+export interface IRoomTerminalOptions {
+  readonly session: Sessions.ITerminalConnection;
+  readonly content: ITerminal.ITerminal;
+  readonly roomId: string;
+  readonly roomName: string;
+  readonly trans: TranslationBundle;
+  /** The key that leaves the terminal, as people read it; `null` where the user has taken it away. */
+  readonly wayOut: string | null;
+}
+
+/** A terminal of a room in the main area. */
+export class RoomTerminal extends MainAreaWidget<ITerminal.ITerminal> {
+  readonly session: Sessions.ITerminalConnection;
+  readonly roomId: string;
+  private readonly trans: TranslationBundle;
+  private readonly viewOnly: Widget;
+  private roomNameNow: string;
+  private mayTypeNow = true;
+
+  constructor({ session, content, roomId, roomName, trans, wayOut }: IRoomTerminalOptions) {
+    super({ content });
+    this.session = session;
+    this.roomId = roomId;
+    this.roomNameNow = roomName;
+    this.trans = trans;
+    this.id = `embedenv-terminal-${roomId}-${session.name}`;
+    this.addClass("embedenv-RoomTerminal");
+    this.title.icon = terminalIcon;
+    this.title.closable = true;
+    this.viewOnly = notice(
+      trans.__("View only: your role in this room does not type into terminals."),
+    );
+    this.toolbar.addItem("view-only", this.viewOnly);
+    this.toolbar.hide();
+    if (wayOut !== null) {
+      describe(content, trans.__("%1 leaves the terminal for its tab.", wayOut));
+    }
+    // The stock widget names itself by what the program in it wishes, or by its number.
+    content.title.changed.connect(this.name, this);
+    this.name();
+  }
+
+  get roomName(): string {
+    return this.roomNameNow;
+  }
+
+  get mayType(): boolean {
+    return this.mayTypeNow;
+  }
+
+  /** The room has another name, or the user another role in it. */
+  follow(roomName: string, mayType: boolean): void {
+    this.roomNameNow = roomName;
+    this.mayTypeNow = mayType;
+    this.toolbar.setHidden(mayType);
+    this.name();
+  }
+
+  private name(): void {
+    const { mayType, roomName, session, trans } = this;
+    this.title.label = mayType
+      ? trans.__("%1: terminal %2", roomName, session.name)
+      : trans.__("%1: terminal %2 (view only)", roomName, session.name);
+    this.title.caption = this.title.label;
+  }
+}
+
+function notice(text: string): Widget {
+  const widget = new Widget();
+  widget.addClass("embedenv-RoomTerminal-notice");
+  widget.node.textContent = text;
+  widget.node.setAttribute("role", "status");
+  return widget;
+}
+
+/** Screen readers tell how to leave, when the terminal has the focus; the stock widget's own way stays told. */
+function describe(content: ITerminal.ITerminal, text: string): void {
+  const node = document.createElement("p");
+  node.id = `${content.id}-way-out`;
+  node.className = "jp-sr-only";
+  node.textContent = text;
+  content.node.append(node);
+  // It makes what takes the keys while it is shown for the first time, and says nothing of it.
+  MessageLoop.installMessageHook(content, (_: IMessageHandler, message: Message) => {
+    if (message.type === "update-request") {
+      queueMicrotask(() => {
+        const input = content.node.querySelector("textarea");
+        const described = input?.getAttribute("aria-describedby") ?? "";
+        if (input !== null && !described.split(" ").includes(node.id)) {
+          input.setAttribute("aria-describedby", `${described} ${node.id}`.trim());
+        }
+      });
+    }
+    return true;
+  });
+}

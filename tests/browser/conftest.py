@@ -1,0 +1,152 @@
+"""JupyterLab with this checkout's extension, in a real Chromium: one browser for all, a server and pages for each test.
+
+With ``EMBEDENV_SCREENSHOTS`` set to a folder, what :data:`Shoot` is asked for is put there for people to look at.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import StartProcess
+from tests.integration.published import CHROMIUM_OPTIONS
+from tests.lacking import lacking
+
+ROOT = Path(__file__).parents[2]
+BUILT = ROOT / "embedenv_jupyter" / "labextension"
+TOKEN = "tell-nobody"
+DEADLINE_MS = 60_000
+
+IS_STARTED = "() => window.jupyterapp !== undefined && jupyterapp.restored.then(() => true)"
+
+
+@dataclass(frozen=True)
+class Lab:
+    """A server: ``url`` ends with its base URL, a slash last; ``folder`` has what it serves."""
+
+    url: str
+    folder: Path
+
+
+ServeLab = Callable[..., Lab]
+Visit = Callable[..., Awaitable[Any]]
+Shoot = Callable[[Any, str], Awaitable[None]]
+
+
+@pytest.fixture(scope="session")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Debian's Chromium without a window; yields where Playwright connects to it."""
+    path = shutil.which("chromium")
+    if path is None:
+        lacking("Chromium", "chromium")
+    profile = tmp_path_factory.mktemp("chromium")
+    argv = [path, "--headless=new", "--remote-debugging-port=0", f"--user-data-dir={profile}"]
+    with subprocess.Popen(
+        [*argv, *CHROMIUM_OPTIONS, "about:blank"], stderr=subprocess.PIPE, text=True, errors="replace"
+    ) as process:
+        assert process.stderr is not None
+        try:
+            for line in process.stderr:
+                if match := re.search(r"listening on (ws://\S+)", line):
+                    yield match[1]
+                    return
+            raise AssertionError("Chromium did not start")
+        finally:
+            process.kill()
+
+
+@pytest.fixture
+def serve_lab(start_process: StartProcess, tmp_path: Path) -> ServeLab:
+    """Start JupyterLab under a base URL, with folders of its own."""
+    share = tmp_path / "share" / "jupyter"
+    (share / "labextensions").mkdir(parents=True)
+    # What an editable install has may be older.
+    (share / "labextensions" / "embedenv-jupyter").symlink_to(BUILT)
+    shutil.copytree(ROOT / "jupyter-config" / "kernels", share / "kernels")
+
+    def serve(*options: str, base_url: str = "/") -> Lab:
+        folder = tmp_path / "work"
+        folder.mkdir(exist_ok=True)
+        env = {name: value for name, value in os.environ.items() if not name.startswith("JUPYTER")}
+        env |= {"HOME": str(tmp_path), "JUPYTER_PATH": str(share), "PYTHONPATH": str(ROOT)}
+        process = start_process(
+            sys.executable, str(ROOT / "tools" / "run_lab.py"), f"--IdentityProvider.token={TOKEN}",
+            "--expose-app-in-browser", "--LabApp.extension_manager=readonly", "--LabApp.news_url=",
+            f"--ServerApp.root_dir={folder}", f"--ServerApp.base_url={base_url}",
+            f"--EmbedenvApp.data_dir={tmp_path / 'data'}", *options,
+            env=env, stdout=subprocess.PIPE, stderr=(tmp_path / "lab.log").open("w"), text=True,
+        )  # fmt: skip
+        assert process.stdout is not None
+        for line in process.stdout:
+            if match := re.search(r"(http://\S+:\d+\S*/)lab", line):
+                return Lab(match[1], folder)
+        raise AssertionError(f"JupyterLab did not start: {(tmp_path / 'lab.log').read_text()[-2000:]}")
+
+    return serve
+
+
+@pytest.fixture
+async def visit(chromium: str) -> AsyncIterator[Visit]:
+    """Open JupyterLab as another visitor: a page with cookies and storage of its own, ready to use."""
+    from playwright.async_api import async_playwright
+
+    async with AsyncExitStack() as stack:
+        playwright = await stack.enter_async_context(async_playwright())
+        browser = await playwright.chromium.connect_over_cdp(chromium)
+
+        async def open_page(lab: Lab, path: str = "lab?reset") -> Any:
+            context = await browser.new_context(viewport={"width": 1280, "height": 800})
+            stack.push_async_callback(context.close)
+            page = await context.new_page()
+            page.set_default_timeout(DEADLINE_MS)
+            joint = "&" if "?" in path else "?"
+            await page.goto(f"{lab.url}{path}{joint}token={TOKEN}")
+            await page.wait_for_function(IS_STARTED)
+            return page
+
+        yield open_page
+
+
+@pytest.fixture
+def shoot() -> Shoot:
+    """Take pictures of a page in both themes, where somebody wants them."""
+    folder = os.environ.get("EMBEDENV_SCREENSHOTS")
+
+    async def take(page: Any, name: str) -> None:
+        if folder is None:
+            return
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        for theme in ("Light", "Dark"):
+            await page.evaluate(
+                "theme => jupyterapp.commands.execute('apputils:change-theme', { theme })",
+                f"JupyterLab {theme}",
+            )
+            is_light = "true" if theme == "Light" else "false"
+            await page.wait_for_selector(f'body[data-jp-theme-light="{is_light}"]', state="attached")
+            await page.screenshot(path=Path(folder) / f"{name}-{theme.lower()}.png")
+        await page.evaluate(
+            "() => jupyterapp.commands.execute('apputils:change-theme', { theme: 'JupyterLab Light' })"
+        )
+
+    return take
+
+
+async def execute(page: Any, command: str, **args: str) -> Any:
+    """Run a command of JupyterLab, and wait for what it returns where that is plain."""
+    return await page.evaluate(
+        """async ([command, args]) => {
+          const result = await jupyterapp.commands.execute(command, args);
+          return typeof result === 'string' ? result : null;
+        }""",
+        [command, args],
+    )
