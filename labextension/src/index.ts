@@ -3,7 +3,10 @@
 import { drivesPlugin } from "./plugins/drives.js";
 import { editingPlugin } from "./plugins/editing.js";
 import { filesPlugin } from "./plugins/files.js";
+import { inspectorPlugin } from "./plugins/inspector.js";
 import { kernelsPlugin } from "./plugins/kernels.js";
+import { languagesPlugin } from "./plugins/languages.js";
+import { latencyPlugin } from "./plugins/latency.js";
 import { launcherPlugin } from "./plugins/launcher.js";
 import { lifecyclePlugin } from "./plugins/lifecycle.js";
 import { notificationsPlugin } from "./plugins/notifications.js";
@@ -35,4 +38,7 @@ export default [
   editingPlugin,
   terminalsPlugin,
   previewsPlugin,
+  latencyPlugin,
+  inspectorPlugin,
+  languagesPlugin,
 ];
