@@ -92,8 +92,7 @@ class KernelChannelsHandler(InBandHandler):
             raise RemoteProtocolError(f"a session_id has at most {MAX_SESSION_CHARS} characters")
         before = kernel.sessions.get(id)
         token = before.member.token if before is not None and before.owner == who.owner else None
-        member = self._member = kernel.room.enter(who.visitor, token=token)
-        member.put_out.append(self._put_out)
+        member = self._member = kernel.room.people.enter(who.visitor, token=token, put_out=self._put_out)
         try:
             session = await kernel.join(id, member, who.owner)
             watcher = kernel.log.watch(self._start(session))
@@ -218,6 +217,4 @@ class KernelChannelsHandler(InBandHandler):
             says_goodbye = self._is_resumable and self.close_code == CloseCode.NORMAL
             session.connection = None
             session.left_at_s = -math.inf if says_goodbye else time.monotonic()
-        if self._put_out in member.put_out:
-            member.put_out.remove(self._put_out)
-        self._kernel.room.leave(member)
+        self._kernel.room.people.leave(member, self._put_out)

@@ -63,11 +63,10 @@ class SharedDocumentHandler(InBandHandler):
         room, who, document = self._room, self._principal, self._document
         assert room is not None and who is not None and document is not None, "get() comes first"
         try:
-            self._member = room.enter(who.visitor)
+            self._member = room.people.enter(who.visitor, put_out=self._put_out)
         except EmbedEnvError as exc:
             self.close_with(CloseCode.ROOM_ENDED, str(exc))
             return
-        self._member.put_out.append(self._put_out)
         self._place = document.join(self._member, self.close_with)
         self._carrier = asyncio.create_task(self._carry(self._place), name=f"carrier of {document.path}")
 
@@ -114,6 +113,4 @@ class SharedDocumentHandler(InBandHandler):
             self._document.leave(self._place)
         member, self._member = self._member, None
         if member is not None and self._room is not None:
-            if self._put_out in member.put_out:
-                member.put_out.remove(self._put_out)
-            self._room.leave(member)
+            self._room.people.leave(member, self._put_out)

@@ -126,8 +126,7 @@ class TerminalSocketHandler(InBandHandler):
         terminal, room, who = self._terminal, self._room, self._principal
         assert terminal is not None and room is not None and who is not None, "get() comes first"
         try:
-            member = room.enter(who.visitor)
-            member.put_out.append(self._put_out)
+            member = room.people.enter(who.visitor, put_out=self._put_out)
             self._member = member
             self._client = terminal.attach(member)
         except EmbedEnvError as exc:
@@ -185,6 +184,4 @@ class TerminalSocketHandler(InBandHandler):
             self._terminal.detach(self._client, drop_input=self._is_put_out)
         member, self._member = self._member, None
         if member is not None and self._room is not None:
-            if self._put_out in member.put_out:
-                member.put_out.remove(self._put_out)
-            self._room.leave(member)
+            self._room.people.leave(member, self._put_out)

@@ -134,7 +134,9 @@ class RoomConversation:
         try:
             if hello.resume is not None:
                 self._watcher = room.log.watch(hello.resume)
-            member = room.enter(self._visitor, user=hello.user, colour=hello.color, token=hello.token)
+            member = room.people.enter(
+                self._visitor, user=hello.user, colour=hello.color, token=hello.token, put_out=self._put_out
+            )
         except RoomClosedError as exc:
             self._session.ended(f"the room has ended: {exc.reason}", ROOM_ENDED)
             return
@@ -142,7 +144,6 @@ class RoomConversation:
             self._session.refused(str(exc), type(exc).__name__)
             return
         self._member = member
-        member.put_out.append(self._put_out)
         number = room.log.last
         if self._watcher is None:
             self._watcher = room.log.watch(number)
@@ -206,9 +207,7 @@ class RoomConversation:
         self._room.audience.remove(self)
         member, self._member = self._member, None
         if member is not None:
-            if self._put_out in member.put_out:
-                member.put_out.remove(self._put_out)
-            self._room.leave(member)
+            self._room.people.leave(member, self._put_out)
 
 
 def limits_fields(limits: Limits) -> dict[str, float | int | None]:

@@ -63,7 +63,7 @@ async def test_revoked_key_ends_the_cell_that_it_brought(
     peer = await enter(room)
     id = await peer.execute(f"%%room {key}\nprint('on', flush=True)\nimport time\ntime.sleep(600)")
     await peer.until("stream", id)
-    found(served, there).revoke(key)
+    found(served, there).people.revoke(key)
     (*_, reply) = await peer.until("execute_reply", id)
     assert "revoked" in reply.content["evalue"]
     _, content, _ = await peer.run(f"%%room {key}\nprint('no')")
