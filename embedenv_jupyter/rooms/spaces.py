@@ -153,7 +153,7 @@ class SpacesConversation:
             await asyncio.shield(managers.rooms.call_off(opened))
 
     def _guarded(self, work: Callable[[], Awaitable[None]]) -> Coroutine[None, None, None]:
-        return guarded(work, self._socket, self._send_timeout_s, "Spaces")
+        return guarded(work, self._socket.close_with, self._send_timeout_s, "the Spaces protocol")
 
     @property
     def _entered(self) -> tuple[Room, Member]:
