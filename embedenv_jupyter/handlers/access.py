@@ -85,7 +85,7 @@ def pass_cookie(room_id: str) -> str:
 def pass_of(handler: Any, room: Room) -> Pass | None:
     """Return the pass of this room that the browser has, if it is still good."""
     secret = handler.get_cookie(pass_cookie(room.id))
-    return room.passes.find(secret, time.time()) if secret else None
+    return room.people.passes.find(secret, time.time()) if secret else None
 
 
 def principal_of_pass(held: Pass) -> Principal:
@@ -112,7 +112,7 @@ async def principal_of(handler: Any, gateway: Gateway, room: Room | None, action
     if room is not None and key is not None:
         name = handler.request.headers.get("X-Embedenv-User", GUEST)[:64]
         try:
-            return Principal(name, room.keys.redeem(key, time.time()).role, key=key)
+            return Principal(name, room.people.keys.redeem(key, time.time()).role, key=key)
         except UnknownKeyError:
             pass
     owner = _local_principal(user) if user else await _principal_of_key(gateway, key or "")
@@ -186,7 +186,7 @@ class Sight:
     def role_in(self, room: Room) -> Role | None:
         """Return what they are in a room; ``None`` where it is not theirs to see."""
         secret = self.passes.get(room.id)
-        held = room.passes.find(secret, time.time()) if secret else None
+        held = room.people.passes.find(secret, time.time()) if secret else None
         if held is not None:
             return held.role
         return Role.OWN if self.account is not None and room.account == self.account.id else None

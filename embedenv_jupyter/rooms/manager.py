@@ -199,7 +199,7 @@ class RoomManager:
         finally:
             self._opening.discard(opening)
             opening.set_result(None)
-        return Opened(room, room.host_key.key, remaining, account, charge_key)
+        return Opened(room, room.people.host_key.key, remaining, account, charge_key)
 
     @asynccontextmanager
     async def _paid(self, account: Account, key: str, cost: int) -> AsyncIterator[int | None]:
@@ -282,7 +282,7 @@ class RoomManager:
         opened.room.take_over(room)
         self._tell(opened.room)
         room.begin_close("restarted")
-        return replace(opened, join_key=opened.room.host_key.key)
+        return replace(opened, join_key=opened.room.people.host_key.key)
 
     def redeem(self, key: str) -> tuple[Room, JoinKey]:
         """Find the open room that a join key belongs to.
@@ -293,7 +293,7 @@ class RoomManager:
         now = self._clock()
         for room in self._rooms.values():
             try:
-                return room, room.keys.redeem(key, now)
+                return room, room.people.keys.redeem(key, now)
             except UnknownKeyError:
                 continue
         raise UnknownKeyError

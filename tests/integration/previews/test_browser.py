@@ -93,7 +93,7 @@ async def test_page_comes_by_itself_once_the_program_listens(shown: Shown, page:
     shown.path = await shown.make(port=5997)
     await page.goto(f"http://{shown.served.host}{shown.path}")
     await page.wait_for_selector("text=Nothing listens on port 5997")
-    await shown.room.sandbox.write_file("site/index.html", b"<h1>at last</h1>")
+    await shown.room.sandbox.files.write("site/index.html", b"<h1>at last</h1>")
     process = await shown.room.sandbox.spawn(["python3", "-m", "http.server", "-d", "site", "5997"])
     await page.wait_for_selector("text=at last")
     process.close()

@@ -36,11 +36,11 @@ async def shell_in(dial: Dial, key: str) -> Peer:
 
 
 async def write(served: Served, room: dict[str, Any], path: str, content: bytes) -> None:
-    await room_of(served, room).sandbox.write_file(path, content)
+    await room_of(served, room).sandbox.files.write(path, content)
 
 
 async def read(served: Served, room: dict[str, Any], path: str) -> bytes:
-    return await room_of(served, room).sandbox.read_file(path)
+    return await room_of(served, room).sandbox.files.read(path)
 
 
 # Limits.
