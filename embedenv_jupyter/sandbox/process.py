@@ -50,9 +50,9 @@ class Process:
         raise SandboxRequestError("receive", errno.EPROTO, detail="the sandbox named no job")
 
     @classmethod
-    def piped(cls, requests: Requests, answer: dict[str, Any], fds: list[int]) -> Process:
-        """Return a program on three pipes; raises what :meth:`started` raises."""
-        process = cls.started(requests, answer, fds, 3, is_pipe, "pipe")
+    def piped(cls, requests: Requests, answer: dict[str, Any], fds: list[int], *, side: int = 0) -> Process:
+        """Return a program on three pipes, and ``side`` more for the caller; raises as :meth:`started`."""
+        process = cls.started(requests, answer, fds, 3 + side, is_pipe, "pipe")
         process.stdin, process.stdout, process.stderr = (
             ByteSink(fds[0]), ByteSource(fds[1]), ByteSource(fds[2]),
         )  # fmt: skip

@@ -28,8 +28,6 @@ from embedenv_jupyter.sandbox.own_ports import OwnPorts
 from embedenv_jupyter.sandbox.ports import HostPorts
 from embedenv_jupyter.sandbox.process import Process
 from embedenv_jupyter.sandbox.received import (
-    check,
-    is_pipe,
     is_terminal_master,
 )
 from embedenv_jupyter.sandbox.requests import TIMEOUT_S, Requests
@@ -267,8 +265,7 @@ class Sandbox:
         What is written to the sink it reads from descriptor 3; what it writes to 4 comes from the source.
         """
         answer, fds = await self.request("spawn", argv=list(argv), cwd=cwd, env=dict(env or {}), side=True)
-        check(fds, 5, is_pipe, "pipe")
-        process = Process.piped(self._requests, answer, fds)
+        process = Process.piped(self._requests, answer, fds, side=2)
         return process, ByteSink(fds[3]), ByteSource(fds[4])
 
     async def spawn_pty(

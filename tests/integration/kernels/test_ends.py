@@ -260,7 +260,7 @@ async def test_a_ready_kernel_that_is_broken_is_replaced(served: Served, signum:
         await stopped()  # the signal reaches one thread, and until that runs the others go on
     kernel = await gateway.kernels.of(opened.room).start()
     assert kernel.state == "idle"
-    assert kernel._process is not None and not kernel._process.stood_ready
+    assert kernel._processes.current is not None and not kernel._processes.current.stood_ready
 
 
 @pytest.mark.parametrize(
