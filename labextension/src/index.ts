@@ -1,5 +1,7 @@
 /** The plugins that JupyterLab loads. */
 
+import { copiesPlugin } from "./plugins/copies.js";
+import { joiningPlugin } from "./plugins/joining.js";
 import { kernelsPlugin } from "./plugins/kernels.js";
 import { launcherPlugin } from "./plugins/launcher.js";
 import { lifecyclePlugin } from "./plugins/lifecycle.js";
@@ -15,8 +17,10 @@ export default [
   settingsPlugin,
   roomsPlugin,
   openingPlugin,
+  joiningPlugin,
   sharingPlugin,
   lifecyclePlugin,
+  copiesPlugin,
   panelPlugin,
   launcherPlugin,
   runningPlugin,
