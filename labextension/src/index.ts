@@ -1,8 +1,10 @@
 /** The plugins that JupyterLab loads. */
 
+import { copiesPlugin } from "./plugins/copies.js";
 import { drivesPlugin } from "./plugins/drives.js";
 import { editingPlugin } from "./plugins/editing.js";
 import { filesPlugin } from "./plugins/files.js";
+import { joiningPlugin } from "./plugins/joining.js";
 import { kernelsPlugin } from "./plugins/kernels.js";
 import { launcherPlugin } from "./plugins/launcher.js";
 import { lifecyclePlugin } from "./plugins/lifecycle.js";
@@ -21,8 +23,10 @@ export default [
   settingsPlugin,
   roomsPlugin,
   openingPlugin,
+  joiningPlugin,
   sharingPlugin,
   lifecyclePlugin,
+  copiesPlugin,
   panelPlugin,
   launcherPlugin,
   runningPlugin,
