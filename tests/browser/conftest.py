@@ -74,18 +74,23 @@ def serve_lab(start_process: StartProcess, tmp_path: Path) -> ServeLab:
     (share / "labextensions" / "embedenv-jupyter").symlink_to(BUILT)
     shutil.copytree(ROOT / "jupyter-config" / "kernels", share / "kernels")
 
+    own = tmp_path / ".jupyter" / "lab" / "user-settings" / "@jupyterlab" / "apputils-extension"
+    own.mkdir(parents=True)
+    (own / "notification.jupyterlab-settings").write_text('{"fetchNews": "false", "checkForUpdates": false}')
+
     def serve(*options: str, base_url: str = "/") -> Lab:
         folder = tmp_path / "work"
         folder.mkdir(exist_ok=True)
         env = {name: value for name, value in os.environ.items() if not name.startswith("JUPYTER")}
         env |= {"HOME": str(tmp_path), "JUPYTER_PATH": str(share), "PYTHONPATH": str(ROOT)}
-        process = start_process(
-            sys.executable, str(ROOT / "tools" / "run_lab.py"), f"--IdentityProvider.token={TOKEN}",
-            "--expose-app-in-browser", "--LabApp.extension_manager=readonly", "--LabApp.news_url=",
-            f"--ServerApp.root_dir={folder}", f"--ServerApp.base_url={base_url}",
-            f"--EmbedenvApp.data_dir={tmp_path / 'data'}", *options,
-            env=env, stdout=subprocess.PIPE, stderr=(tmp_path / "lab.log").open("w"), text=True,
-        )  # fmt: skip
+        with (tmp_path / "lab.log").open("w") as log:
+            process = start_process(
+                sys.executable, str(ROOT / "tools" / "run_lab.py"), f"--IdentityProvider.token={TOKEN}",
+                "--expose-app-in-browser", "--LabApp.extension_manager=readonly", "--LabApp.news_url=",
+                f"--ServerApp.root_dir={folder}", f"--ServerApp.base_url={base_url}",
+                f"--EmbedenvApp.data_dir={tmp_path / 'data'}", *options,
+                env=env, stdout=subprocess.PIPE, stderr=log, text=True,
+            )  # fmt: skip
         assert process.stdout is not None
         for line in process.stdout:
             if match := re.search(r"(http://\S+:\d+\S*/)lab", line):
@@ -132,6 +137,7 @@ def shoot() -> Shoot:
                 f"JupyterLab {theme}",
             )
             is_light = "true" if theme == "Light" else "false"
+            await page.wait_for_selector("#jupyterlab-splash", state="detached")
             await page.wait_for_selector(f'body[data-jp-theme-light="{is_light}"]', state="attached")
             await page.screenshot(path=Path(folder) / f"{name}-{theme.lower()}.png")
         await page.evaluate(
