@@ -1,6 +1,7 @@
 """The Engine protocol, over real sockets, against named rivals in one run.
 
-A gateway runs in a process of its own; the client is in this one. Rows:
+A gateway runs in a process of its own, and is asked when it has prepared what it prepares; the client is in
+this one. Rows:
 
 * a cell in a warm Python session over WebSocket, against a raw ipykernel over ZMQ that this process started;
 * a one-shot hello in Python by WebSocket, REST and Server-Sent Events, against ``python3 main.py`` run bare;
@@ -108,6 +109,7 @@ async def gateway() -> AsyncIterator[Gateway]:
             env={**os.environ, "EMBEDENV_DATA_DIR": directory}, capture_output=True, check=True,
         )  # fmt: skip
         async with serving(directory, *OPTIONS) as server:
+            await server.rested()
             yield Gateway(server.port, json.loads(made.stdout)["api_key"])
 
 

@@ -25,6 +25,9 @@ DEADLINE_S = 120.0
 STILL_S = 1.0
 """A server whose processes are the same for so long has filled its pools and ended what it had to."""
 
+RESTED_SHARE = 0.05
+"""Of one processor: who spends less rests."""
+
 
 @dataclass(frozen=True)
 class Server:
@@ -53,10 +56,29 @@ class Server:
             if (now := {child.pid for child in self.family()}) != before:
                 before, since_s = now, time.monotonic()
 
+    async def rested(self) -> None:
+        """Wait until the server and all that stem from it do next to nothing: what it prepares is ready."""
+        spent_s = self._cpu_s()
+        while True:
+            await asyncio.sleep(STILL_S)
+            before_s, spent_s = spent_s, self._cpu_s()
+            if spent_s - before_s < STILL_S * RESTED_SHARE:
+                return
+
+    def _cpu_s(self) -> float:
+        return sum(map(_spent_s, self.family()))
+
     def pss_mib(self, *, without_server: bool = False) -> float:
         """Return the proportional set size (proc(5)) of the server and all that stem from it."""
         members = self.family()[1:] if without_server else self.family()
         return sum(map(_pss_bytes, members)) / 2**20
+
+
+def _spent_s(process: psutil.Process) -> float:
+    with contextlib.suppress(psutil.NoSuchProcess):  # it has ended meanwhile
+        times = process.cpu_times()
+        return float(times.user + times.system)
+    return 0
 
 
 def _pss_bytes(process: psutil.Process) -> int:

@@ -15,6 +15,8 @@
     │   ├── UnknownRoomError          no open room has this id
     │   ├── UnknownKernelError        the room has no such kernel
     │   ├── UnknownTerminalError      the room has no such terminal
+    │   ├── UnknownPreviewError       the room has no such preview
+    │   ├── PreviewError              what a preview shows cannot be shown; carries the HTTP status
     │   ├── UnknownNumberError        the room's log has not come to this number
     │   ├── RoleError                 the member's role does not allow the request
     │   ├── BusyError                 the request must wait for something that runs
@@ -203,6 +205,30 @@ class UnknownTerminalError(RoomError):
     def __str__(self) -> str:
         has = f"it has {', '.join(self.known)}" if self.known else "it has none"
         return f"This room has no terminal {self.name}; {has}."
+
+
+class UnknownPreviewError(RoomError):
+    """The room has no preview with this capability."""
+
+    def __init__(self, capability: str) -> None:
+        super().__init__(capability)
+        self.capability = capability
+
+    def __str__(self) -> str:
+        return "This room has no such preview."
+
+
+class PreviewError(RoomError):
+    """A preview shows nothing: ``status`` (of HTTP) and ``message`` say why; ``may_come``: it may soon."""
+
+    def __init__(self, status: int, message: str, *, may_come: bool = False) -> None:
+        super().__init__(status, message)
+        self.status = status
+        self.message = message
+        self.may_come = may_come
+
+    def __str__(self) -> str:
+        return self.message
 
 
 class UnknownNumberError(RoomError, ValueError):

@@ -26,6 +26,7 @@ from embedenv_jupyter.kernels.manager import KernelManagers, KernelSettings
 from embedenv_jupyter.kernels.pool import WarmStarter
 from embedenv_jupyter.languages import installing
 from embedenv_jupyter.metrics import Metrics
+from embedenv_jupyter.previews.manager import PreviewManager
 from embedenv_jupyter.rooms.folders import LogFolder
 from embedenv_jupyter.rooms.manager import RoomManager, RoomSettings, Starter
 from embedenv_jupyter.rooms.room import new_room_id
@@ -70,6 +71,7 @@ class Gateway:
         self.settings = settings
         self.metrics = Metrics()
         self.terminals = TerminalManagers()
+        self.previews = PreviewManager()
         self.local_key = secrets.token_urlsafe(32)
         """Stands for the local account, in this process and as long as it lives."""
         self.tickets = Tickets(time.monotonic)

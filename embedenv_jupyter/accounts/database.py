@@ -45,7 +45,7 @@ class Database:
         self._timeout_s = timeout_s
         self._engine: Engine | AsyncEngine | None = None
         self._threads: ThreadPoolExecutor | None = None
-        self._running: set[asyncio.Task[Any]] = set()
+        self._running: set[asyncio.Future[Any]] = set()
         self._writer = asyncio.Lock() if is_sqlite(self._url) else None
 
     async def open(self) -> None:
@@ -122,27 +122,25 @@ class Database:
         What bounds the wait are the deadlines of each step: the pool's, SQLite's
         for locks, PostgreSQL's for statements.
         """
-        task = asyncio.create_task(self._transact(work, reads=reads))
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
+        transaction = self._begun(work, reads=reads)
+        self._running.add(transaction)
+        transaction.add_done_callback(self._running.discard)
         try:
-            return await asyncio.shield(task)
+            return await asyncio.shield(transaction)
         finally:
-            while not task.done():
+            while not transaction.done():
                 with suppress(asyncio.CancelledError):  # the first one is on its way up already
-                    await asyncio.wait([task])
+                    await asyncio.wait([transaction])
 
-    async def _transact(self, work: Work[T], *, reads: bool) -> T:
+    def _begun(self, work: Work[T], *, reads: bool) -> asyncio.Future[T]:
         if self._engine is None:
             raise AccountsUnavailableError("The accounts are not open.")
         if isinstance(self._engine, Engine):
-            return await self._in_thread(_transact, self._engine.execution_options(**{READS: reads}), work)
-        async with AsyncSession(self._engine, expire_on_commit=False) as session, session.begin():
-            await session.connection()  # begin now: what follows is bounded by the statements' deadlines
-            return await session.run_sync(work)
+            return self._in_thread(_transact, self._engine.execution_options(**{READS: reads}), work)
+        return asyncio.create_task(_transact_on_loop(self._engine, work))
 
-    async def _in_thread(self, function: Callable[..., T], *args: Any) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, function, *args)
+    def _in_thread(self, function: Callable[..., T], *args: Any) -> asyncio.Future[T]:
+        return asyncio.get_running_loop().run_in_executor(self._threads, function, *args)
 
     @asynccontextmanager
     async def _outages_named(self) -> AsyncIterator[None]:
@@ -162,6 +160,12 @@ class Database:
             f"The accounts' database {shown} {reason}.",
             "Check that it exists, that it is running and that you may write to it.",
         )
+
+
+async def _transact_on_loop(engine: AsyncEngine, work: Work[T]) -> T:
+    async with AsyncSession(engine, expire_on_commit=False) as session, session.begin():
+        await session.connection()  # begin now: what follows is bounded by the statements' deadlines
+        return await session.run_sync(work)
 
 
 def _transact(engine: Engine, work: Work[T]) -> T:

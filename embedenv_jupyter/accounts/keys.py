@@ -8,23 +8,33 @@ from sqlalchemy import Select, bindparam, select
 from sqlalchemy.orm import Session
 
 from embedenv_jupyter.accounts import credentials
-from embedenv_jupyter.accounts.models import AccountRow, KeyRow
+from embedenv_jupyter.accounts.models import AccountRow, Base, KeyRow
 from embedenv_jupyter.accounts.values import Account, Key, NewKey
 from embedenv_jupyter.errors import AuthenticationError, UnknownAccountError
 
 _KEYS = select(KeyRow, AccountRow).join(AccountRow, KeyRow.account_id == AccountRow.id)
 _BY_PUBLIC_KEY = _KEYS.where(KeyRow.public_key == bindparam("key"))
-_BY_API_DIGEST = _KEYS.where(KeyRow.api_digest == bindparam("key"))
+
+# Every request asks this, so it reads columns and makes no mapped objects.
+_ACCOUNTS, _STORED = (Base.metadata.tables[name] for name in ("accounts", "keys"))
+_BY_API_DIGEST = (
+    select(
+        _STORED.c.public_key, _STORED.c.api_digest, _STORED.c.created, _STORED.c.expires, _STORED.c.revoked,
+        _ACCOUNTS.c.id, _ACCOUNTS.c.name, _ACCOUNTS.c.mode,
+    )
+    .join(_ACCOUNTS, _STORED.c.account_id == _ACCOUNTS.c.id)
+    .where(_STORED.c.api_digest == bindparam("digest"))
+)  # fmt: skip
 
 
 def account_of(row: AccountRow) -> Account:
     return Account(id=row.id, name=row.name, mode=row.mode)
 
 
-def add_key(session: Session, account: AccountRow, created: datetime, expires: datetime | None) -> NewKey:
+def add_key(session: Session, account: Account, created: datetime, expires: datetime | None) -> NewKey:
     """Draw a key for ``account`` and store what may be stored of it."""
     key = NewKey(
-        account=account_of(account),
+        account=account,
         public_key=credentials.new_public_key(),
         secret_key=credentials.new_secret_key(),
         api_key=credentials.new_api_key(),
@@ -53,7 +63,7 @@ def check_secret(session: Session, public_key: str, secret_key: str, now: dateti
     """
     row = _find(session, _BY_PUBLIC_KEY, credentials.lookup_key(public_key))
     stored = row[0].secret_digest if row else credentials.NO_SUCH_DIGEST
-    return _accepted(row, credentials.matches(secret_key, stored), now)
+    return _accepted(_shown(*row) if row else None, credentials.matches(secret_key, stored), now)
 
 
 def check_api_key(session: Session, api_key: str, now: datetime) -> Account:
@@ -65,9 +75,13 @@ def check_api_key(session: Session, api_key: str, now: datetime) -> Account:
     Raises:
         AuthenticationError: it is unknown, revoked or expired; the same work and text for each.
     """
-    row = _find(session, _BY_API_DIGEST, credentials.digest(api_key))
-    stored = row[0].api_digest if row else credentials.NO_SUCH_DIGEST
-    return _accepted(row, credentials.matches(api_key, stored), now)
+    row = session.connection().execute(_BY_API_DIGEST, {"digest": credentials.digest(api_key)}).one_or_none()
+    is_matching = credentials.matches(api_key, row.api_digest if row else credentials.NO_SUCH_DIGEST)
+    if row is None:
+        raise AuthenticationError
+    account = Account(id=row.id, name=row.name, mode=row.mode)
+    found = Key(row.public_key, account, created=row.created, expires=row.expires, revoked=row.revoked)
+    return _accepted(found, is_matching, now)
 
 
 def list_keys(session: Session) -> list[Key]:
@@ -109,10 +123,10 @@ def _require(session: Session, public_key: str) -> tuple[KeyRow, AccountRow]:
     return row
 
 
-def _accepted(row: tuple[KeyRow, AccountRow] | None, matching: bool, now: datetime) -> Account:
-    if row is None or not matching or _shown(*row).state(now) != "active":
+def _accepted(found: Key | None, is_matching: bool, now: datetime) -> Account:
+    if found is None or not is_matching or found.state(now) != "active":
         raise AuthenticationError
-    return account_of(row[1])
+    return found.account
 
 
 def _shown(key: KeyRow, account: AccountRow) -> Key:

@@ -22,14 +22,15 @@ from typing import Final, Self, Unpack
 from embedenv_jupyter.client.address import engine_endpoint
 from embedenv_jupyter.client.answer import Answer
 from embedenv_jupyter.client.backoff import Retry
-from embedenv_jupyter.client.dialling import Heartbeat, Transport
+from embedenv_jupyter.client.dialling import Heartbeat
+from embedenv_jupyter.client.engine_dialogue import EngineDialogue
 from embedenv_jupyter.client.engine_faults import fault_of, fault_of_loss
-from embedenv_jupyter.client.engine_link import EngineLink
 from embedenv_jupyter.client.engine_request import RunOptions, api_key_of, request_of, session_of
 from embedenv_jupyter.client.engine_run import EngineRun
 from embedenv_jupyter.client.exchange import answered_within
 from embedenv_jupyter.client.flow import Buffering, Gate
-from embedenv_jupyter.client.opening import ANSWER_S, GREETING_S
+from embedenv_jupyter.client.link import Link
+from embedenv_jupyter.client.opening import ANSWER_S, transport_to, warn_of_plain_text
 from embedenv_jupyter.client.refusal import StalledError
 from embedenv_jupyter.errors import BusyError, ConnectionLostError, LocalProtocolError
 from embedenv_jupyter.protocols.engine import frames
@@ -43,7 +44,7 @@ from embedenv_jupyter.protocols.engine.reports import (
     Unsure,
     Welcomed,
 )
-from embedenv_jupyter.protocols.engine.streams import EngineStreams, Input
+from embedenv_jupyter.protocols.engine.streams import EngineStreams
 
 log = logging.getLogger(__name__)
 
@@ -91,12 +92,13 @@ class Engine:
         self._ends_session = session is None
         self._streams = EngineStreams(api_key_of(api_key, environment), session_of(session, resume=resume))
         self._gate = Gate(buffering or Buffering())
-        greeting_s = min(GREETING_S, answer_s)
-        transport = Transport(
-            self._target, headers or {}, tls, greeting_s=greeting_s, heartbeat=heartbeat or Heartbeat()
-        )
-        self._link = EngineLink(
-            transport, self._streams, self._gate, self, retry or Retry(), dice or random.random
+        self._link = Link(
+            transport_to(self._target, headers, tls, answer_s, heartbeat),
+            EngineDialogue(self._streams, self),
+            self._gate,
+            retry or Retry(),
+            dice or random.random,
+            of="an engine",
         )
         self._answer_s = answer_s
         self._prefix = secrets.token_hex(6)
@@ -135,8 +137,7 @@ class Engine:
         """
         if self._task is not None or self.is_connected:
             raise LocalProtocolError("an engine is opened once")
-        if not (self._target.is_encrypted or self._target.is_loopback):
-            log.warning("the key for %s goes over the network unencrypted; use https or wss", self._target)
+        warn_of_plain_text(self._target)
         await self._link.open()
         self._failure = None
         self._task = asyncio.create_task(self._link.run(), name="connection of an engine")
@@ -269,7 +270,7 @@ class Engine:
 
     # What runs ask
 
-    async def tell(self, frame: Input) -> None:
+    async def tell(self, frame: frames.Input) -> None:
         """Send an input and wait for its receipt; see :class:`EngineRun`."""
         self._check()
         error = await self._receipt(self._streams.tell(frame))

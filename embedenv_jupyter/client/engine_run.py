@@ -11,13 +11,12 @@ from embedenv_jupyter.client.flow import PIECE_OVERHEAD_BYTES, Gate
 from embedenv_jupyter.client.mailbox import Mailbox
 from embedenv_jupyter.errors import BusyError
 from embedenv_jupyter.protocols.engine import frames
-from embedenv_jupyter.protocols.engine.streams import Input
 
 
 class Control(Protocol):
     """What a run needs from its engine."""
 
-    async def tell(self, frame: Input) -> None:
+    async def tell(self, frame: frames.Input) -> None:
         """Send an input, and wait for its receipt."""
 
     def withdraw(self, run: EngineRun) -> None:
@@ -158,7 +157,7 @@ class EngineRun:
             if not waiter.done():
                 waiter.set_result(None)
 
-    async def _tell(self, frame: Input) -> None:
+    async def _tell(self, frame: frames.Input) -> None:
         if not self.is_running:
             raise BusyError(f"The run {self.id!r} has ended.")
         await self._control.tell(frame)

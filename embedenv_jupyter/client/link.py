@@ -1,8 +1,10 @@
-"""The connection of a room: made, read, written, kept alive, made again.
+"""A connection to a gateway: made, read, written, kept alive, made again. Rooms and engines have one each.
 
 One task owns all of it (:meth:`Link.run`); while a connection is open, a
 TaskGroup inside that task holds a reader, a writer and a heart. Only the reader
 decides that a connection has ended, after it has read all that had arrived.
+
+What is said over it is a :class:`Dialogue`, which outlives any one connection.
 """
 
 from __future__ import annotations
@@ -25,12 +27,9 @@ from embedenv_jupyter.client.dialling import (
     raise_if_final,
     shut_socket,
 )
-from embedenv_jupyter.client.events import Gap
 from embedenv_jupyter.client.flow import Gate
-from embedenv_jupyter.client.frames import ServerFrame
 from embedenv_jupyter.client.heart import Heart
 from embedenv_jupyter.client.refusal import UnreachableError
-from embedenv_jupyter.client.session import Pending, Phase, Session
 from embedenv_jupyter.errors import ConnectionLostError, EmbedEnvError, RemoteProtocolError
 
 log = logging.getLogger(__name__)
@@ -39,38 +38,80 @@ USEFUL_S = 10.0
 """When a connection is lost that lived this long, or brought anything forward, the back-off starts anew."""
 
 
-class Listener(Protocol):
-    """Whom a link reports to. All calls come from its task, never two at once."""
+class Dialogue(Protocol):
+    """What is said over one connection after another; the link's tasks call, never two at once."""
 
-    def received(self, frame: ServerFrame | Gap) -> None: ...
+    @property
+    def progress(self) -> int:
+        """Grows with whatever a connection brings forward."""
 
-    def written(self, pending: Pending) -> None: ...
+    @property
+    def last_n(self) -> int:
+        """The number of the newest frame that came; 0 before the first."""
 
-    def connected(self) -> None: ...
+    @property
+    def is_over(self) -> bool:
+        """Whether no other connection may be tried."""
 
-    def lost(self, reason: str, failed: list[str]) -> None: ...
+    async def greet(self, socket: ClientConnection) -> None:
+        """Say who we are, and wait until that was heard.
 
-    def ended(self, failure: Exception) -> None: ...
+        Raises:
+            ConnectionLostError: not this time.
+            EmbedEnvError: and no attempt will do better.
+        """
+
+    def greeted_silently(self) -> bool:
+        """Whether no answer to a greeting may be taken for a good one."""
+
+    def explained(self, problem: str) -> str:
+        """A greeting was not answered: return what is to be said of that."""
+
+    def wants_another(self) -> bool:
+        """Whether the first connection is to be made anew, now that its greeting was answered."""
+
+    def receive(self, data: bytes) -> bool:
+        """Take a frame; tells whether there may be something to send now.
+
+        Raises:
+            EmbedEnvError: it is none, or ends everything.
+        """
+
+    async def write(self, socket: ClientConnection) -> None:
+        """Write all that is to be sent."""
+
+    def connected(self) -> None:
+        """Another connection is there, in the place of one that was lost."""
+
+    def not_greeted(self, reason: str) -> None:
+        """A connection is given up, for whatever reason, before it was greeted."""
+
+    def lost(self, reason: str, code: int | None) -> None:
+        """A connection has ended, with this close code."""
+
+    def ended(self, failure: Exception) -> None:
+        """There will be no other connection."""
 
 
 class Link:
-    """See the module's text. :meth:`open` first, then :meth:`run` in a task that the room owns."""
+    """See the module's text. :meth:`open` first, then :meth:`run` in a task of the owner's."""
 
     def __init__(
         self,
         transport: Transport,
-        session: Session,
+        dialogue: Dialogue,
         gate: Gate,
-        listener: Listener,
         retry: Retry,
         random: Callable[[], float],
+        *,
+        of: str,
     ) -> None:
         self._transport = transport
-        self._session = session
+        self._dialogue = dialogue
         self._gate = gate
-        self._listener = listener
         self._retry = retry
         self._random = random
+        self._of = of
         self._socket: ClientConnection | None = None
         self._outgoing = asyncio.Event()
         self._heart: Heart | None = None
@@ -78,7 +119,7 @@ class Link:
         self._progress = 0
 
     def wake(self) -> None:
-        """Something was submitted to the session."""
+        """Something is to be sent."""
         self._outgoing.set()
 
     async def open(self) -> None:
@@ -86,19 +127,19 @@ class Link:
 
         Raises:
             UnreachableError: it did not come about in the time that the policy allows.
-            RefusedError: the server said no.
+            AuthenticationError: the key is nobody's.
+            RefusedError: the gateway said no.
         """
         backoff = self._backoff(self._retry.first_s)
         while True:
             try:
                 self._socket = await self._dial()
-                if self._session.should_join_again:
+                if self._dialogue.wants_another():
                     await self._shut()
-                    self._session.lost()
                     self._socket = await self._dial()
                 return
             except ConnectionLostError as exc:
-                if self._session.phase is Phase.CLOSED or not await self._pause(backoff):
+                if self._dialogue.is_over or not await self._pause(backoff):
                     raise UnreachableError(f"{self._transport.endpoint}: {exc.reason}") from exc
 
     async def run(self) -> None:
@@ -111,8 +152,7 @@ class Link:
             # Whatever ends this task must reach those who wait for answers.
             if not isinstance(exc, EmbedEnvError):
                 log.exception("the client of %s failed", self._transport.endpoint)
-            self._session.close(exc)
-            self._listener.ended(exc)
+            self._dialogue.ended(exc)
         finally:
             await self._shut()
 
@@ -122,7 +162,7 @@ class Link:
             assert self._socket is not None
             ending = await self._pump(self._socket)
             await self._shut()
-            self._listener.lost(str(ending), self._session.lost(ending.code))
+            self._dialogue.lost(str(ending), ending.code)
             raise_if_final(ending)
             if self._was_useful():
                 backoff = self._backoff(self._retry.give_up_s)
@@ -136,13 +176,13 @@ class Link:
                 reason = exc.reason
                 log.info("attempt %d to reconnect failed: %s", backoff.attempts, reason)
             else:
-                self._listener.connected()
+                self._dialogue.connected()
                 return
-        raise ConnectionLostError(reason, self._session.last_n)
+        raise ConnectionLostError(reason, self._dialogue.last_n)
 
     def _was_useful(self) -> bool:
         lived_s = asyncio.get_running_loop().time() - self._opened_s
-        return self._session.progress != self._progress or lived_s >= USEFUL_S
+        return self._dialogue.progress != self._progress or lived_s >= USEFUL_S
 
     async def _pause(self, backoff: Backoff) -> bool:
         delay_s = backoff.next_delay_s(asyncio.get_running_loop().time())
@@ -160,32 +200,28 @@ class Link:
         """Open a socket and greet.
 
         Raises:
-            ConnectionLostError: not this time; worth another attempt unless the session is closed.
-            RefusedError, RoomClosedError, RemoteProtocolError: and no attempt will do better.
+            ConnectionLostError: not this time; worth another attempt unless the dialogue is over.
+            EmbedEnvError: and no attempt will do better.
         """
         socket = await open_socket(self._transport)
         self._opened_s = asyncio.get_running_loop().time()
         try:
             await self._greet(socket)
-        except BaseException:
-            self._session.lost()
+        except BaseException as exc:
+            self._dialogue.not_greeted(str(exc))
             socket.transport.abort()
             raise
-        self._progress = self._session.progress
+        self._progress = self._dialogue.progress
         self._outgoing.set()
         return socket
 
     async def _greet(self, socket: ClientConnection) -> None:
-        session = self._session
-        makes_room = not session.is_welcomed and not session.join_key
         limit_s = self._transport.greeting_s
         try:
             async with asyncio.timeout(limit_s):
-                await socket.send(session.connected(), text=True)
-                while session.phase is Phase.GREETING:
-                    await self._receive_one(socket)
+                await self._dialogue.greet(socket)
         except TimeoutError:
-            if session.welcomed_silently():
+            if self._dialogue.greeted_silently():
                 return
             problem = f"no answer to the greeting within {limit_s:g} s"
         except ConnectionClosed as exc:
@@ -194,11 +230,7 @@ class Link:
             problem = str(ending)
         else:
             return
-        if makes_room:
-            # The server may have made the room and charged for it: a second init could do both again.
-            session.close()
-            problem += "; a room may have been made, so init is not repeated"
-        raise ConnectionLostError(problem, session.last_n)
+        raise ConnectionLostError(self._dialogue.explained(problem), self._dialogue.last_n)
 
     # One connection: its life
 
@@ -206,41 +238,38 @@ class Link:
         """Serve one connection until the peer or the network ends it.
 
         Raises:
-            RemoteProtocolError: the server sent what is no frame.
+            RemoteProtocolError: the gateway sent what is no frame.
+            EmbedEnvError: it ended everything.
         """
         self._heart = Heart(socket, self._gate, self._transport.heartbeat)
         async with asyncio.TaskGroup() as group:
             tasks = [
-                group.create_task(self._write(socket), name="writer of a room"),
-                group.create_task(self._heart.beat(), name="heart of a room"),
+                group.create_task(self._write(socket), name=f"writer of {self._of}"),
+                group.create_task(self._heart.beat(), name=f"heart of {self._of}"),
             ]
-            outcome = await self._read(socket)
+            outcome = await self._read(socket, self._heart)
             for task in tasks:
                 task.cancel()
-        if isinstance(outcome, RemoteProtocolError):
+        if isinstance(outcome, EmbedEnvError):
             raise outcome
         return outcome
 
-    async def _read(self, socket: ClientConnection) -> Ending | RemoteProtocolError:
-        try:
-            return await self._read_to_the_end(socket)
-        except RemoteProtocolError as exc:
-            return exc  # Raised here it would reach nobody but as a group of exceptions.
-
-    async def _read_to_the_end(self, socket: ClientConnection) -> Ending:
+    async def _read(self, socket: ClientConnection, heart: Heart) -> Ending | EmbedEnvError:
+        """Read to the end. Faults are returned: raised here they would reach nobody but as a group."""
         try:
             while True:
                 await self._gate.passage()
-                await self._receive_one(socket)
+                data = await socket.recv(decode=False)
+                heart.heard()
+                if self._dialogue.receive(data):
+                    self._outgoing.set()
         except ConnectionClosed as exc:
-            return ending_of(exc)
-
-    async def _receive_one(self, socket: ClientConnection) -> None:
-        data = await socket.recv(decode=False)
-        if self._heart is not None:
-            self._heart.heard()
-        for frame in self._session.receive(data):
-            self._listener.received(frame)
+            try:
+                return ending_of(exc)
+            except RemoteProtocolError as fault:
+                return fault
+        except EmbedEnvError as exc:
+            return exc
 
     async def _write(self, socket: ClientConnection) -> None:
         # After a failed write the reader still reads what had arrived, then ends the connection.
@@ -248,9 +277,7 @@ class Link:
             while True:
                 await self._outgoing.wait()
                 self._outgoing.clear()
-                for pending, data in self._session.frames_to_send():
-                    await socket.send(data, text=True)
-                    self._listener.written(pending)
+                await self._dialogue.write(socket)
 
     async def _shut(self) -> None:
         socket, self._socket = self._socket, None

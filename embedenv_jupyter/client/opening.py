@@ -12,7 +12,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import wraps
 from typing import ParamSpec
 
-from embedenv_jupyter.client.address import DEFAULT_SPACE, endpoint, keys
+from embedenv_jupyter.client.address import DEFAULT_SPACE, Endpoint, endpoint, keys
 from embedenv_jupyter.client.backoff import Retry
 from embedenv_jupyter.client.dialling import Heartbeat, Transport
 from embedenv_jupyter.client.flow import Buffering
@@ -65,18 +65,11 @@ async def open_room(
     environment = os.environ if environment is None else environment
     target = endpoint(url, environment, space)
     chosen = keys(public_key, secret_key, join, environment)
-    if not (target.is_encrypted or target.is_loopback):
-        log.warning("the keys for %s go over the network unencrypted; use https or wss", target)
+    warn_of_plain_text(target)
     identity = Identity(user, color)
     session = Session(chosen, identity, secrets.token_hex(8), history=history or chosen.opens_new_room)
     room = Room(
-        Transport(
-            target,
-            headers or {},
-            tls,
-            greeting_s=min(GREETING_S, answer_s),
-            heartbeat=heartbeat or Heartbeat(),
-        ),
+        transport_to(target, headers, tls, answer_s, heartbeat),
         session,
         retry=retry or Retry(),
         buffering=buffering or Buffering(),
@@ -85,6 +78,24 @@ async def open_room(
     )
     await room.open()
     return room
+
+
+def transport_to(
+    target: Endpoint,
+    headers: Mapping[str, str] | None,
+    tls: ssl.SSLContext | None,
+    answer_s: float,
+    heartbeat: Heartbeat | None,
+) -> Transport:
+    """Return how a room or an engine is reached; a greeting is waited for no longer than an answer."""
+    greeting_s = min(GREETING_S, answer_s)
+    return Transport(target, headers or {}, tls, greeting_s=greeting_s, heartbeat=heartbeat or Heartbeat())
+
+
+def warn_of_plain_text(target: Endpoint) -> None:
+    """Say where keys go over a network unencrypted."""
+    if not (target.is_encrypted or target.is_loopback):
+        log.warning("the keys for %s go over the network unencrypted; use https or wss", target)
 
 
 def _as_block(opener: Callable[P, Awaitable[Room]]) -> Callable[P, AbstractAsyncContextManager[Room]]:

@@ -18,6 +18,7 @@ from embedenv_jupyter.client.hub import Hub
 from embedenv_jupyter.client.link import Link
 from embedenv_jupyter.client.numbered import Numbered
 from embedenv_jupyter.client.plain import Plain
+from embedenv_jupyter.client.room_dialogue import RoomDialogue
 from embedenv_jupyter.client.run import Run
 from embedenv_jupyter.client.session import Session
 from embedenv_jupyter.errors import LocalProtocolError, RoomClosedError
@@ -68,7 +69,8 @@ class Room:
         self._gate = Gate(buffering)
         self._answer_s = answer_s
         self._hub = Hub(self._choose_dialect)
-        self._link = Link(transport, session, self._gate, self._hub, retry, dice)
+        dialogue = RoomDialogue(session, self._hub)
+        self._link = Link(transport, dialogue, self._gate, retry, dice, of="a room")
         self._task: asyncio.Task[None] | None = None
         self.files = Files(lambda: self._hub.dialect)
 

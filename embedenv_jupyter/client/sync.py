@@ -15,7 +15,7 @@ import contextlib
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from functools import wraps
-from typing import Any, Concatenate, Final, Generic, ParamSpec, Self, TypeVar
+from typing import Any, Concatenate, Final, Generic, ParamSpec, Protocol, Self, TypeVar
 
 from embedenv_jupyter.client.events import Event, State
 from embedenv_jupyter.client.files import Files
@@ -25,6 +25,7 @@ from embedenv_jupyter.client.run import ExitStatus, Run
 from embedenv_jupyter.errors import LocalProtocolError
 
 A = TypeVar("A")
+F = TypeVar("F")
 T = TypeVar("T")
 P = ParamSpec("P")
 
@@ -155,6 +156,75 @@ class BlockingIterator(Iterator[T]):
         return item  # type: ignore[return-value]  # what is not _END is a T
 
 
+class RunFace(Face[A]):
+    """The blocking face of a run: Ctrl+C while it is waited for interrupts it first."""
+
+    def _interrupting(self) -> Coroutine[Any, Any, None]:
+        """Interrupt the run, and wait for that."""
+        raise NotImplementedError
+
+    def _interruptible(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        try:
+            return self._background.call(coroutine)
+        except KeyboardInterrupt:
+            self._interrupt_briefly()
+            raise
+
+    def _interrupt_briefly(self) -> None:
+        async def interrupt() -> None:
+            async with asyncio.timeout(INTERRUPT_S):
+                await self._interrupting()
+
+        # A program that has just ended, or a lost connection, must not hide the user's Ctrl+C.
+        with contextlib.suppress(Exception):
+            self._background.call(interrupt())
+
+
+class Closing(Protocol):
+    """What can be closed."""
+
+    async def close(self) -> None: ...
+
+
+C = TypeVar("C", bound=Closing)
+
+
+class OwnerFace(Face[C]):
+    """The blocking face of what owns the thread: closing it ends both."""
+
+    def close(self) -> None:
+        """Close it and end the thread; idempotent."""
+        if not self._background.is_alive:
+            return
+        try:
+            self._background.call(self._inner.close())
+        finally:
+            self._background.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+
+def opened_blocking(
+    opener: Callable[P, Coroutine[Any, Any, A]], face: Callable[[A, Background], F]
+) -> Callable[P, F]:
+    """Return the blocking form of a function that opens something; it brings the thread for it."""
+
+    @wraps(opener)
+    def open_blocking(*args: P.args, **kwargs: P.kwargs) -> F:
+        background = Background()
+        try:
+            return face(background.call(opener(*args, **kwargs)), background)
+        except BaseException:
+            background.close()
+            raise
+
+    return open_blocking
+
+
 class SyncFiles(Face[Files]):
     """See :class:`~embedenv_jupyter.client.files.Files`."""
 
@@ -168,7 +238,7 @@ class SyncFiles(Face[Files]):
     delete = blocking(Files.delete)
 
 
-class SyncRun(Face[Run]):
+class SyncRun(RunFace[Run]):
     """See :class:`~embedenv_jupyter.client.run.Run`; iterate over it for lines."""
 
     send = blocking(Run.send)
@@ -205,24 +275,11 @@ class SyncRun(Face[Run]):
         self._discard()
         return self
 
-    def _interruptible(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        try:
-            return self._background.call(coroutine)
-        except KeyboardInterrupt:
-            self._interrupt_briefly()
-            raise
-
-    def _interrupt_briefly(self) -> None:
-        async def interrupt() -> None:
-            async with asyncio.timeout(INTERRUPT_S):
-                await self._inner.interrupt()
-
-        # A program that has just ended, or a lost connection, must not hide the user's Ctrl+C.
-        with contextlib.suppress(Exception):
-            self._background.call(interrupt())
+    def _interrupting(self) -> Coroutine[Any, Any, None]:
+        return self._inner.interrupt()
 
 
-class SyncRoom(Face[Room]):
+class SyncRoom(OwnerFace[Room]):
     """See :class:`~embedenv_jupyter.client.room.Room`."""
 
     fetch = blocking(Room.fetch)
@@ -268,34 +325,6 @@ class SyncRoom(Face[Room]):
     def events(self) -> Iterator[Event]:
         return BlockingIterator(self._events(), self._background)
 
-    def close(self) -> None:
-        """Leave the room and end the thread; idempotent."""
-        if not self._background.is_alive:
-            return
-        try:
-            self._background.call(self._inner.close())
-        finally:
-            self._background.close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.close()
-
-
-def _blocking_opener(opener: Callable[P, Coroutine[Any, Any, Room]]) -> Callable[P, SyncRoom]:
-    @wraps(opener)
-    def open_blocking(*args: P.args, **kwargs: P.kwargs) -> SyncRoom:
-        background = Background()
-        try:
-            return SyncRoom(background.call(opener(*args, **kwargs)), background)
-        except BaseException:
-            background.close()
-            raise
-
-    return open_blocking
-
-
-connect_sync = _blocking_opener(open_room)
+connect_sync = opened_blocking(open_room, SyncRoom)
 """Like :func:`~embedenv_jupyter.client.opening.open_room`; the room is also a context manager."""

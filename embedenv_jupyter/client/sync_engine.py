@@ -8,29 +8,28 @@ Ctrl+C while code is waited for interrupts it in its session, then raises ``Keyb
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from functools import wraps
-from typing import Any, ParamSpec, Self
+from typing import Any, ParamSpec
 
 from embedenv_jupyter.client.answer import Answer
 from embedenv_jupyter.client.engine import Engine
 from embedenv_jupyter.client.engine_run import EngineRun
 from embedenv_jupyter.client.sync import (
-    INTERRUPT_S,
     Background,
     BlockingIterator,
-    Face,
+    OwnerFace,
+    RunFace,
     at_once,
     blocking,
+    opened_blocking,
 )
 from embedenv_jupyter.protocols.engine import frames
 
 P = ParamSpec("P")
 
 
-class SyncEngineRun(Face[EngineRun]):
+class SyncEngineRun(RunFace[EngineRun]):
     """See :class:`~embedenv_jupyter.client.engine_run.EngineRun`; iterate over it for events."""
 
     stdin = blocking(EngineRun.stdin)
@@ -61,23 +60,13 @@ class SyncEngineRun(Face[EngineRun]):
 
     def result(self) -> Answer:
         """Wait for the end; the answer has the output that was not read yet."""
-        try:
-            return self._background.call(self._inner.result())
-        except KeyboardInterrupt:
-            self._interrupt_briefly()
-            raise
+        return self._interruptible(self._inner.result())
 
-    def _interrupt_briefly(self) -> None:
-        async def interrupt() -> None:
-            async with asyncio.timeout(INTERRUPT_S):
-                await self._inner.signal("INT")
-
-        # A program that has just ended, or a lost connection, must not hide the user's Ctrl+C.
-        with contextlib.suppress(Exception):
-            self._background.call(interrupt())
+    def _interrupting(self) -> Coroutine[Any, Any, None]:
+        return self._inner.signal("INT")
 
 
-class SyncEngine(Face[Engine]):
+class SyncEngine(OwnerFace[Engine]):
     """See :class:`~embedenv_jupyter.client.engine.Engine`."""
 
     execute = blocking(Engine.execute)
@@ -97,37 +86,14 @@ class SyncEngine(Face[Engine]):
         run = self._background.call(self._inner.stream(language, code, **options))
         return SyncEngineRun(run, self._background)
 
-    def close(self) -> None:
-        """Close the engine and end the thread; idempotent."""
-        if not self._background.is_alive:
-            return
-        try:
-            self._background.call(self._inner.close())
-        finally:
-            self._background.close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.close()
-
-
-def _blocking_maker(make: Callable[P, Engine]) -> Callable[P, SyncEngine]:
+def _opening(make: Callable[P, Engine]) -> Callable[P, Coroutine[Any, Any, Engine]]:
     @wraps(make)
-    def open_blocking(*args: P.args, **kwargs: P.kwargs) -> SyncEngine:
-        async def opened() -> Engine:
-            return await make(*args, **kwargs).open()
+    async def opened(*args: P.args, **kwargs: P.kwargs) -> Engine:
+        return await make(*args, **kwargs).open()
 
-        background = Background()
-        try:
-            return SyncEngine(background.call(opened()), background)
-        except BaseException:
-            background.close()
-            raise
-
-    return open_blocking
+    return opened
 
 
-engine_sync = _blocking_maker(Engine)
+engine_sync = opened_blocking(_opening(Engine), SyncEngine)
 """Like :class:`~embedenv_jupyter.client.engine.Engine`, opened; it is also a context manager."""

@@ -143,7 +143,10 @@ class Execution:
         """End the program at once if it runs, and forget what nobody read; idempotent."""
         self._queue.discard()
         self._work.cancel()
-        await asyncio.gather(self._work, return_exceptions=True)
+        if not self._work.done():
+            await asyncio.wait({self._work})
+        if not self._work.cancelled():
+            self._work.exception()  # the reader has met it, or wants none any more
 
 
 def begin(work: Callable[[EventQueue, Control], Awaitable[Outcome]]) -> Execution:

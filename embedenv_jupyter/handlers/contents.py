@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import msgspec
 from jupyter_server.auth.decorator import allow_unauthenticated
 from jupyter_server.utils import url_escape, url_path_join
+from tornado.iostream import StreamClosedError
 from tornado.web import stream_request_body
 
 from embedenv_jupyter.errors import FileChangedError
@@ -26,8 +27,10 @@ from embedenv_jupyter.rooms.contents import Contents, New, Saved
 from embedenv_jupyter.rooms.members import Member, Role
 from embedenv_jupyter.rooms.room import Room
 
-MAX_BODY_BYTES = 96 << 20
+MAX_BODY_BYTES = 48 << 20
 """Of a request: what may be saved in one piece, in base64, and the JSON around it."""
+
+PIECE_BYTES = 1 << 20
 
 CHECKPOINT = "none"
 """The id of the checkpoint that there never is."""
@@ -70,7 +73,7 @@ class ContentsHandler(FilesHandler):
         self._is_too_large = int(self.request.headers.get("Content-Length") or 0) > MAX_BODY_BYTES
         await super().prepare()
         self._require_size()
-        self.contents = Contents(self.room.files, self.room.uploads, self.member)
+        self.contents = Contents(self.room.files, self.room.uploads, self.room.folders, self.member)
 
     def data_received(self, chunk: bytes) -> None:
         self._is_too_large = self._is_too_large or len(self._received) + len(chunk) > MAX_BODY_BYTES
@@ -92,9 +95,8 @@ class ContentsHandler(FilesHandler):
             ProblemError: naming what is wrong with it.
         """
         self._require_size()
-        body = bytes(self._received)
         try:
-            return await asyncio.to_thread(msgspec.json.decode, body or b"{}", type=kind)
+            return await asyncio.to_thread(msgspec.json.decode, self._received or b"{}", type=kind)
         except (msgspec.MsgspecError, RecursionError) as exc:
             raise ProblemError(400, f"The body is not right: {exc}", "BadRequest") from exc
 
@@ -186,7 +188,19 @@ class ContentsHandler(FilesHandler):
                 ),
             )
         self.set_header("Last-Modified", model["last_modified"])
-        self.finish(await asyncio.to_thread(_encoded, model))
+        await self._finish_in_pieces(await asyncio.to_thread(_encoded, model))
+
+    async def _finish_in_pieces(self, data: bytes) -> None:
+        """Send an answer at the reader's pace: all of a large one at once would hold up everybody else."""
+        self.set_header("Content-Type", "application/json")
+        self.set_header("Content-Length", str(len(data)))
+        try:
+            for at in range(0, len(data) - PIECE_BYTES, PIECE_BYTES):
+                self.write(data[at : at + PIECE_BYTES])
+                await self.flush()
+            self.finish(data[(len(data) - 1) // PIECE_BYTES * PIECE_BYTES :])
+        except StreamClosedError:
+            self.log.info("nobody waits for the rest of %s", self.request.path)
 
 
 class Renamed(msgspec.Struct):

@@ -24,7 +24,8 @@ from embedenv_jupyter.protocols.engine import codec, frames
 from embedenv_jupyter.protocols.engine.server import error_frame
 from embedenv_jupyter.rooms.events import EngineFrame
 from embedenv_jupyter.rooms.log import Gap
-from embedenv_jupyter.snippets.conversation import SEND_TIMEOUT_S, EngineConversation
+from embedenv_jupyter.rooms.peer import SEND_TIMEOUT_S
+from embedenv_jupyter.snippets.conversation import EngineConversation
 from embedenv_jupyter.snippets.desk import Desk
 from embedenv_jupyter.snippets.faults import EXPECTED, frame_of
 from embedenv_jupyter.snippets.rates import Allowance
@@ -158,7 +159,11 @@ class ExecuteHandler(OwnHandler):
 
     async def _run(self, desk: Desk, account: Account) -> None:
         works, is_batch = self._works()
-        self._allow(desk.sessions.rates.take(account.id, len(works)))
+        rates = desk.sessions.rates
+        try:
+            rates.take(account.id, len(works))
+        finally:  # a refusal says so, too (draft-ietf-httpapi-ratelimit-headers, section 4)
+            self._allow(rates.left(account.id))
         if EVENT_STREAM in self.request.headers.get("Accept", ""):
             await self._stream(desk, account, works[0])
         elif is_batch:

@@ -15,7 +15,7 @@ from embedenv_jupyter.handlers.engine import EVENT_STREAM
 from embedenv_jupyter.handlers.problems import ProblemError
 from embedenv_jupyter.languages.registry import Language, Languages, UnknownLanguageError
 from embedenv_jupyter.protocols.engine.installation import InstallCommand, LanguageDetails
-from embedenv_jupyter.snippets.conversation import SEND_TIMEOUT_S
+from embedenv_jupyter.rooms.peer import SEND_TIMEOUT_S
 
 
 class LanguagesHandler(OwnHandler):

@@ -15,6 +15,7 @@ _STATUS: tuple[tuple[type[errors.EmbedEnvError], int], ...] = (
     (errors.UnknownRoomError, 404),
     (errors.UnknownKernelError, 404),
     (errors.UnknownTerminalError, 404),
+    (errors.UnknownPreviewError, 404),
     (errors.RoomClosedError, 410),
     (errors.LimitError, 400),
     (errors.ContentError, 400),

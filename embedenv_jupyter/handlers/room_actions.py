@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import quote
 
 import msgspec
@@ -10,11 +10,13 @@ from jupyter_server.auth.decorator import allow_unauthenticated
 
 from embedenv_jupyter.accounts import Account
 from embedenv_jupyter.errors import EmbedEnvError, UnknownRoomError
+from embedenv_jupyter.gateway import Gateway
 from embedenv_jupyter.handlers.access import OwnHandler, Principal
 from embedenv_jupyter.handlers.problems import ProblemError
 from embedenv_jupyter.handlers.room_models import room_model
 from embedenv_jupyter.handlers.rooms import Name, WantedLimits, opened_model, require
 from embedenv_jupyter.rooms.copying import packed
+from embedenv_jupyter.rooms.manager import Opened
 from embedenv_jupyter.rooms.members import Role
 from embedenv_jupyter.rooms.room import Room
 
@@ -72,7 +74,7 @@ class ForkHandler(OwnHandler):
         opened = await self.gateway.rooms.fork(account, room)
         if name:
             self.gateway.rooms.rename(opened.room, name)
-        self.answer(opened_model(self.gateway, opened), 201)
+        self.answer(copied_model(self.gateway, opened), 201)
 
 
 class RestartHandler(OwnHandler):
@@ -84,7 +86,7 @@ class RestartHandler(OwnHandler):
         account = owner(who, "restart the room")
         rooms = self.gateway.rooms
         limits = self.body(Restart).limits.within(rooms.limits, room.sandbox.spec.limits)
-        self.answer(opened_model(self.gateway, await rooms.restart(account, room, limits)), 201)
+        self.answer(copied_model(self.gateway, await rooms.restart(account, room, limits)), 201)
 
     async def _entered_or_ended(self, room_id: str) -> tuple[Room, Principal]:
         try:
@@ -132,6 +134,11 @@ class SnapshotHandler(OwnHandler):
     def _cut(self) -> None:
         """Break the connection off: a proper end would make a torn archive look whole."""
         self.request.connection.stream.close()  # type: ignore[union-attr]
+
+
+def copied_model(gateway: Gateway, opened: Opened) -> dict[str, Any]:
+    """Describe a room with the files of another one, and which of those it does not have."""
+    return {**opened_model(gateway, opened), "left_out": opened.left_out}
 
 
 def owner(who: Principal, action: str) -> Account:

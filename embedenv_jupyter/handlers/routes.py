@@ -12,6 +12,7 @@ from embedenv_jupyter.handlers import (
     kernels,
     keys,
     passes,
+    previews,
     room_actions,
     rooms,
     terminals,
@@ -19,6 +20,7 @@ from embedenv_jupyter.handlers import (
 from embedenv_jupyter.handlers.downloads import DownloadHandler
 from embedenv_jupyter.handlers.kernel_channels import KernelChannelsHandler
 from embedenv_jupyter.handlers.languages import InstallHandler, LanguageHandler, LanguagesHandler
+from embedenv_jupyter.handlers.preview_pages import PreviewHandler
 from embedenv_jupyter.handlers.room_events import RoomEventsHandler, RoomsEventsHandler
 from embedenv_jupyter.handlers.shared_documents import SharedDocumentHandler
 from embedenv_jupyter.handlers.tickets import TicketsHandler
@@ -59,11 +61,15 @@ _ROUTES: tuple[tuple[str, Any], ...] = (
     (_CONTENTS + "/checkpoints", contents.CheckpointsHandler),
     (_CONTENTS + r"/checkpoints/(?P<checkpoint_id>[\w-]+)", contents.CheckpointHandler),
     (_CONTENTS, contents.ContentsHandler),
-    (r"/rooms/(?P<room_id>[0-9a-f]{1,64})/files" + _PATH, DownloadHandler),
-    (r"/rooms/(?P<room_id>[0-9a-f]{1,64})/documents(?P<path>(?:/[^/]+)+)", SharedDocumentHandler),
+    (r"/rooms/" + _ID + "/files" + _PATH, DownloadHandler),
+    (r"/rooms/" + _ID + r"/documents(?P<path>(?:/[^/]+)+)", SharedDocumentHandler),
     (_ROOM + r"/terminals", terminals.TerminalsHandler),
     (_ROOM + r"/terminals/" + _TERMINAL, terminals.TerminalHandler),
-    (r"/rooms/(?P<room_id>[0-9a-f]{1,64})/terminals/websocket/" + _TERMINAL, terminals.TerminalSocketHandler),
+    (r"/rooms/" + _ID + "/terminals/websocket/" + _TERMINAL, terminals.TerminalSocketHandler),
+    (_ROOM + r"/ports", previews.PortsHandler),
+    (_ROOM + r"/previews", previews.PreviewsHandler),
+    (_ROOM + r"/previews/(?P<capability>[\w-]{1,64})", previews.OnePreviewHandler),
+    (r"/previews/(?P<capability>[\w-]{1,64})(?:/.*)?", PreviewHandler),
     (_ROOM + r"/prompts", kernels.PromptsHandler),
     (_ROOM + r"/prompts/(?P<prompt_id>[0-9a-f]{1,64})", kernels.PromptHandler),
 )

@@ -63,7 +63,7 @@ class SharedDocumentHandler(InBandHandler):
         room, who, document = self._room, self._principal, self._document
         assert room is not None and who is not None and document is not None, "get() comes first"
         try:
-            self._member = admitted(room, who)
+            self._member = room.enter(who.visitor)
         except EmbedEnvError as exc:
             self.close_with(CloseCode.ROOM_ENDED, str(exc))
             return
@@ -71,8 +71,8 @@ class SharedDocumentHandler(InBandHandler):
         self._place = document.join(self._member, self.close_with)
         self._carrier = asyncio.create_task(self._carry(self._place), name=f"carrier of {document.path}")
 
-    def _put_out(self) -> None:
-        self.close_with(CloseCode.REVOKED, "your join key was revoked")
+    def _put_out(self, reason: str) -> None:
+        self.close_with(CloseCode.REVOKED, reason)
 
     async def receive(self, message: str | bytes) -> None:
         document, place = self._document, self._place
@@ -114,22 +114,6 @@ class SharedDocumentHandler(InBandHandler):
             self._document.leave(self._place)
         member, self._member = self._member, None
         if member is not None and self._room is not None:
-            member.put_out.remove(self._put_out)
+            if self._put_out in member.put_out:
+                member.put_out.remove(self._put_out)
             self._room.leave(member)
-
-
-def admitted(room: Room, who: Principal) -> Member:
-    """Let somebody in, as the member that he is here already: with the same key, and under the same name.
-
-    People have many documents open at once, and are one person.
-
-    Raises:
-        RoomClosedError: the room has ended meanwhile.
-    """
-    own = [
-        member for member in room.members.present if (member.key, member.user) == (who.key, who.user)
-        and (who.key or member.role == who.role)
-    ]  # fmt: skip
-    member = room.admit(who.user, who.colour, who.role, own[0].token if own else None)
-    member.key = who.key
-    return member

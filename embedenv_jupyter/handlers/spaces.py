@@ -10,7 +10,8 @@ from embedenv_jupyter.accounts.tickets import PUBLIC_KEY
 from embedenv_jupyter.gateway import Gateway
 from embedenv_jupyter.handlers.base import ConversationHandler
 from embedenv_jupyter.protocols import spaces
-from embedenv_jupyter.rooms.spaces import SEND_TIMEOUT_S, Managers, SpacesConversation
+from embedenv_jupyter.rooms.peer import SEND_TIMEOUT_S
+from embedenv_jupyter.rooms.spaces import Managers, SpacesConversation
 
 log = logging.getLogger(__name__)
 

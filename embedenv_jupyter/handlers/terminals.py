@@ -126,8 +126,7 @@ class TerminalSocketHandler(InBandHandler):
         terminal, room, who = self._terminal, self._room, self._principal
         assert terminal is not None and room is not None and who is not None, "get() comes first"
         try:
-            member = room.admit(who.user, who.colour, who.role)
-            member.key = who.key
+            member = room.enter(who.visitor)
             member.put_out.append(self._put_out)
             self._member = member
             self._client = terminal.attach(member)
@@ -136,11 +135,11 @@ class TerminalSocketHandler(InBandHandler):
             return
         self._carrier = asyncio.create_task(self._carry(terminal, self._client), name="carrier of a terminal")
 
-    def _put_out(self) -> None:
+    def _put_out(self, reason: str) -> None:
         self._is_put_out = True
         if self._carrier is not None:
             self._carrier.cancel()
-        self.close_with(CloseCode.REVOKED, "your join key was revoked")
+        self.close_with(CloseCode.REVOKED, reason)
 
     async def _carry(self, terminal: Terminal, client: TerminalClient) -> None:
         """Send what the terminal shows, at the client's pace."""

@@ -43,7 +43,7 @@ class Rewriter(Protocol):
 
 @dataclass(frozen=True)
 class Place:
-    """Where something of a program was found: its path there, the program's port, and what the preview is called."""
+    """Where something of a program was found: its path there, the program's port, the preview's name."""
 
     path: str
     port: int
@@ -55,7 +55,7 @@ class Place:
         return "./" + "../" * (self.path.partition("?")[0].count("/") - 1)
 
     def moved(self, link: str) -> str:
-        """Return a link as it must be written here; those to other servers, and relative ones, as they are."""
+        """Return a link as it must be written here; one to another server, or a relative one, as it is."""
         target = link.strip(" \t\n\f\r")
         if own := re.match(_OWN_HOST % self.port, target, re.IGNORECASE):
             target = "/" + target[own.end() :].lstrip("/\\")

@@ -104,7 +104,7 @@ class Tokens:
         return self._markup(is_last)
 
     def _raw_text(self, is_last: bool) -> Tag | Text | None:
-        """Return the text of an element in which there are no tags, or of it what is surely before the end."""
+        """Return the text of an element in which there are no tags, or what surely is of it."""
         raw = self._raw
         found = _ENDS[raw].search(self._text, self._at)
         if found is not None and found.start() == self._at:

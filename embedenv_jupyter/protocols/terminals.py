@@ -59,7 +59,7 @@ class Disconnect(msgspec.Struct, frozen=True, array_like=True, tag="disconnect")
 ClientFrame = Stdin | SetSize
 ServerFrame = Setup | Stdout | Disconnect
 
-_DECODER = msgspec.json.Decoder(ClientFrame)
+_DECODER: msgspec.json.Decoder[ClientFrame] = msgspec.json.Decoder(ClientFrame)
 _ENCODER = msgspec.json.Encoder()
 
 

@@ -30,6 +30,7 @@ Model = dict[str, Any]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _PIECE_BYTES = 3 << 18
 """Divisible by three, so that the pieces of base64 can be put together."""
+_PIECE_CHARS = _PIECE_BYTES // 3 * 4
 
 
 def type_of(path: str, *, is_folder: bool) -> str:
@@ -98,7 +99,10 @@ def decoded(path: str, content: Any, format: str | None) -> bytes:
     if not isinstance(content, str):
         raise ContentError(path, f"the content of a file is a text, not {type(content).__name__}")
     try:
-        return content.encode() if format == TEXT else base64.b64decode(content, validate=True)
+        if format == TEXT:
+            return content.encode()
+        pieces = (content[at : at + _PIECE_CHARS] for at in range(0, len(content), _PIECE_CHARS))
+        return b"".join(base64.b64decode(piece, validate=True) for piece in pieces)
     except ValueError as exc:
         raise ContentError(path, f"its content is not {format}: {exc}") from exc
 

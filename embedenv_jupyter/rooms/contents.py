@@ -29,13 +29,14 @@ from embedenv_jupyter.protocols.spaces.paths import workspace_path
 from embedenv_jupyter.rooms import content_models as models
 from embedenv_jupyter.rooms.content_models import DIRECTORY, FILE, NOTEBOOK, Model
 from embedenv_jupyter.rooms.files import Files
+from embedenv_jupyter.rooms.folder_watch import FolderWatch
 from embedenv_jupyter.rooms.members import Member, Role
 from embedenv_jupyter.rooms.notebooks import empty_notebook, read_notebook, written_notebook
 from embedenv_jupyter.rooms.uploads import Uploads
 from embedenv_jupyter.sandbox.contents import MAX_LISTED, file_info, in_thread, read_up_to
 from embedenv_jupyter.sandbox.spec import FileInfo
 
-MAX_CONTENT_BYTES: Final = 64 << 20
+MAX_CONTENT_BYTES: Final = 32 << 20
 """Of one file that is given or taken as one piece of JSON; larger ones are downloaded, and sent in pieces."""
 
 MAX_FOLLOWED: Final = 100
@@ -67,9 +68,10 @@ class New(msgspec.Struct):
 class Contents:
     """One member's view of the files of a room. Paths are as in URLs, with or without "/" around them."""
 
-    def __init__(self, files: Files, uploads: Uploads, member: Member) -> None:
+    def __init__(self, files: Files, uploads: Uploads, folders: FolderWatch, member: Member) -> None:
         self._files = files
         self._uploads = uploads
+        self._folders = folders
         self._member = member
 
     # Looking.
@@ -115,13 +117,16 @@ class Contents:
 
     async def _listed(self, model: Model) -> Model:
         folder = model["path"]
+        await self._folders.listed(folder)
         entries = await self._files.list(self._member, folder or ".")
         links = [entry.name for entry in entries if entry.type == "link"][:MAX_FOLLOWED]
         followed = dict(zip(links, await self._follow(folder, links), strict=True))
-        content = [
-            self._entry(folder, entry, followed.get(entry.name)) for entry in entries if entry.type != "other"
-        ]
-        listed = {**model, "content": content, "format": models.JSON}
+
+        def described() -> list[Model]:
+            shown = (entry for entry in entries if entry.type != "other")
+            return [self._entry(folder, entry, followed.get(entry.name)) for entry in shown]
+
+        listed = {**model, "content": await asyncio.to_thread(described), "format": models.JSON}
         if len(entries) >= MAX_LISTED:
             listed["message"] = f"Only {MAX_LISTED} entries of this folder are shown."
         return listed

@@ -21,19 +21,22 @@ SILENCE_S = 60.0
 """How long a room may take over the next piece of its files."""
 
 
-async def packed(sandbox: Sandbox) -> AsyncGenerator[bytes, None]:
+async def packed(sandbox: Sandbox, left_out: list[str] | None = None) -> AsyncGenerator[bytes, None]:
     """Yield the workspace as a tar stream, piece by piece.
+
+    What the room itself may not read is not in it; ``left_out`` gets a line about each, at most 100.
 
     Raises:
         SandboxError: what was yielded is not whole.
     """
     process = await sandbox.snapshot()
-    assert process.stdout is not None, "a snapshot is written there"
+    assert process.stdout is not None and process.stderr is not None, "a snapshot has both"
     is_whole = False
     try:
         while data := await _within(process.stdout.read()):
             yield data
         status = await _within(process.wait())
+        complaints = process.stderr.read_now() or b""
         is_whole = True
     finally:
         if not is_whole:
@@ -42,6 +45,8 @@ async def packed(sandbox: Sandbox) -> AsyncGenerator[bytes, None]:
         process.close()
     if status.code != 0:
         raise SandboxRequestError("snapshot", errno.EIO, detail=f"not all files could be read: {status}")
+    if left_out is not None:
+        left_out += complaints.decode(errors="replace").splitlines()
 
 
 async def _within(waiting: Awaitable[T]) -> T:
@@ -52,15 +57,16 @@ async def _within(waiting: Awaitable[T]) -> T:
         raise SandboxTimeoutError("snapshot", SILENCE_S) from None
 
 
-async def copy_workspace(source: Sandbox, target: Sandbox) -> None:
-    """Lay the files of one room over those of another.
+async def copy_workspace(source: Sandbox, target: Sandbox) -> tuple[str, ...]:
+    """Lay the files of one room over those of another; return a line about each that could not be read.
 
     Raises:
         SandboxError: one of the two failed, or the files do not fit; what was copied until then stays.
     """
+    left_out: list[str] = []
     reader, writer = os.pipe()
     sink = ByteSink(writer)
-    feeding = asyncio.create_task(_feed(source, sink), name="copy of a workspace")
+    feeding = asyncio.create_task(_feed(source, sink, left_out), name="copy of a workspace")
     try:
         try:
             await target.restore(reader)
@@ -74,11 +80,12 @@ async def copy_workspace(source: Sandbox, target: Sandbox) -> None:
     finally:
         feeding.cancel()
         await asyncio.gather(feeding, return_exceptions=True)
+    return tuple(left_out)
 
 
-async def _feed(source: Sandbox, sink: ByteSink) -> None:
+async def _feed(source: Sandbox, sink: ByteSink, left_out: list[str]) -> None:
     try:
-        async with aclosing(packed(source)) as pieces:
+        async with aclosing(packed(source, left_out)) as pieces:
             async for piece in pieces:
                 await sink.write(piece)
     except BrokenPipeError:

@@ -184,7 +184,8 @@ class RoleChanged(_Event, frozen=True, tag="role"):
 class FilesChanged(_Event, frozen=True, tag="files"):
     """A member created, wrote, renamed or removed files; ``by`` is the user.
 
-    What programs change is not reported: no tier of isolation shows it to us at a bounded price.
+    What programs change is reported for folders that were listed lately, with an empty ``by`` and the path of
+    the folder ("." for the workspace): no tier of isolation shows us all of it at a bounded price.
     """
 
     paths: tuple[str, ...]

@@ -19,8 +19,10 @@ from embedenv_jupyter.accounts import INIT_COST, Account, AccountManager, Kind
 from embedenv_jupyter.errors import (
     BusyError,
     InsufficientCreditsError,
+    SandboxRequestError,
     SandboxUnavailableError,
     UnknownKeyError,
+    WorkspaceError,
 )
 from embedenv_jupyter.rooms.charging import AccountCharger
 from embedenv_jupyter.rooms.copying import copy_workspace
@@ -73,6 +75,8 @@ class Opened:
     account: Account
     charge_key: str
     """What the charge of its ``init`` is known by."""
+    left_out: tuple[str, ...] = ()
+    """Of a copy of another room: a line about each file that could not be read."""
 
 
 class RoomManager:
@@ -147,7 +151,7 @@ class RoomManager:
     def on_change(self, callback: Callable[[Room], None]) -> Callable[[], None]:
         """Call back with each room that looks different now, has begun or ended; returns what ends that."""
         self._change_listeners.append(callback)
-        return lambda: self._change_listeners.remove(callback)
+        return lambda: self._change_listeners.remove(callback) if callback in self._change_listeners else None
 
     def _changed(self, room: Room) -> None:
         for callback in list(self._change_listeners):
@@ -253,7 +257,8 @@ class RoomManager:
 
         Raises:
             RoomPausedError: the other one stands still.
-            SandboxError: the files were not copied, or there is no sandbox. Nothing was charged.
+            WorkspaceError: the files do not fit. Nothing was charged.
+            SandboxError: one of the two has ended, or there is no sandbox. Nothing was charged.
             BusyError, InsufficientCreditsError: as of :meth:`open`.
         """
         source.require_awake()
@@ -263,16 +268,19 @@ class RoomManager:
             account, space=source.space, limits=limits or spec.limits, network=spec.network
         )
         try:
-            await copy_workspace(source.sandbox, opened.room.sandbox)
-        except BaseException:
+            left_out = await copy_workspace(source.sandbox, opened.room.sandbox)
+        except BaseException as exc:
             await asyncio.shield(self.call_off(opened))
+            if isinstance(exc, SandboxRequestError):
+                raise WorkspaceError("the files of the room", exc.detail or str(exc)) from exc
             raise
-        return opened
+        return replace(opened, left_out=left_out)
 
     async def restart(self, account: Account, room: Room, limits: Limits | None = None) -> Opened:
         """Do :meth:`fork`, and end the room; its name and its join keys are the new one's."""
         opened = await self.fork(account, room, limits)
         opened.room.take_over(room)
+        self._tell(opened.room)
         room.begin_close("restarted")
         return replace(opened, join_key=opened.room.host_key.key)
 

@@ -25,6 +25,7 @@ from embedenv_jupyter.rooms.events import (
     RunStarted,
 )
 from embedenv_jupyter.rooms.files import Files
+from embedenv_jupyter.rooms.folder_watch import FolderWatch
 from embedenv_jupyter.rooms.log import Log
 from embedenv_jupyter.rooms.members import JoinKey, Keyring, Member, Members, Role, Visitor
 from embedenv_jupyter.rooms.passes import Passes
@@ -70,13 +71,14 @@ class Room:
         self.files = Files(sandbox, room_log)
         self.uploads = Uploads(self.files)
         self.documents = SharedDocuments(self.files)
+        self.folders = FolderWatch(self.files)
         self.members = Members()
         self.keys = Keyring()
         self.passes = Passes(self.keys)
         self.host_key: JoinKey = self.keys.issue(Role.EDIT)
         self.audience = Audience(sandbox)
         self.terminals: Collection[str] = ()
-        """What its terminals are called; whoever manages them sets it, and calls :meth:`changed` after each change."""
+        """What its terminals are called; whoever manages them sets it, and tells :meth:`changed`."""
         self.post_mortem: PostMortem | None = None
         self.created_at = clock()
         self.ended = asyncio.Event()
@@ -90,7 +92,7 @@ class Room:
         self._works: set[str] = set()
         self._running: dict[str, RunStarted] = {}
         self._on_change = on_change
-        self._before_close: list[Callable[[], Awaitable[None]]] = [self._close_documents]
+        self._before_close: list[Callable[[], Awaitable[None]]] = [self._close_files]
         self._starting = asyncio.Lock()
         self._pause = Pause(sandbox)
         self._closing: asyncio.Task[None] | None = None
@@ -176,7 +178,6 @@ class Room:
         self.keys, self.host_key = other.keys, other.host_key
         self.passes = Passes(self.keys)
         other.keys = Keyring()
-        self.changed()
 
     def replace_key(self, key: JoinKey) -> JoinKey:
         """Make a new key of the same role and life in place of one, which is revoked."""
@@ -339,7 +340,7 @@ class Room:
 
     @property
     def ports(self) -> list[int]:
-        """The ports that programs listen on, as was last seen, in order: nobody looks while nothing runs."""
+        """The ports that programs listen on, as was last seen: nobody looks while nothing runs."""
         return self._ports.known
 
     def _look_for_ports(self) -> None:
@@ -398,7 +399,8 @@ class Room:
         """Have something closed that needs the sandbox, before the sandbox is."""
         self._before_close.append(close)
 
-    async def _close_documents(self) -> None:
+    async def _close_files(self) -> None:
+        await self.folders.aclose()
         await self.documents.aclose(f"the room has ended: {self.end_reason}")
 
     def _require_open(self) -> None:

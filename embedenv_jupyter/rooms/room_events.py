@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol
 
 from tornado.websocket import WebSocketClosedError
 
-from embedenv_jupyter.errors import CloseCode, EmbedEnvError
+from embedenv_jupyter.errors import CloseCode, EmbedEnvError, RoomClosedError
 from embedenv_jupyter.protocols import rooms as protocol
 from embedenv_jupyter.rooms.audience import usage_fields
 from embedenv_jupyter.rooms.log import Watcher
@@ -135,6 +135,9 @@ class RoomConversation:
             if hello.resume is not None:
                 self._watcher = room.log.watch(hello.resume)
             member = room.enter(self._visitor, user=hello.user, colour=hello.color, token=hello.token)
+        except RoomClosedError as exc:
+            self._session.ended(f"the room has ended: {exc.reason}", ROOM_ENDED)
+            return
         except EmbedEnvError as exc:
             self._session.refused(str(exc), type(exc).__name__)
             return

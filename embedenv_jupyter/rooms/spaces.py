@@ -16,7 +16,7 @@ import signal
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Protocol
+from functools import partial
 
 from tornado.websocket import WebSocketClosedError
 
@@ -33,6 +33,7 @@ from embedenv_jupyter.rooms.curl import TextPieces
 from embedenv_jupyter.rooms.log import Watcher
 from embedenv_jupyter.rooms.manager import Opened, RoomManager
 from embedenv_jupyter.rooms.members import Member, Role
+from embedenv_jupyter.rooms.peer import SEND_TIMEOUT_S, Socket, guarded
 from embedenv_jupyter.rooms.room import Room
 from embedenv_jupyter.rooms.runs import Run, RunState
 from embedenv_jupyter.rooms.spaces_frames import Renderer
@@ -40,31 +41,10 @@ from embedenv_jupyter.rooms.spaces_frames import Renderer
 log = logging.getLogger(__name__)
 
 HOST_USER = "host"
-SEND_TIMEOUT_S = 60.0
-"""A peer that takes nothing for this long is cut off; it may come back and resume."""
 QUEUED_TRANSFERS = 16
 QUEUED_BYTES = 64 << 20
 CHUNK_CHARS = 16 << 10
-
-
 _NO_ROOM = "No room could be started on this gateway now; its log says why. Try again later."
-
-
-class Socket(Protocol):
-    """The side of the WebSocket that a conversation needs."""
-
-    async def send_frames(self, frames: list[bytes]) -> None:
-        """Write frames in order; returns when the socket has taken them."""
-
-    async def send_framed(self, data: bytes) -> None:
-        """Write what is framed for the wire already, in the same way."""
-
-    def close_with(self, code: CloseCode, reason: str) -> None:
-        """Begin to close."""
-
-    @property
-    def is_cut(self) -> bool:
-        """Whether the peer has gone, as far as the machine knows by now."""
 
 
 @dataclass(frozen=True)
@@ -141,8 +121,10 @@ class SpacesConversation:
         self._unheard = None
         if self._watcher is not None and self._carrier is None:
             # Only now, so that the answer to init or join goes before what the log holds.
-            self._carrier = asyncio.create_task(self._guarded(self._carry(self._watcher)), name="carrier")
-            self._transferring = asyncio.create_task(self._guarded(self._transfer()), name="transfers")
+            self._carrier = asyncio.create_task(
+                self._guarded(partial(self._carry, self._watcher)), name="carrier"
+            )
+            self._transferring = asyncio.create_task(self._guarded(self._transfer), name="transfers")
 
     def _refuse(self, request: spaces.Request, exc: EmbedEnvError) -> None:
         """Answer with an error frame; what is not the peer's fault goes to the log as well."""
@@ -170,18 +152,8 @@ class SpacesConversation:
             managers = await self._managers()
             await asyncio.shield(managers.rooms.call_off(opened))
 
-    async def _guarded(self, work: Coroutine[None, None, None]) -> None:
-        """Close the socket when a task of this conversation fails: nobody would see that it is gone."""
-        try:
-            await work
-        except TimeoutError:
-            reason = f"took no data for {self._send_timeout_s:g} s; come back and resume"
-            self._socket.close_with(CloseCode.TOO_SLOW, reason)
-        except WebSocketClosedError:
-            return
-        except Exception:
-            log.exception("a task of a Spaces connection failed")
-            self._socket.close_with(CloseCode.INTERNAL_ERROR, "the gateway failed; its log says why")
+    def _guarded(self, work: Callable[[], Awaitable[None]]) -> Coroutine[None, None, None]:
+        return guarded(work, self._socket, self._send_timeout_s, "Spaces")
 
     @property
     def _entered(self) -> tuple[Room, Member]:

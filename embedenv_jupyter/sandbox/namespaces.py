@@ -11,10 +11,10 @@ outside of which it has none (:func:`enter_nursery`). Both give something:
   the zygote is the parent of every pid 1, and no process in between is needed
   (:func:`fork_room`).
 
-The child then, in this order (:func:`enter`): joins its cgroups, leaves the other
-namespaces, builds its file tree, brings its loopback up, and takes its user id:
-as root by setresuid to an id that no other room has, in user mode by a user
-namespace of its own. That one comes last, so that the room's mounts and network
+The child then joins its cgroups (:func:`join`), and once it knows what room it is, in
+this order (:func:`enter`): leaves the other namespaces, builds its file tree, brings its
+loopback up, and takes its user id: as root by setresuid to an id that no other room has,
+in user mode by a user namespace of its own. That one comes last, so that the room's mounts and network
 belong to the zygote's user namespace and nothing in the room could ever regain
 power over them; it also gives the room its own count for RLIMIT_NPROC.
 

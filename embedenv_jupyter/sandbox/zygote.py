@@ -32,6 +32,7 @@ what it stands on (:mod:`embedenv_jupyter.sandbox.rehearsal`).
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import gc
 import importlib.util
@@ -285,7 +286,8 @@ class Zygote:
             _use_null_streams()
             os.close(report)
         except BaseException as exc:  # noqa: BLE001 - a half-confined process must not go on
-            _report(report, exc)
+            with contextlib.suppress(OSError):  # nobody waits for the room any more
+                _report(report, exc)
             os._exit(70)
         supervisor.serve(connection, spec)
 

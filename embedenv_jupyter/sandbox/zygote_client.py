@@ -60,6 +60,11 @@ class Birth:
             self.forked.exception()  # retrieved: nobody has to wait for it
         self.end(ExitStatus(signal=signal.SIGKILL))
 
+    def abandon(self) -> None:
+        """Note that nobody waits for the fork any more; a pidfd that has arrived all the same is closed."""
+        if not self.forked.cancel() and not self.forked.cancelled() and self.forked.exception() is None:
+            os.close(self.forked.result())
+
     def end(self, status: ExitStatus) -> None:
         """Note how it ended; the first word counts."""
         if not self.exited.done():

@@ -11,32 +11,31 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from msgspec import UNSET
 from tornado.websocket import WebSocketClosedError
 
 from embedenv_jupyter.accounts import Account
-from embedenv_jupyter.errors import BusyError, CloseCode, EmbedEnvError, SourceError, UnknownSessionError
+from embedenv_jupyter.errors import BusyError, EmbedEnvError, SourceError, UnknownSessionError
 from embedenv_jupyter.protocols.engine import frames
-from embedenv_jupyter.protocols.engine.codec import encode
 from embedenv_jupyter.protocols.engine.frames import given
 from embedenv_jupyter.protocols.engine.server import EngineConnection
 from embedenv_jupyter.protocols.faults import FrameError
-from embedenv_jupyter.protocols.websocket import text_frame
-from embedenv_jupyter.rooms.events import EngineFrame
-from embedenv_jupyter.rooms.log import Gap, Record, Watcher
+from embedenv_jupyter.rooms.log import Watcher
+from embedenv_jupyter.rooms.peer import SEND_TIMEOUT_S, Socket, guarded
 from embedenv_jupyter.snippets.desk import Desk
 from embedenv_jupyter.snippets.faults import EXPECTED, frame_of
+from embedenv_jupyter.snippets.inputs import give
+from embedenv_jupyter.snippets.memory import Asked
+from embedenv_jupyter.snippets.pieces import pieces
 from embedenv_jupyter.snippets.session import Job, Session
 from embedenv_jupyter.snippets.streamed import StreamedRun
 
 log = logging.getLogger(__name__)
 
-SEND_TIMEOUT_S: Final = 60.0
 RECHECK_S: Final = 1.0
 """For so long a key that was good is taken to be good: it is looked up once for all cells of a moment."""
 
@@ -45,21 +44,6 @@ MAX_ASKED: Final = 64
 
 MAX_SESSIONS: Final = 32
 """How many sessions one connection may be in."""
-
-PIECE_BYTES: Final = 256 << 10
-
-
-class Socket(Protocol):
-    """The side of the WebSocket that a conversation needs."""
-
-    async def send_frames(self, frames: list[bytes]) -> None:
-        """Write frames in order; returns when the socket has taken them."""
-
-    async def send_framed(self, data: bytes) -> None:
-        """Write what is framed for the wire already, in the same way."""
-
-    def close_with(self, code: CloseCode, reason: str) -> None:
-        """Begin to close."""
 
 
 class Host(Protocol):
@@ -130,11 +114,14 @@ class EngineConversation:
             WebSocketClosedError: nobody takes them any more.
         """
         assert self._performing is not None, "it was made for the first frame"
-        put = asyncio.create_task(self._asked.put(frame), name="engine frame")
-        try:
-            await asyncio.wait({put, self._performing}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            put.cancel()
+        if self._asked.full():
+            put = asyncio.create_task(self._asked.put(frame), name="engine frame")
+            try:
+                await asyncio.wait({put, self._performing}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                put.cancel()
+        else:
+            self._asked.put_nowait(frame)
         if self._performing.done():
             raise WebSocketClosedError
 
@@ -149,12 +136,11 @@ class EngineConversation:
             await self._flush()
 
     async def _perform(self, frame: frames.ClientFrame) -> None:
-        id = getattr(frame, "id", UNSET)
         try:
             await self._act(frame)
         except EXPECTED as exc:
             log.info("the engine refused %r: %s", frame, exc)
-            self._connection.send(frame_of(exc, id if id is not UNSET else None))
+            self._connection.send(frame_of(exc))
 
     async def _act(self, frame: frames.ClientFrame) -> None:
         match frame:
@@ -165,27 +151,16 @@ class EngineConversation:
                 await self._resume(frame)
             case frames.Close(session=name):
                 await self._close(given(name))
-            case frames.Stdin(id=id, data=data):
-                self._run(id).give(data.encode("utf-8", "replace"))
-            case frames.Eof(id=id):
-                self._run(id).end_input()
-            case frames.Signal(id=id, signal=name):
-                await self._run(id).signal(_number(name))
-            case frames.Resize(id=id, rows=rows, cols=columns):
-                self._run(id).resize(rows, columns)
+            case frames.Stdin() | frames.Eof() | frames.Signal() | frames.Resize():
+                if (answer := await give(self._run(frame.id), frame)) is not None:
+                    self._connection.send(answer)
             case _:
                 raise TypeError(f"{type(frame).__name__} is handled elsewhere")
 
-    def _run(self, id: str) -> StreamedRun:
-        """Find a run of the sessions that this peer is in.
-
-        Raises:
-            BusyError: it has ended, or there was none.
-        """
-        for session in self._sessions.values():
-            if (run := session.streams.get(id)) is not None:
-                return run
-        raise BusyError(f'No run {id!r} with "stream" runs here now.')
+    def _run(self, id: str) -> StreamedRun | None:
+        """Find a run of the sessions that this peer is in."""
+        runs = (session.streams.get(id) for session in self._sessions.values())
+        return next((run for run in runs if run is not None), None)
 
     # Who.
 
@@ -266,8 +241,12 @@ class EngineConversation:
             self._answer_later(id_or_none, partial(desk.answer, session, job, id_or_none))
             return
         id = str(frame.id)
+        asked = Asked.of(self, frame) if frame.session is not UNSET else None
+        if asked is not None and (end := session.ended.find(id, asked)) is not None:
+            self._connection.ended_before(id, end)
+            return
         try:
-            run = session.begin(id, job)
+            run = session.begin(id, job, asked)
         except BusyError as exc:
             self._connection.refused(id, frame_of(exc, id))
         else:
@@ -321,13 +300,14 @@ class EngineConversation:
     async def _carry(self, session: Session, watcher: Watcher, desk: Desk) -> None:
         async with watcher:
             async for records in watcher:
-                for piece in _pieces(records, session.name):
+                for piece in pieces(records, session.name):
                     async with self._sending, asyncio.timeout(self._send_timeout_s):
                         await self._socket.send_framed(piece)
                     await asyncio.sleep(0)
         self._forget(session, desk)
         reason = session.room.end_reason or "closed"
-        self._connection.send(frames.Closed(session=session.name, reason=reason))
+        closed = frames.Closed(session=session.name, reason=reason, room=session.room.id)
+        self._connection.send(closed)
         await self._flush()
 
     def _forget(self, session: Session, desk: Desk) -> None:
@@ -348,18 +328,8 @@ class EngineConversation:
         if self._connection.close_code is not None:
             self._socket.close_with(self._connection.close_code, self._connection.close_reason)
 
-    async def _guarded(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Close the socket when a task of this conversation fails: nobody would see that it is gone."""
-        try:
-            await work()
-        except TimeoutError:
-            reason = f"took no data for {self._send_timeout_s:g} s; come back and resume"
-            self._socket.close_with(CloseCode.TOO_SLOW, reason)
-        except WebSocketClosedError:
-            return
-        except Exception:
-            log.exception("a task of an Engine connection failed")
-            self._socket.close_with(CloseCode.INTERNAL_ERROR, "the gateway failed; its log says why")
+    def _guarded(self, work: Callable[[], Awaitable[None]]) -> Coroutine[Any, Any, None]:
+        return guarded(work, self._socket, self._send_timeout_s, "Engine")
 
     async def aclose(self) -> None:
         """Leave the sessions and end the tasks; idempotent. Streamed runs of named sessions go on."""
@@ -382,41 +352,3 @@ class EngineConversation:
 
 async def _failing(exc: Exception) -> frames.Answer:
     raise exc
-
-
-def _pieces(records: list[Record | Gap], session: str) -> list[bytes]:
-    """Write records as WebSocket frames, several in one piece; each carries its number."""
-    pieces: list[bytes] = []
-    waiting: list[bytes] = []
-    size = 0
-    for record in records:
-        waiting.append(text_frame(_frame(record, session)))
-        size += len(waiting[-1])
-        if size >= PIECE_BYTES:
-            pieces.append(b"".join(waiting))
-            waiting, size = [], 0
-    if waiting:
-        pieces.append(b"".join(waiting))
-    return pieces
-
-
-def _frame(record: Record | Gap, session: str) -> bytes:
-    if isinstance(record, Gap):
-        return encode(frames.Gap(missing=record.events, session=session, n=record.last))
-    event = record.event
-    assert isinstance(event, EngineFrame), "a session's log has nothing else"
-    return b'%b,"n":%d}' % (event.frame[:-1], record.last)
-
-
-def _number(name: int | str) -> int:
-    """Return the number of a signal.
-
-    Raises:
-        SourceError: there is none of this name.
-    """
-    if isinstance(name, int):
-        return name
-    try:
-        return signal.Signals[name if name.startswith("SIG") else f"SIG{name}"].value
-    except KeyError:
-        raise SourceError("signal", f"{name!r} is no signal; INT, TERM, KILL, HUP and others are") from None

@@ -159,13 +159,14 @@ class _Cell:
         self._is_late = False
         self._is_lost = False
         self._restarting: asyncio.Task[None] | None = None
+        self._ending: asyncio.Task[None] | None = None
 
     async def run(self, source: Source, options: RunOptions) -> Outcome:
         await self.queue.put(StageBegan(Stage.RUN))
         request = messages.make("shell", "execute_request", _request(source.code))
         id = messages.id_of(request.parts)
         self._connect()
-        clock = asyncio.create_task(self._limit(options.timeout_s), name="time limit of a cell")
+        clock = self._clock(options.timeout_s)
         try:
             await self._prepare(source)
             await self._link.send(request)
@@ -174,8 +175,11 @@ class _Cell:
             await self._call_off(id)
             raise
         finally:
-            clock.cancel()
-            await asyncio.gather(clock, return_exceptions=True)
+            if clock is not None:
+                clock.cancel()
+            if self._ending is not None:
+                self._ending.cancel()
+                await asyncio.gather(self._ending, return_exceptions=True)
             if self._restarting is not None:
                 fault = (await asyncio.gather(self._restarting, return_exceptions=True))[0]
                 if fault is not None:
@@ -305,11 +309,17 @@ class _Cell:
             self._restarting = asyncio.create_task(self._kernel.restart(), name="restart of a kernel")
         await asyncio.wait({self._restarting})
 
-    async def _limit(self, timeout_s: float | None) -> None:
+    def _clock(self, timeout_s: float | None) -> asyncio.TimerHandle | None:
+        """Set when time is up; there is a task only then, as most cells end before."""
         if timeout_s is None:
-            return
-        await asyncio.sleep(timeout_s)
+            return None
+        return asyncio.get_running_loop().call_later(timeout_s, self._time_is_up)
+
+    def _time_is_up(self) -> None:
         self._is_late = True
+        self._ending = asyncio.create_task(self._end(), name="end of a cell that is late")
+
+    async def _end(self) -> None:
         for _ in range(2):  # a cell may catch the first one
             await self._kernel.interrupt()
             await asyncio.sleep(INTERRUPT_S / 2)

@@ -30,6 +30,7 @@ from embedenv_jupyter.rooms.events import RunEnded, RunStarted
 from embedenv_jupyter.rooms.log import Log
 from embedenv_jupyter.rooms.room import Room
 from embedenv_jupyter.snippets.kernel_session import KernelSession
+from embedenv_jupyter.snippets.memory import Asked, EndedRuns
 from embedenv_jupyter.snippets.streamed import StreamedRun
 
 log = logging.getLogger(__name__)
@@ -99,6 +100,7 @@ class Session:
         self.connections = 0
         self.streams: dict[str, StreamedRun] = {}
         """The streamed runs that have not ended, by their ids."""
+        self.ended = EndedRuns()
         self.left_at_s = time.monotonic()
         self._has_own_limits = has_own_limits
         self._kernels = kernels
@@ -124,8 +126,10 @@ class Session:
         """Give an execution its whole input while it runs; the caller cancels the task when it has ended."""
         return asyncio.create_task(_feed(execution, data), name="input of a run")
 
-    def begin(self, id: str, job: Job) -> StreamedRun:
+    def begin(self, id: str, job: Job, asked: Asked | None = None) -> StreamedRun:
         """Begin a run whose frames go into the log; it goes on when the connection does not.
+
+        How one ends that was ``asked`` for by a client that may ask again is remembered.
 
         Raises:
             BusyError: a run of this session with this id has not ended.
@@ -133,8 +137,13 @@ class Session:
         if id in self.streams:
             raise BusyError(f"A run with the id {id!r} has not ended in this session; choose another id.")
         run = self.streams[id] = StreamedRun(self, id, job)
-        run.task.add_done_callback(lambda _: self.streams.pop(id, None))
+        run.task.add_done_callback(lambda _: self._over(run, asked))
         return run
+
+    def _over(self, run: StreamedRun, asked: Asked | None) -> None:
+        self.streams.pop(run.id, None)
+        if asked is not None and run.end is not None:
+            self.ended.remember(run.id, asked, run.end)
 
     @asynccontextmanager
     async def running(self, job: Job) -> AsyncIterator[tuple[Execution, int]]:

@@ -15,6 +15,7 @@ from embedenv_jupyter.protocols.engine import frames
 from embedenv_jupyter.protocols.engine.codec import encode
 from embedenv_jupyter.rooms.events import EngineFrame
 from embedenv_jupyter.snippets.faults import EXPECTED, frame_of
+from embedenv_jupyter.snippets.memory import End, TakenInputs
 from embedenv_jupyter.snippets.rendering import FrameRenderer
 
 if TYPE_CHECKING:
@@ -41,6 +42,9 @@ class StreamedRun:
     def __init__(self, session: Session, id: str, job: Job) -> None:
         self._session = session
         self.id = id
+        self.inputs = TakenInputs()
+        self.end: End | None = None
+        """The frame that has told its end."""
         self._job = job
         self._execution: Execution | None = None
         self._input: deque[bytes | None] = deque()
@@ -94,6 +98,8 @@ class StreamedRun:
     def _append(self, *told: frames.StreamFrame) -> None:
         if not self._session.log.is_finished:
             for frame in told:
+                if isinstance(frame, frames.Result | frames.Error):
+                    self.end = frame
                 self._session.log.append(EngineFrame(frame=encode(frame), at=time.time()))
 
     # Input and signals.

@@ -70,6 +70,7 @@ class RoomTerminals(NamedTermManager):
             process.close()
             raise
         assert isinstance(terminal, Terminal)
+        self.room.changed()
         return terminal
 
     def _require_open(self) -> None:
@@ -109,6 +110,7 @@ class RoomTerminals(NamedTermManager):
         work = f"terminal {terminal.term_name}"
         if terminal.ended.is_set() and self.terminals.get(terminal.term_name) is terminal:
             del self.terminals[terminal.term_name]
+            self.room.changed()
         if terminal.clients and not terminal.ended.is_set():
             self.room.work_began(work)
         else:

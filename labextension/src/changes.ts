@@ -18,6 +18,14 @@ export interface IRunChanges {
   readonly paths: readonly string[];
 }
 
+export interface IFoundFile {
+  readonly path: string;
+  /** UTC seconds. */
+  readonly modifiedAt: number;
+}
+
+/** A file system's clock is coarser than that of events. */
+const EARLY_S = 0.02;
 /** Changes are told in batches, so the last of them may come after the end of the run that made them. */
 const LATE_S = 1;
 const MAX_PATHS = 1000;
@@ -51,15 +59,28 @@ export class Changes {
       }
       return true;
     }
-    if (what.event === "files") {
-      for (const track of this.tracks) {
-        if (track.endedAt === null || at <= track.endedAt + LATE_S) {
-          add(track.paths, what.paths);
-        }
-      }
+    // Of what programs change, the event has only the folder, and nobody's name: see `found`.
+    if (what.event === "files" && what.user !== "") {
+      this.add(what.paths, at);
       return true;
     }
     return false;
+  }
+
+  /** Takes in when files were changed, as a listing of their folder has it. */
+  found(files: readonly IFoundFile[]): void {
+    for (const { path, modifiedAt } of files) {
+      this.add([path], modifiedAt);
+    }
+  }
+
+  private add(paths: readonly string[], at: number): void {
+    for (const track of this.tracks) {
+      const isAfterStart = at >= track.startedAt - EARLY_S;
+      if (isAfterStart && (track.endedAt === null || at <= track.endedAt + LATE_S)) {
+        add(track.paths, paths);
+      }
+    }
   }
 
   /** Of the run that began last; `null` before there was one. */

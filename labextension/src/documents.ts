@@ -41,6 +41,7 @@ export class SharedDocument {
   readonly model = YFile.create();
   private readonly roleSignal = new Signal<this, void>(this);
   private readonly synced = new PromiseDelegate<void>();
+  private readonly refused = new PromiseDelegate<void>();
   private pathNow: string;
   private isSynced = false;
   private talk: ITalk | null;
@@ -66,6 +67,11 @@ export class SharedDocument {
   /** Resolves when all that the room had is here, rejects when it cannot be had. */
   get ready(): Promise<void> {
     return this.synced.promise;
+  }
+
+  /** Resolves when no connection came about at first; a browser is not told why. */
+  get notConnected(): Promise<void> {
+    return this.refused.promise;
   }
 
   /** What this user may do is another thing. */
@@ -119,6 +125,9 @@ export class SharedDocument {
     const connection = new Connection(dialling(world, url, FINAL_CODES), conversation, {
       connected: () => undefined,
       reconnecting: () => undefined,
+      waiting: () => {
+        this.refused.resolve();
+      },
       closed: (error) => {
         if (this.talk?.connection === connection) {
           this.parted(error);

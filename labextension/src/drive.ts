@@ -27,23 +27,29 @@ export interface IRoomDriveOptions {
   readonly name: string;
   readonly serverSettings: ServerConnection.ISettings;
   readonly documents: SharedDocuments;
+  /** Says in words that a file has too many bytes to be edited together. */
+  readonly tooLarge: (size: number, most: number) => string;
   /** Asks what becomes of a conflict: true replaces what is in the room. */
   readonly replaces: (conflict: IConflict) => Promise<boolean>;
 }
 
+/** Of a text that is edited together, as docs/files.md has it. */
+const MAX_SHARED_BYTES = 8 << 20;
 const CHANGES = "embedenv-room-changes";
 
 export class RoomDrive extends Drive {
   readonly documents: SharedDocuments;
+  private readonly tooLarge: (size: number, most: number) => string;
   private readonly replaces: (conflict: IConflict) => Promise<boolean>;
   private readonly changes: Changes;
   /** The SHA-256 of what was loaded or saved last, by path. */
   private readonly loaded = new Map<string, string>();
 
-  constructor({ name, serverSettings, documents, replaces }: IRoomDriveOptions) {
+  constructor({ name, serverSettings, documents, replaces, tooLarge }: IRoomDriveOptions) {
     super({ name, serverSettings });
     this.documents = documents;
     this.replaces = replaces;
+    this.tooLarge = tooLarge;
     this.changes = new Changes(this);
     this.contentProviderRegistry.register(CHANGES, this.changes);
   }
@@ -62,7 +68,7 @@ export class RoomDrive extends Drive {
     const document = this.documents.at(path);
     if (document !== undefined && options?.format === "text") {
       // The text comes by the document's own socket.
-      await document.ready;
+      await Promise.race([document.ready, this.obstacle(path, document)]);
       return { ...(await super.get(path, { ...options, content: false })), format: "text" };
     }
     const model = await super.get(path, options);
@@ -174,6 +180,16 @@ export class RoomDrive extends Drive {
     this.remember(path, model);
     this.told({ type: "save", oldValue: null, newValue: model });
     return model;
+  }
+
+  /** Finds out why a document does not come; without a reason it may come later. */
+  private async obstacle(path: string, document: SharedDocument): Promise<void> {
+    await document.notConnected;
+    const { size } = await super.get(path, { type: "file", format: "text", content: true });
+    if (size !== undefined && size > MAX_SHARED_BYTES) {
+      throw new Error(this.tooLarge(size, MAX_SHARED_BYTES));
+    }
+    await document.ready;
   }
 
   private async settle(

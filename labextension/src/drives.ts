@@ -29,8 +29,10 @@ export interface IRoomDrives {
 export interface IFilesChanged {
   readonly roomId: string;
   readonly drive: RoomDrive;
-  /** In the drive. */
+  /** In the drive; of what programs change, only the folder is known. */
   readonly paths: readonly string[];
+  /** A run has ended: any file may be another one. */
+  readonly isRunEnd: boolean;
 }
 
 export const IRoomDrives = new Token<IRoomDrives>(
@@ -47,6 +49,7 @@ export interface IRoomDrivesOptions {
   /** Who this user is where a room does not say otherwise. */
   readonly user: () => IUser;
   readonly replaces: (drive: RoomDrive, conflict: IConflict) => Promise<boolean>;
+  readonly tooLarge: (size: number, most: number) => string;
   /** Hears that a file is shared no longer. */
   readonly parted: (drive: string, path: string, reason: string) => void;
 }
@@ -67,7 +70,9 @@ export class RoomDrives implements IRoomDrives {
     });
     rooms.happened.connect((_, { room, event }) => {
       if (event.what.event === "files") {
-        this.tell(room.id, event.what.paths);
+        this.tell(room.id, event.what.paths, false);
+      } else if (event.what.event === "run-ended") {
+        this.tell(room.id, [], true);
       }
     });
   }
@@ -112,7 +117,7 @@ export class RoomDrives implements IRoomDrives {
   }
 
   private add(roomId: string, name: string): void {
-    const { contents, parted, replaces, rooms, settings, user, world } = this.options;
+    const { contents, parted, replaces, rooms, settings, tooLarge, user, world } = this.options;
     const room = (): IRoom | undefined => rooms.get(roomId);
     const documents = new SharedDocuments({
       settings,
@@ -129,13 +134,14 @@ export class RoomDrives implements IRoomDrives {
       name,
       serverSettings,
       documents,
+      tooLarge,
       replaces: (conflict) => replaces(drive, conflict),
     });
     this.drives.set(roomId, drive);
     contents.addDrive(drive);
   }
 
-  private tell(roomId: string, paths: readonly string[]): void {
+  private tell(roomId: string, paths: readonly string[], isRunEnd: boolean): void {
     const drive = this.drives.get(roomId);
     if (drive === undefined) {
       return;
@@ -143,7 +149,7 @@ export class RoomDrives implements IRoomDrives {
     for (const path of paths.slice(0, MAX_TOLD)) {
       drive.told({ type: "save", oldValue: null, newValue: { path } });
     }
-    this.changedSignal.emit({ roomId, drive, paths });
+    this.changedSignal.emit({ roomId, drive, paths, isRunEnd });
   }
 }
 

@@ -1,7 +1,7 @@
 /** The terminals of rooms, through JupyterLab's own client for terminals. */
 
 import type { ServerConnection, Terminal } from "@jupyterlab/services";
-import { TerminalManager } from "@jupyterlab/services";
+import { TerminalAPI, TerminalManager } from "@jupyterlab/services";
 
 import { settingsOfRoom } from "./request.js";
 
@@ -19,9 +19,8 @@ export class Terminals {
 
   /** Whether a room has a terminal of this name. */
   async has(roomId: string, name: string): Promise<boolean> {
-    const manager = this.managerOf(roomId);
-    await manager.refreshRunning();
-    return [...manager.running()].some((model) => model.name === name);
+    const models = await TerminalAPI.listRunning(settingsOfRoom(this.settings, roomId));
+    return models.some((model) => model.name === name);
   }
 
   /** Ends a terminal, for everybody. */

@@ -92,6 +92,8 @@ export class FakeGateway {
   readonly received: Frame[] = [];
   /** How often each run was begun; more than once is a fault of the client. */
   readonly begun = new Map<string, number>();
+  /** The inputs that were taken, in order. */
+  readonly taken: Frame[] = [];
   private readonly watchers = new Map<string, FakeSocket>();
   /** Does what a test wants instead of the usual, when it returns true. */
   intercept: (socket: FakeSocket, frame: Frame) => boolean = () => false;
@@ -171,10 +173,25 @@ export class FakeGateway {
       case "resume":
         this.resume(socket, String(frame["session"]), Number(frame["after"]));
         break;
+      case "stdin":
+      case "eof":
+      case "signal":
+      case "resize":
+        this.take(socket, frame);
+        break;
       case "close":
         this.sessions.delete(String(frame["session"]));
         break;
     }
+  }
+
+  /** Takes an input, once, and acknowledges it as often as it comes. */
+  private take(socket: FakeSocket, frame: Frame): void {
+    const { id, input } = frame;
+    if (!this.taken.some((before) => before["id"] === id && before["input"] === input)) {
+      this.taken.push(frame);
+    }
+    this.send(socket, { type: "ack", id, input });
   }
 
   private execute(socket: FakeSocket, frame: Frame): void {

@@ -38,45 +38,6 @@ test("no more are in flight than a gateway lets wait", () => {
   );
 });
 
-test("input waits until its run is there, and one ping at a time confirms it", () => {
-  const requests = new Requests();
-  requests.add(execute("1"));
-  requests.control({ action: "stdin", id: "1", data: "a" });
-  assert.deepEqual(
-    requests.framesToSend().map((frame) => frame.action),
-    ["execute"],
-  );
-  const request = requests.get("1");
-  assert.ok(request);
-  request.isAccepted = true;
-  const [stdin, ping] = requests.framesToSend();
-  assert.deepEqual([stdin?.action, ping?.action], ["stdin", "ping"]);
-  requests.control({ action: "stdin", id: "1", data: "b" });
-  assert.deepEqual(
-    requests.framesToSend().map((frame) => frame.action),
-    ["stdin"],
-  );
-  assert.ok(requests.confirmed(ping?.id ?? ""));
-  assert.ok(!requests.confirmed("ping-1"));
-  assert.deepEqual(requests.lost(), [{ action: "stdin", id: "1", data: "b" }]);
-});
-
-test("what does no harm twice is sent again after a cut, before what came later", () => {
-  const requests = accepted();
-  requests.control({ action: "signal", id: "1", signal: 15 });
-  requests.control({ action: "eof", id: "1" });
-  requests.framesToSend();
-  requests.control({ action: "resize", id: "1", rows: 1, cols: 2 });
-  assert.deepEqual(
-    requests.lost().map((frame) => frame.action),
-    ["signal"],
-  );
-  assert.deepEqual(
-    requests.framesToSend().map((frame) => frame.action),
-    ["eof", "resize", "ping"],
-  );
-});
-
 test("input is bounded, and only streams take it", () => {
   const requests = accepted();
   for (let index = 0; index < MAX_CONTROLS; index += 1) {

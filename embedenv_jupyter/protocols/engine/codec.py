@@ -6,6 +6,7 @@ import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 from embedenv_jupyter.protocols.engine.frames import (
+    Ack,
     Authenticated,
     Batch,
     ClientFrame,
@@ -26,7 +27,7 @@ ALLOWED: Allowed = {"action": tags_of(ClientFrame)}
 _encoder = msgspec.json.Encoder()
 _client_decoder: msgspec.json.Decoder[ClientFrame] = msgspec.json.Decoder(ClientFrame)
 _stream_decoder: msgspec.json.Decoder[StreamFrame] = msgspec.json.Decoder(StreamFrame)
-StreamsFrame = StreamFrame | Authenticated | Resumed | Closed | Pong
+StreamsFrame = StreamFrame | Ack | Authenticated | Resumed | Closed | Pong
 """Whatever a gateway sends to a client that asks for streams only."""
 
 _streams_decoder: msgspec.json.Decoder[StreamsFrame] = msgspec.json.Decoder(StreamsFrame)

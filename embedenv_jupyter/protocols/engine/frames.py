@@ -41,6 +41,7 @@ RunId = Annotated[str, Meta(min_length=1, max_length=64)]
 SessionName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}$(?!\n)")]
 """In Python, unlike in other dialects of JSON Schema, ``$`` alone lets a newline pass behind it."""
 
+ClientName = Annotated[str, Meta(max_length=64)]
 Number = Annotated[int, Meta(ge=0, le=MAX_NUMBER)]
 Seconds = Annotated[float, Meta(gt=0, le=MAX_TIMEOUT_S)]
 Rows = Annotated[int, Meta(ge=1, le=1000)]
@@ -138,10 +139,18 @@ class Auth(Struct, frozen=True, tag="auth", tag_field="action"):
 
 
 class Stdin(Struct, frozen=True, tag="stdin", tag_field="action"):
-    """Give a program input, exactly as it stands here; the answer to a prompt ends with a newline."""
+    """Give a program input, exactly as it stands here; the answer to a prompt ends with a newline.
+
+    This frame and the three that follow are **inputs** of a run. One with a number, ``input``, is
+    answered by :class:`Ack`, or by an error with that number. When it comes again, on whatever
+    connection, it is answered in the same way and not carried out again. Where several clients give
+    one run inputs with numbers, each says a ``client`` of its own.
+    """
 
     id: RunId
     data: Annotated[str, Meta(max_length=MAX_INPUT_CHARS)]
+    input: Number | UnsetType = UNSET
+    client: ClientName = ""
 
     def __repr__(self) -> str:  # it may be a password
         return f"Stdin(id={self.id!r}, {len(self.data)} characters)"
@@ -151,6 +160,8 @@ class Eof(Struct, frozen=True, tag="eof", tag_field="action"):
     """End a program's input."""
 
     id: RunId
+    input: Number | UnsetType = UNSET
+    client: ClientName = ""
 
 
 class Signal(Struct, frozen=True, tag="signal", tag_field="action"):
@@ -158,6 +169,8 @@ class Signal(Struct, frozen=True, tag="signal", tag_field="action"):
 
     id: RunId
     signal: SignalNumber | SignalName = "INT"
+    input: Number | UnsetType = UNSET
+    client: ClientName = ""
 
 
 class Resize(Struct, frozen=True, tag="resize", tag_field="action"):
@@ -166,6 +179,12 @@ class Resize(Struct, frozen=True, tag="resize", tag_field="action"):
     id: RunId
     rows: Rows
     cols: Rows
+    input: Number | UnsetType = UNSET
+    client: ClientName = ""
+
+
+Input = Stdin | Eof | Signal | Resize
+"""What a run is given while it runs."""
 
 
 class Resume(Struct, frozen=True, tag="resume", tag_field="action"):
@@ -332,6 +351,15 @@ class Error(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="error", 
     n: int | UnsetType = UNSET
     retry_after: Milliseconds | UnsetType = UNSET
     """After so many seconds it is worth another try."""
+    input: int | UnsetType = UNSET
+    """The number of the input that was refused."""
+
+
+class Ack(Struct, frozen=True, kw_only=True, tag="ack", tag_field="type"):
+    """A numbered input of a run was taken."""
+
+    id: str
+    input: int
 
 
 class Authenticated(
@@ -352,10 +380,11 @@ class Resumed(Struct, frozen=True, kw_only=True, tag="resumed", tag_field="type"
 
 
 class Closed(Struct, frozen=True, kw_only=True, tag="closed", tag_field="type"):
-    """The session has ended."""
+    """The session has ended; ``room`` tells it from another one of its name."""
 
     session: str
     reason: str
+    room: str = ""
 
 
 class Pong(Struct, frozen=True, kw_only=True, tag="pong", tag_field="type"):
@@ -365,4 +394,4 @@ class Pong(Struct, frozen=True, kw_only=True, tag="pong", tag_field="type"):
 
 
 StreamFrame = Accepted | Stage | Stdout | Stderr | Display | Prompt | Warned | Gap | Result | Error
-ServerFrame = StreamFrame | Answer | Authenticated | Resumed | Closed | Pong
+ServerFrame = StreamFrame | Answer | Ack | Authenticated | Resumed | Closed | Pong

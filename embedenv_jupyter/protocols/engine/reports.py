@@ -59,7 +59,10 @@ class Receipt(Struct, frozen=True):
 
 
 class Unsure(Struct, frozen=True):
-    """The connection was lost before the receipt came: nobody knows whether the input was carried out."""
+    """A connection was lost before the receipt came, and the run has ended, or the ping with it.
+
+    Nobody knows whether the input was carried out.
+    """
 
     number: int
 

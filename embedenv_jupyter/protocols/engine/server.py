@@ -120,6 +120,11 @@ class EngineConnection:
         self._done(id)
         self._send(error)
 
+    def ended_before(self, id: str, end: frames.Result | frames.Error) -> None:
+        """A request came again whose run has ended; its last frame is its answer."""
+        self._done(id)
+        self._send(end)
+
     def refuse(
         self, error: str, message: str, id: str | None = None, *, retry_after_s: float | None = None
     ) -> None:

@@ -10,9 +10,10 @@ Theory of operation. A session outlives its connections. What makes it lossless 
   never arrived, and then it is sent again. Which of the two is known as soon as the
   log has been replayed to the number that the gateway named. A run is not sent
   again where a part of the log is missing in which it may have been.
-* the inputs without a receipt. Input is not numbered, and giving it twice would be as wrong as
-  not giving it. So an ``auth`` frame goes behind each input, and its answer, which comes
-  in order, is the receipt. Without one nobody knows, and that is what is reported.
+* the inputs without a receipt. Giving one twice would be as wrong as not giving it, so each
+  has a number, by which the gateway knows it again and acknowledges it. After a cut, what was not
+  acknowledged is sent again, in order, if its run still runs. If it has ended, nobody
+  knows whether it got the input, and that is what is reported.
 
           connected()         authenticated           resumed, gone
     IDLE ────────────► GREETING ─────────► RESUMING ───────────────► OPEN
@@ -25,11 +26,10 @@ A session without a name ends with its connection, and its runs with it.
 from __future__ import annotations
 
 import enum
-from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from embedenv_jupyter.errors import CloseCode, LocalProtocolError, SourceError
 from embedenv_jupyter.protocols.engine import frames
@@ -42,10 +42,10 @@ from embedenv_jupyter.protocols.engine.reports import (
     Report,
     SessionEnded,
     Told,
-    TooLate,
     Unsure,
     Welcomed,
 )
+from embedenv_jupyter.protocols.engine.sending import Inputs
 
 MAX_RUNNING: Final = 32
 """How many runs are with the gateway at once; more wait here. A gateway takes 64 from one connection."""
@@ -54,8 +54,6 @@ MAX_FAULTS: Final = 3
 """So often a request may meet an internal error of the gateway that ends the connection."""
 
 _GONE: Final = frozenset({"unknown_session", "unknown_number"})
-
-Input = frames.Stdin | frames.Eof | frames.Signal | frames.Resize
 
 
 class Phase(enum.Enum):
@@ -78,16 +76,6 @@ class _Run:
     faults: int = 0
 
 
-@dataclass
-class _Told:
-    """An input or a ping on its way."""
-
-    number: int
-    run: str
-    data: bytes
-    error: frames.Error | None = field(default=None, init=False)
-
-
 class EngineStreams:
     """See the module's text. Inputs report facts; :meth:`frames_to_send` drains what to write."""
 
@@ -103,8 +91,7 @@ class EngineStreams:
         self._api_key = api_key
         self._room: str | None = None
         self._runs: dict[str, _Run] = {}
-        self._inputs: list[_Told] = []
-        self._awaiting: deque[_Told] = deque()
+        self._inputs = Inputs()
         self._pings: dict[str, int] = {}
         self._next_number = 1
         self._outgoing: list[bytes] = []
@@ -127,10 +114,9 @@ class EngineStreams:
         """The connection is gone, with this close code; idempotent."""
         self.phase = Phase.IDLE
         self._outgoing, self._replays_to = [], None
-        reports: list[Report] = [Unsure(told.number) for told in self._awaiting]
-        reports += [Unsure(number) for number in self._pings.values()]
-        self._awaiting.clear()
+        reports: list[Report] = [Unsure(number) for number in self._pings.values()]
         self._pings.clear()
+        reports += self._inputs.lost(lambda id: self.session is not None and id in self._runs)
         if self.session is None:
             self._forget_log()
             return reports + self._fail([id for id, run in self._runs.items() if run.is_sent], Loss.CUT)
@@ -161,7 +147,7 @@ class EngineStreams:
             raise SourceError("code, files and input", reason)
         self._runs[request.id] = _Run(data)
 
-    def tell(self, frame: Input) -> int:
+    def tell(self, frame: frames.Input) -> int:
         """Take an input, which is sent behind its run's request; returns the number of its receipt.
 
         Raises:
@@ -169,9 +155,9 @@ class EngineStreams:
         """
         if frame.id not in self._runs:
             raise LocalProtocolError(f"there is no run {frame.id!r} that could take an input")
-        told = _Told(self._number(), frame.id, encode(frame))
-        self._inputs.append(told)
-        return told.number
+        number = self._number()
+        self._inputs.add(number, frame)
+        return number
 
     def ping(self) -> int:
         """Ask the gateway for a sign of life, if a connection is open; returns the number of its receipt.
@@ -215,8 +201,7 @@ class EngineStreams:
         """Return what is to be written, in order, and forget it."""
         if self.phase is Phase.OPEN and self._replays_to is None:
             self._send_runs()
-        if self.phase is Phase.OPEN:
-            self._send_inputs()
+            self._outgoing += self._inputs.frames_to_send(lambda id: self._runs[id].is_sent)
         outgoing, self._outgoing = self._outgoing, []
         return outgoing
 
@@ -227,13 +212,6 @@ class EngineStreams:
                 run.is_sent = self.may_have_session = True
                 self._outgoing.append(run.request)
                 free -= 1
-
-    def _send_inputs(self) -> None:
-        ready = [told for told in self._inputs if self._runs[told.run].is_sent]
-        self._inputs = [told for told in self._inputs if not self._runs[told.run].is_sent]
-        for told in ready:
-            self._awaiting.append(told)
-            self._outgoing += (told.data, self._auth())
 
     def _auth(self) -> bytes:
         return encode(frames.Auth(self._api_key))
@@ -322,13 +300,13 @@ class EngineStreams:
             case frames.Pong(id=id):
                 number = self._pings.pop(str(id), None)
                 return [] if number is None else [self._receipt(number)]
-            case frames.Authenticated():
-                return self._receipts(None)
-            case frames.Closed(reason=reason):
-                return self._closed(reason)
+            case frames.Ack(input=number):
+                return self._acknowledged(number)
+            case frames.Closed():
+                return self._closed(frame)
             case frames.Error() if frame.n is UNSET:
                 return self._refused(frame)
-            case frames.Resumed():
+            case frames.Resumed() | frames.Authenticated():
                 return []
         reports = self._counted(frame)
         if isinstance(frame, frames.Gap):
@@ -370,32 +348,31 @@ class EngineStreams:
         return [told, *self._over(id)] if told.is_last else [told]
 
     def _refused(self, error: frames.Error) -> list[Report]:
-        """An error outside of the log: of an input, of the receipt behind it, or of a request."""
+        """An error outside of the log: of an input, or of a request."""
+        if not isinstance(error.input, UnsetType):
+            return self._acknowledged(error.input, error)
         if error.id is UNSET:
-            return self._receipts(error) if self._awaiting else [SessionEnded(error.message)]
-        for told in self._awaiting:
-            if told.run == error.id and told.error is None:
-                told.error = error
-                return []
+            return [SessionEnded(error.message)]
         if error.id not in self._runs or self._runs[error.id].is_heard:
             return []
         return [Told(error.id, error), *self._over(error.id)]
 
-    def _receipts(self, error: frames.Error | None) -> list[Report]:
-        if not self._awaiting:
+    def _acknowledged(self, number: int, error: frames.Error | None = None) -> list[Report]:
+        if not self._inputs.acknowledged(number):
             return []
-        told = self._awaiting.popleft()
-        return [self._receipt(told.number, told.error or error)]
+        return [self._receipt(number, error)]
 
     def _receipt(self, number: int, error: frames.Error | None = None) -> Report:
         self.progress += 1
         return Receipt(number, error)
 
-    def _closed(self, reason: str) -> list[Report]:
+    def _closed(self, frame: frames.Closed) -> list[Report]:
+        if frame.room and self._room not in (None, frame.room):
+            return []  # another one of this name, which ours came after
         heard = [id for id, run in self._runs.items() if run.is_heard]
         self._forget_log()
         self.may_have_session = any(run.is_sent for id, run in self._runs.items() if id not in heard)
-        return [*self._fail(heard, Loss.SESSION_ENDED), SessionEnded(reason)]
+        return [*self._fail(heard, Loss.SESSION_ENDED), SessionEnded(frame.reason)]
 
     # Ends of runs
 
@@ -405,6 +382,4 @@ class EngineStreams:
     def _over(self, id: str) -> list[Report]:
         """Let go of a run, and of the inputs that never reached it."""
         del self._runs[id]
-        late = [told for told in self._inputs if told.run == id]
-        self._inputs = [told for told in self._inputs if told.run != id]
-        return [TooLate(told.number) for told in late]
+        return [*self._inputs.over(id)]

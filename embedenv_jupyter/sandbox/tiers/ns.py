@@ -10,6 +10,7 @@ import math
 import os
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import ExitStack
+from functools import partial
 from typing import Any, TypeVar
 
 from embedenv_jupyter.errors import SandboxError, SandboxUnavailableError
@@ -65,7 +66,7 @@ class NsTier:
         self._user_mode = not _has_users_for_rooms()
         self.unprotected = (*_KERNEL_IS_SHARED, *_what_is_left(self.controllers, user_mode=self._user_mode))
         self._zygotes = Zygotes(self._launch, self._zygote_died)
-        self._spares = Spares(self._fork)
+        self._spares = Spares(partial(self._fork, is_awaited=False))
         self._forking = asyncio.Semaphore(MAX_UNANSWERED)
         self._numbers = itertools.count(1)
         self._next_core = itertools.count()
@@ -81,7 +82,13 @@ class NsTier:
     @property
     def zygote(self) -> ZygoteClient | None:
         """The process that the last room was forked from, once there is one."""
-        return self._zygotes.newest
+        last = self._zygotes.last
+        return last.client if last is not None else None
+
+    @property
+    def has_spare(self) -> bool:
+        """Whether a process waits for the next room on what the last one stands on."""
+        return self._zygotes.last in self._spares
 
     async def start(self, spec: SandboxSpec) -> Sandbox:
         """Start one room. Several may be started at the same time.
@@ -91,23 +98,34 @@ class NsTier:
         """
         zygote = await self._zygotes.take(spec.image or self._tree)
         try:
-            blank = self._spares.take(zygote) or await self._fork(zygote)
-            try:
-                await self._prepare(blank.keeper, spec)
-                sandbox = self._tell(blank, spec, zygote)
-            except BaseException:
-                self._clean(blank.discard())
-                raise
+            sandbox, blank = await self._have(zygote, spec)
         except BaseException:
             self._zygotes.give_back(zygote)
             raise
+        finally:
+            self._spares.want(zygote)
         try:
             await self._serving(sandbox, blank.report)
         finally:
             os.close(blank.report)
         self._monitor.add(sandbox, blank.keeper.watchdog)
-        self._spares.want(zygote)
         return sandbox
+
+    async def _have(self, zygote: Zygote, spec: SandboxSpec) -> tuple[Sandbox, Blank]:
+        """Have a process become the room; whoever calls this closes its report."""
+        lease = await self._lease(spec)
+        try:
+            blank = self._spares.take(zygote) or await self._fork(zygote)
+        except BaseException:
+            if lease is not None:
+                lease.release()
+            raise
+        blank.keeper.lease = lease
+        try:
+            return self._tell(blank, spec, zygote), blank
+        except BaseException:
+            self._clean(blank.discard())
+            raise
 
     async def _launch(self, tree: Tree | None, on_death: Callable[[str], None]) -> ZygoteClient:
         return await ZygoteClient.launch(
@@ -119,12 +137,23 @@ class NsTier:
             tree=tree,
         )
 
-    async def _fork(self, zygote: Zygote) -> Blank:
+    async def _lease(self, spec: SandboxSpec) -> uids.UidLease | None:
+        """Give the room a user of its own, and that user the workspace; none in user mode.
+
+        Raises:
+            SandboxUnavailableError: there is no free one, or the workspace cannot be given away.
+        """
+        return None if self._user_mode else await uids.lease_for(spec)
+
+    async def _fork(self, zygote: Zygote, *, is_awaited: bool = True) -> Blank:
         """Make a process that can become any room of that zygote.
+
+        A zygote that says nothing though somebody waits for a room is ended.
 
         Raises:
             SandboxUnavailableError: something that it needs is refused; the text names it.
         """
+        is_early = not zygote.client.is_settled
         with ExitStack() as kept:
             ours, theirs = _made(channel.pair)
             kept.enter_context(ours)
@@ -132,13 +161,13 @@ class NsTier:
                 report, writer = _made(os.pipe)
                 kept.callback(os.close, report)
                 try:
-                    keeper = await self._conceive(zygote, theirs.fileno(), writer)
+                    keeper = await self._conceive(zygote, theirs.fileno(), writer, is_awaited=is_awaited)
                 finally:
                     os.close(writer)
             kept.pop_all()
-        return Blank(keeper, ours, report)
+        return Blank(keeper, ours, report, is_early=is_early)
 
-    async def _conceive(self, zygote: Zygote, connection: int, report: int) -> NsKeeper:
+    async def _conceive(self, zygote: Zygote, connection: int, report: int, *, is_awaited: bool) -> NsKeeper:
         keeper = NsKeeper()
         try:
             if self._claim is not None:
@@ -148,11 +177,13 @@ class NsTier:
                 birth = zygote.client.ask(connection, report, folders)
                 keeper.expect(birth)
                 async with asyncio.timeout(FORK_TIMEOUT_S):
-                    keeper.attach(await birth.forked)
+                    await asyncio.wait([birth.forked])
+                keeper.attach(birth.forked.result())
         except BaseException as exc:
             self._clean(keeper.discard(FORK_TIMEOUT_S))  # it ends by itself: the caller closes its connection
             if isinstance(exc, TimeoutError):
-                zygote.client.end_if_silent(FORK_TIMEOUT_S)
+                if is_awaited:
+                    zygote.client.end_if_silent(FORK_TIMEOUT_S)
                 raise SandboxUnavailableError(
                     f"The zygote has not forked a room within {FORK_TIMEOUT_S:g} s; try again."
                 ) from None
@@ -161,27 +192,21 @@ class NsTier:
             raise
         return keeper
 
-    async def _prepare(self, keeper: NsKeeper, spec: SandboxSpec) -> None:
-        """Make what this room needs on the host's side; all of it is the keeper's to release."""
+    def _tell(self, blank: Blank, spec: SandboxSpec, zygote: Zygote) -> Sandbox:
+        """Have a blank become the room, within its limits."""
+        keeper = blank.keeper
+        if zygote.client.cause is not None:
+            raise SandboxUnavailableError(f"The zygote has ended: {zygote.client.cause}.")
         try:
-            if not self._user_mode:
-                keeper.lease = uids.lease()
-                await keeper.lease.own(spec)
             if keeper.group is not None:
                 keeper.group.limit(spec.limits)
             if not {"memory", "pids"} <= self.controllers:
                 keeper.watch(spec.limits)
-        except OSError as exc:
-            raise SandboxUnavailableError(f"The host refuses what the room needs: {exc}") from exc
-
-    def _tell(self, blank: Blank, spec: SandboxSpec, zygote: Zygote) -> Sandbox:
-        """Have a blank become the room."""
-        keeper = blank.keeper
-        try:
             channel.send(blank.connection, self._configuration(spec, keeper))
+            sandbox = Sandbox(spec, blank.connection, keeper, self.name, lease=zygote.lease)
         except (OSError, channel.ChannelError) as exc:
-            raise SandboxUnavailableError(f"The room's first process does not answer: {exc}") from exc
-        sandbox = Sandbox(spec, blank.connection, keeper, self.name, lease=zygote.lease)
+            reason = _reported(blank.report) or str(exc)
+            raise SandboxUnavailableError(f"The host refuses what the room needs: {reason}") from exc
         self._sandboxes[keeper] = sandbox, zygote
         keeper.on_release = lambda: self._forget(keeper)
         return sandbox
@@ -251,6 +276,7 @@ class NsTier:
         await self._monitor.aclose()
         await self._zygotes.aclose()
         await self._spares.aclose()
+        await asyncio.gather(*self._cleaning)
         if self._claim is not None:
             self._claim.close()
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
+import select
 import signal
 from collections.abc import Callable
 
@@ -13,6 +15,8 @@ from embedenv_jupyter.sandbox.tiers.holdings import Holdings
 from embedenv_jupyter.sandbox.uids import UidLease
 from embedenv_jupyter.sandbox.watchdog import Watchdog
 from embedenv_jupyter.sandbox.zygote_client import Birth
+
+log = logging.getLogger(__name__)
 
 
 class NsKeeper(Holdings):
@@ -31,11 +35,6 @@ class NsKeeper(Holdings):
         """Take over the room that the zygote was asked for, whether or not it will be born."""
         self._birth = birth
 
-    @property
-    def has_birth(self) -> bool:
-        """Whether there is, or may yet be, a process."""
-        return self._birth is not None
-
     def attach(self, pidfd: int) -> None:
         """Hold the room's pid 1."""
         self._pidfd = pidfd
@@ -45,6 +44,12 @@ class NsKeeper(Holdings):
         """Sample what no cgroup counts or holds."""
         if self._pid is not None:
             self.watchdog = Watchdog(self._pid, limits)
+
+    def has_ended(self) -> bool:
+        """Tell whether pid 1 is dead, also where nobody was told yet."""
+        poll = select.poll()
+        poll.register(self._pidfd, select.POLLIN)
+        return bool(poll.poll(0))
 
     def on_death(self, call: Callable[[], None] | None) -> None:
         """Have something called when pid 1 has ended, or no more."""
@@ -56,8 +61,8 @@ class NsKeeper(Holdings):
     def orphaned(self) -> None:
         """The zygote is dead and will report nothing: learn of the room's end from its pidfd."""
         if self._pidfd >= 0 and self._birth is not None and not self._birth.exited.done():
-            self._loop.add_reader(self._pidfd, self._ended_unreported)
             self.kill()
+            self._loop.add_reader(self._pidfd, self._ended_unreported)
 
     def _ended_unreported(self) -> None:
         self._loop.remove_reader(self._pidfd)
@@ -89,12 +94,17 @@ class NsKeeper(Holdings):
 
         A process that is still on its way ends by itself, as its connection is closed.
         """
-        self.orphaned()
-        if self._birth is not None:
-            with contextlib.suppress(TimeoutError):
+        if self._birth is not None and self._pidfd < 0:
+            self._birth.abandon()
+        try:
+            self.orphaned()
+            if self._birth is not None:
                 async with asyncio.timeout(timeout_s):
                     await self.wait()
-        await self.release()
+        except (OSError, TimeoutError) as exc:  # we can watch nothing more, or it does not end
+            log.warning("the end of a process that became no room is not known: %s", exc)
+        finally:
+            await self.release()
 
     async def release(self) -> None:
         self.counters()  # while what samples it still has its process

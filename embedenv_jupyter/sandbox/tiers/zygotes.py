@@ -45,9 +45,9 @@ class Zygotes:
         self._closed = False
 
     @property
-    def newest(self) -> ZygoteClient | None:
+    def last(self) -> Zygote | None:
         """The zygote that was used last, once there is one."""
-        return next((zygote.client for zygote in reversed(self._zygotes.values())), None)
+        return next(reversed(self._zygotes.values()), None)
 
     async def take(self, path: str | None) -> Zygote:
         """Return the zygote for rooms that stand on the tree at ``path``, ``None`` for the host.

@@ -2,6 +2,7 @@
 
 import type { JupyterFrontEnd, JupyterFrontEndPlugin } from "@jupyterlab/application";
 import { Notification } from "@jupyterlab/apputils";
+import { PathExt } from "@jupyterlab/coreutils";
 import { IDocumentManager } from "@jupyterlab/docmanager";
 import type { DocumentRegistry } from "@jupyterlab/docregistry";
 import type { TranslationBundle } from "@jupyterlab/translation";
@@ -13,6 +14,7 @@ import type { IConflict, RoomDrive } from "../drive.js";
 import { DriveNames } from "../drive_names.js";
 import type { IFilesChanged } from "../drives.js";
 import { IRoomDrives, RoomDrives } from "../drives.js";
+import { bytes } from "../format.js";
 import { colorOf, nameOf } from "../identity.js";
 import { REAL_TIME } from "../time.js";
 import { IRooms } from "../tokens.js";
@@ -42,6 +44,12 @@ export const drivesPlugin: JupyterFrontEndPlugin<IRoomDrives> = {
       world: worldOf(serverSettings, REAL_TIME),
       user: () => ({ user: nameOf(user.identity), color: colorOf(user.identity) }),
       replaces: (drive, conflict) => settle(drive, conflict, open, trans),
+      tooLarge: (size, most) =>
+        trans.__(
+          "The file has %1; files of up to %2 can be edited here. It can be downloaded.",
+          bytes(size),
+          bytes(most),
+        ),
       parted: (drive, path, reason) => {
         Notification.warning(trans.__("“%1:%2” is not shared any more: %3", drive, path, reason), {
           autoClose: false,
@@ -67,7 +75,7 @@ async function settle(
   trans: TranslationBundle,
 ): Promise<boolean> {
   const fullPath = `${drive.name}:${path}`;
-  const context = contextsOf(open, fullPath)[0];
+  const context = contextsOf(open, (each) => each === fullPath)[0];
   if (context === undefined) {
     // An upload: JupyterLab has asked already whether it replaces what is there.
     return true;
@@ -91,27 +99,37 @@ async function settle(
 }
 
 /** What changed in the room shows at once in what is open here and was not touched. */
-async function reload({ drive, paths }: IFilesChanged, open: IOpen): Promise<void> {
-  for (const path of paths) {
-    const stale = contextsOf(open, `${drive.name}:${path}`).filter(
-      ({ isReady, model }) => isReady && !model.collaborative && !model.dirty,
-    );
-    if (stale.length > 0) {
-      const hash = await drive.hashOf(path);
-      if (hash !== null && hash !== drive.loadedHash(path)) {
-        await Promise.all(stale.map((context) => context.revert()));
-      }
+async function reload({ drive, paths, isRunEnd }: IFilesChanged, open: IOpen): Promise<void> {
+  const changed = new Set(paths);
+  const isHere = (path: string): boolean => path.startsWith(`${drive.name}:`);
+  const isChanged = (path: string): boolean => isHere(path) && changed.has(drive.localPath(path));
+  for (const { model } of contextsOf(open, isChanged)) {
+    if (model.collaborative) {
+      // The room has saved what is edited together.
+      model.dirty = false;
+    }
+  }
+  const stale = contextsOf(open, (path) => {
+    const local = drive.localPath(path);
+    const isNear = isRunEnd || changed.has(local) || changed.has(PathExt.dirname(local));
+    return isHere(path) && isNear;
+  }).filter(({ isReady, model }) => isReady && !model.collaborative && !model.dirty);
+  for (const context of stale) {
+    const path = drive.localPath(context.path);
+    const hash = await drive.hashOf(path);
+    if (hash !== null && hash !== drive.loadedHash(path) && !context.model.dirty) {
+      await context.revert();
     }
   }
 }
 
-/** What of the main area shows a file; several, where it is open in different ways. */
+/** What of the main area shows certain files. */
 function contextsOf(
   { documents, shell }: IOpen,
-  path: string,
+  isMeant: (path: string) => boolean,
 ): readonly DocumentRegistry.Context[] {
   const contexts = [...shell.widgets("main")]
     .map((widget) => documents.contextForWidget(widget))
     .filter((context) => context !== undefined);
-  return [...new Set(contexts)].filter((context) => context.path === path);
+  return [...new Set(contexts)].filter(({ path }) => isMeant(path));
 }

@@ -11,6 +11,7 @@ import { IFileBrowserFactory, Uploader } from "@jupyterlab/filebrowser";
 import { ITranslator, nullTranslator } from "@jupyterlab/translation";
 import { folderIcon, newFolderIcon, refreshIcon } from "@jupyterlab/ui-components";
 import { Debouncer } from "@lumino/polling";
+import { Widget } from "@lumino/widgets";
 
 import { Changes } from "../changes.js";
 import { CommandIDs, describedBy, textOf } from "../commands.js";
@@ -82,10 +83,14 @@ export const filesPlugin: JupyterFrontEndPlugin<void> = {
       browser.title.caption = trans.__("Files of %1", drive.name);
       browser.node.setAttribute("role", "region");
       browser.node.setAttribute("aria-label", browser.title.caption);
+      browser.header.addWidget(heading(browser.title.caption));
       addTools(browser);
       browser.addWidget(changed);
       changed.present(changesOf(roomId).last);
-      const refresh = new Debouncer(() => browser.model.refresh(), REFRESH_MS);
+      const refresh = new Debouncer(async () => {
+        await browser.model.refresh();
+        survey(roomId, browser);
+      }, REFRESH_MS);
       const filesChanged = (_: IRoomDrives, { roomId: where }: { roomId: string }): void => {
         if (where === roomId) {
           refresh.invoke().catch(() => undefined);
@@ -102,6 +107,21 @@ export const filesPlugin: JupyterFrontEndPlugin<void> = {
       const entry = { roomId, browser, changed };
       browsers.set(roomId, entry);
       return entry;
+    };
+
+    /** Of what programs change, the room tells the folder; when the files in it changed, its listing tells. */
+    const survey = (roomId: string, browser: FileBrowser): void => {
+      const own = changesOf(roomId);
+      const prefix = browser.model.driveName.length + 1;
+      own.found(
+        [...browser.model.items()]
+          .filter(({ type }) => type !== "directory")
+          .map(({ path, last_modified }) => ({
+            path: path.slice(prefix),
+            modifiedAt: Date.parse(last_modified) / 1000,
+          })),
+      );
+      browsers.get(roomId)?.changed.present(own.last);
     };
 
     const addTools = (browser: FileBrowser): void => {
@@ -196,3 +216,10 @@ export const filesPlugin: JupyterFrontEndPlugin<void> = {
     });
   },
 };
+
+function heading(text: string): Widget {
+  const node = document.createElement("h2");
+  node.className = "embedenv-RoomFiles-heading";
+  node.textContent = text;
+  return new Widget({ node });
+}

@@ -19,8 +19,6 @@ import type { Preview } from "../widgets/preview.js";
 
 const HOUR_S = 3600;
 const DAY_S = 24 * HOUR_S;
-/** What was missed while this browser was away is told late, when nobody waits for it any more. */
-const NEWS_S = 60;
 const TOOLS = [
   CommandIDs.reloadPreview,
   CommandIDs.openPreviewOutside,
@@ -211,30 +209,15 @@ export const previewsPlugin: JupyterFrontEndPlugin<void> = {
       },
     });
 
-    rooms.happened.connect((_, { room, event: { at, what } }) => {
-      if (what.event !== "port" || !room.may("run") || Date.now() / 1000 - at > NEWS_S) {
-        return;
+    rooms.happened.connect((_, { room, event: { what } }) => {
+      if (what.event === "port") {
+        // The program that is shown was started again.
+        tracker
+          .filter((each) => each.roomId === room.id && each.port === what.port)
+          .forEach((preview) => {
+            preview.reload().catch(() => undefined);
+          });
       }
-      const { port } = what;
-      const open = tracker.find((each) => each.roomId === room.id && each.port === port);
-      if (open !== undefined) {
-        // The program was started again.
-        void open.reload().catch(() => undefined);
-        return;
-      }
-      Notification.info(trans.__("A program in %1 listens on port %2.", room.name, port), {
-        autoClose: 15_000,
-        actions: [
-          {
-            label: trans.__("Open"),
-            caption: trans.__("Show the page in a tab"),
-            displayType: "accent",
-            callback: () => {
-              void commands.execute(CommandIDs.openPreview, { room: room.id, port: String(port) });
-            },
-          },
-        ],
-      });
     });
     rooms.roomEnded.connect((_, { id }) => {
       tracker

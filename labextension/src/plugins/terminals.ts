@@ -1,6 +1,6 @@
 import type { JupyterFrontEnd, JupyterFrontEndPlugin } from "@jupyterlab/application";
 import { ILayoutRestorer } from "@jupyterlab/application";
-import { ICommandPalette, WidgetTracker } from "@jupyterlab/apputils";
+import { ICommandPalette, IThemeManager, WidgetTracker } from "@jupyterlab/apputils";
 import { ISettingRegistry } from "@jupyterlab/settingregistry";
 import type { ITerminal } from "@jupyterlab/terminal";
 import { ITranslator, nullTranslator } from "@jupyterlab/translation";
@@ -33,13 +33,14 @@ export const terminalsPlugin: JupyterFrontEndPlugin<void> = {
   description: "Opens terminals of rooms.",
   autoStart: true,
   requires: [IRooms],
-  optional: [ICommandPalette, ILayoutRestorer, ISettingRegistry, ITranslator],
+  optional: [ICommandPalette, ILayoutRestorer, ISettingRegistry, IThemeManager, ITranslator],
   activate: (
     app: JupyterFrontEnd,
     rooms: IRooms,
     palette: ICommandPalette | null,
     restorer: ILayoutRestorer | null,
     settings: ISettingRegistry | null,
+    themes: IThemeManager | null,
     translator: ITranslator | null,
   ): void => {
     const ours = translator ?? nullTranslator;
@@ -62,8 +63,11 @@ export const terminalsPlugin: JupyterFrontEndPlugin<void> = {
         terminals.open(roomId, name),
       ]);
       const content = new Terminal(session, { ...looks, shutdownOnClose: false }, ours);
-      const options = { session, content, roomId, roomName, trans, wayOut: wayOut() };
+      const key = wayOut();
+      const shownKey = key === null ? null : CommandRegistry.formatKeystroke(key);
+      const options = { session, content, roomId, roomName, trans, wayOut: shownKey };
       const widget = new RoomTerminal(options);
+      widget.node.addEventListener("keydown", leave, true);
       follow(widget);
       shell.add(widget, "main", { type: "Terminal" });
       await tracker.add(widget);
@@ -71,11 +75,17 @@ export const terminalsPlugin: JupyterFrontEndPlugin<void> = {
     };
 
     /** The key that leaves a terminal, as schema/terminals.json or the user has it. */
-    const wayOut = (): string | null => {
-      const binding = commands.keyBindings.find(
-        ({ command }) => command === CommandIDs.exitTerminal,
-      );
-      return binding === undefined ? null : CommandRegistry.formatKeystroke(binding.keys);
+    const wayOut = (): string | null =>
+      commands.keyBindings.find(({ command }) => command === CommandIDs.exitTerminal)?.keys[0] ??
+      null;
+
+    /** A terminal keeps the keys that it knows for itself, so this one is taken before it sees it. */
+    const leave = (event: KeyboardEvent): void => {
+      if (CommandRegistry.keystrokeForKeydownEvent(event) === wayOut()) {
+        event.preventDefault();
+        event.stopPropagation();
+        void commands.execute(CommandIDs.exitTerminal);
+      }
     };
 
     const follow = (widget: RoomTerminal): void => {
@@ -179,6 +189,13 @@ export const terminalsPlugin: JupyterFrontEndPlugin<void> = {
     };
     window.addEventListener("online", wake);
     document.addEventListener("visibilitychange", wake);
+
+    themes?.themeChanged.connect(() => {
+      tracker.forEach(({ content }) => {
+        // It takes the colours when it is told, not from the style sheet.
+        content.setOption("theme", content.getOption("theme"));
+      });
+    });
 
     void settings?.load(STOCK).then((stock) => {
       const read = (): void => {

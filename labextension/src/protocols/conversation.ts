@@ -8,8 +8,9 @@
  *        ▲──────────────────────────────lost─────────────────────────────────────────────┘
  *
  * GREETING says who pays. RESUMING comes back to one session after the other and takes in what was
- * missed; only then it is known which requests the gateway never got, and those are sent again. So
- * code runs at most once, and each frame of a run arrives once and in order.
+ * missed; only then it is known which requests the gateway never got, and those are sent again, as is
+ * input that was not acknowledged, which the gateway knows again by its number. So code runs at most
+ * once, nothing is typed twice, and each frame of a run arrives once and in order.
  */
 
 import { ConnectionLostError, EngineError, SessionLostError, UsageError } from "../errors.js";
@@ -17,6 +18,7 @@ import type {
   ClientFrame,
   ControlFrame,
   IAnswer,
+  IClosed,
   IError,
   IExecute,
   IGap,
@@ -34,7 +36,7 @@ export interface IRefused {
   readonly message: string;
 }
 
-/** The connection was cut: whether this frame arrived is not known, and it is not sent again. */
+/** The run ended while the connection was away: whether it got this frame before is not known. */
 export interface IUnconfirmed {
   readonly type: "unconfirmed";
   readonly frame: ControlFrame;
@@ -63,6 +65,8 @@ export type Phase = "offline" | "greeting" | "resuming" | "open" | "closed";
 
 interface ISession {
   lastN: number | null;
+  /** Where it is, once that was told. */
+  room: string;
   /** While it is resumed: up to which number frames follow, who ran then, and whether some are missing. */
   resumed: IResumed | null;
   hasGap: boolean;
@@ -170,9 +174,7 @@ export class Conversation {
         this.end(id, new ConnectionLostError(`cut while it ran, its answer is lost: ${reason}`));
       }
     }
-    for (const frame of this.runs.lost()) {
-      this.listener.event(frame.id, { type: "unconfirmed", frame });
-    }
+    this.runs.lost();
   }
 
   /** Takes in one message; throws a `FrameError` for what is no frame of a gateway. */
@@ -195,10 +197,13 @@ export class Conversation {
         this.answered(frame);
         break;
       case "closed":
-        this.ended(frame.session, frame.reason);
+        this.ended(frame);
+        break;
+      case "ack":
+        this.runs.acknowledged(frame.id, frame.input);
         break;
       case "pong":
-        this.pong(frame.id ?? "");
+        this.listener.pong(frame.id ?? "");
         break;
       case "unknown":
         break;
@@ -252,6 +257,7 @@ export class Conversation {
       return;
     }
     session.resumed = frame;
+    session.room = frame.room;
     this.settleAt(session.lastN ?? 0);
   }
 
@@ -312,11 +318,21 @@ export class Conversation {
       if (frame.type === "result") {
         this.end(frame.id, frame);
       } else {
-        run.isAccepted ||= frame.type === "accepted";
+        if (frame.type === "accepted") {
+          run.isAccepted = true;
+          this.isIn(frame.session, frame.room);
+        }
         this.listener.event(frame.id, frame);
       }
     }
     this.settleAt(frame.n ?? -1);
+  }
+
+  private isIn(name: string, room: string): void {
+    const session = this.sessions.get(name);
+    if (session !== undefined) {
+      session.room = room;
+    }
   }
 
   /** Notes the number of a frame of a session; false for one that was there before. */
@@ -377,6 +393,9 @@ export class Conversation {
     if (run === undefined || !this.isNew(run.frame.session, frame.n)) {
       return;
     }
+    if (frame.input !== null) {
+      this.runs.acknowledged(id, frame.input);
+    }
     if (run.isAccepted && frame.n === null) {
       // It answers a control frame; the end of the run has a number.
       this.listener.event(id, { type: "refused", code: error.code, message: error.message });
@@ -385,7 +404,11 @@ export class Conversation {
     }
   }
 
-  private ended(name: string, reason: string): void {
+  private ended({ session: name, reason, room }: IClosed): void {
+    const known = this.sessions.get(name)?.room ?? "";
+    if (room !== "" && known !== "" && room !== known) {
+      return; // one of this name that was there before
+    }
     for (const [id, run] of this.runs.all()) {
       if (run.frame.session === name && run.isSent) {
         this.end(id, new SessionLostError(name));
@@ -393,12 +416,6 @@ export class Conversation {
     }
     if (this.sessions.delete(name)) {
       this.listener.sessionLost(name, reason);
-    }
-  }
-
-  private pong(id: string): void {
-    if (!this.runs.confirmed(id)) {
-      this.listener.pong(id);
     }
   }
 
@@ -418,7 +435,7 @@ export class Conversation {
 
   private beginsIn({ session, stream }: IExecute): void {
     if (session !== undefined && stream && !this.sessions.has(session)) {
-      this.sessions.set(session, { lastN: null, resumed: null, hasGap: false });
+      this.sessions.set(session, { lastN: null, room: "", resumed: null, hasGap: false });
     }
   }
 
@@ -427,7 +444,11 @@ export class Conversation {
   }
 
   private end(id: string, outcome: Outcome): void {
+    const unsure = this.runs.unsure(id);
     this.runs.delete(id);
+    for (const frame of unsure) {
+      this.listener.event(id, { type: "unconfirmed", frame });
+    }
     this.listener.ended(id, outcome);
   }
 }

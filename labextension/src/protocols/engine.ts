@@ -60,26 +60,28 @@ export interface IAuth {
   readonly api_key: string;
 }
 
-export interface IStdin {
-  readonly action: "stdin";
+/** What a run is given while it runs. One with a number is acknowledged by it, and taken only once. */
+interface IInput {
   readonly id: string;
+  readonly input?: number;
+}
+
+export interface IStdin extends IInput {
+  readonly action: "stdin";
   readonly data: string;
 }
 
-export interface IEof {
+export interface IEof extends IInput {
   readonly action: "eof";
-  readonly id: string;
 }
 
-export interface ISignal {
+export interface ISignal extends IInput {
   readonly action: "signal";
-  readonly id: string;
   readonly signal: string | number;
 }
 
-export interface IResize extends ISize {
+export interface IResize extends IInput, ISize {
   readonly action: "resize";
-  readonly id: string;
 }
 
 export interface IResume {
@@ -201,6 +203,15 @@ export interface IError {
   readonly message: string;
   /** Seconds. */
   readonly retry_after: number | null;
+  /** The number of the input that was refused. */
+  readonly input: number | null;
+}
+
+/** A numbered input of a run was taken. */
+export interface IAck {
+  readonly type: "ack";
+  readonly id: string;
+  readonly input: number;
 }
 
 export interface IAuthenticated {
@@ -221,6 +232,8 @@ export interface IClosed {
   readonly type: "closed";
   readonly session: string;
   readonly reason: string;
+  /** The room of the session that has ended; there may be another one of its name. */
+  readonly room: string;
 }
 
 export interface IPong {
@@ -242,6 +255,7 @@ export type ServerFrame =
   | IGap
   | IAnswer
   | IError
+  | IAck
   | IAuthenticated
   | IResumed
   | IClosed
@@ -290,7 +304,10 @@ export function parseFrame(text: string): ServerFrame {
         error: fields.text("error"),
         message: fields.text("message", ""),
         retry_after: fields.number("retry_after", null),
+        input: fields.integer("input", null),
       };
+    case "ack":
+      return { type, id: fields.text("id"), input: fields.integer("input") };
     case "authenticated":
       return { type, remaining_credits: fields.integer("remaining_credits", null) };
     case "resumed":
@@ -302,7 +319,12 @@ export function parseFrame(text: string): ServerFrame {
         running: fields.texts("running"),
       };
     case "closed":
-      return { type, session: fields.text("session"), reason: fields.text("reason", "") };
+      return {
+        type,
+        session: fields.text("session"),
+        reason: fields.text("reason", ""),
+        room: fields.text("room", ""),
+      };
     case "pong":
       return { type, id: fields.text("id", null) };
     default:

@@ -1,13 +1,12 @@
 /**
  * The requests that have no answer yet, and the input that is on its way to them. Pure, as all here.
  *
- * Input and signals have no acknowledgement of their own. A ping goes after them, and its pong says that
- * they arrived. What was not acknowledged when a connection was cut is sent again where twice does no
- * harm (`eof`, `resize`); the rest is reported as perhaps lost.
+ * Each input and signal has a number, by which the gateway acknowledges it, and knows it again. So what was
+ * not acknowledged when a connection was cut is sent again over the next one, before what came later.
  */
 
 import { UsageError } from "../errors.js";
-import type { ControlFrame, IExecute, IPing } from "./engine.js";
+import type { ControlFrame, IExecute } from "./engine.js";
 
 /** How many requests of one connection a gateway lets wait. */
 export const MAX_IN_FLIGHT = 64;
@@ -15,8 +14,8 @@ export const MAX_IN_FLIGHT = 64;
 export const MAX_WAITING = 1000;
 /** How much input of one run waits for the gateway to take it. */
 export const MAX_CONTROLS = 10_000;
-
-const PREFIX = "confirm-";
+/** How much input of one run is on its way at once; a gateway remembers 1024 of a run. */
+export const MAX_UNACKNOWLEDGED = 256;
 
 export interface IRequest {
   readonly frame: IExecute;
@@ -25,23 +24,23 @@ export interface IRequest {
   isAccepted: boolean;
 }
 
-interface IControlled extends IRequest {
-  /** Not sent, in order. */
-  controls: ControlFrame[];
-  /** Sent, and not known to have arrived. */
-  unconfirmed: ControlFrame[];
+interface IInput {
+  readonly frame: ControlFrame;
+  readonly number: number;
+  /** It was sent over a connection that was cut. */
+  wasCut: boolean;
 }
 
-interface IConfirming {
-  readonly id: string;
-  /** How many frames of each run went before the ping. */
-  readonly upTo: ReadonlyMap<string, number>;
+interface IControlled extends IRequest {
+  /** Not sent, in order. */
+  waiting: IInput[];
+  /** Sent, and not acknowledged. */
+  onTheWay: IInput[];
 }
 
 export class Requests {
   private readonly requests = new Map<string, IControlled>();
-  private confirming: IConfirming | null = null;
-  private confirmations = 0;
+  private inputs = 0;
 
   get(id: string): IRequest | undefined {
     return this.requests.get(id);
@@ -67,7 +66,7 @@ export class Requests {
     if (this.requests.size >= MAX_WAITING) {
       throw new UsageError(`${MAX_WAITING} runs wait already`);
     }
-    const waits = { isSent: false, isAccepted: false, controls: [], unconfirmed: [] };
+    const waits = { isSent: false, isAccepted: false, waiting: [], onTheWay: [] };
     this.requests.set(frame.id, { frame, ...waits });
   }
 
@@ -80,15 +79,16 @@ export class Requests {
     if (!request.frame.stream) {
       throw new UsageError("a run without a stream takes neither input nor signals");
     }
-    if (request.controls.length + request.unconfirmed.length >= MAX_CONTROLS) {
+    if (request.waiting.length + request.onTheWay.length >= MAX_CONTROLS) {
       throw new UsageError(`${MAX_CONTROLS} frames of input wait already`);
     }
-    request.controls.push(frame);
+    this.inputs += 1;
+    request.waiting.push({ frame, number: this.inputs, wasCut: false });
   }
 
   /** Drains what may be sent now, in order. */
-  framesToSend(): (IExecute | ControlFrame | IPing)[] {
-    const frames: (IExecute | ControlFrame | IPing)[] = [];
+  framesToSend(): (IExecute | ControlFrame)[] {
+    const frames: (IExecute | ControlFrame)[] = [];
     let inFlight = [...this.requests.values()].filter((request) => request.isSent).length;
     for (const request of this.requests.values()) {
       if (!request.isSent && inFlight < MAX_IN_FLIGHT) {
@@ -97,57 +97,36 @@ export class Requests {
         frames.push(request.frame);
       }
       if (request.isAccepted) {
-        frames.push(...request.controls);
-        request.unconfirmed.push(...request.controls);
-        request.controls = [];
+        const sent = request.waiting.splice(0, MAX_UNACKNOWLEDGED - request.onTheWay.length);
+        request.onTheWay.push(...sent);
+        frames.push(...sent.map(({ frame, number }) => ({ ...frame, input: number })));
       }
     }
-    const ping = this.confirm();
-    return ping === null ? frames : [...frames, ping];
+    return frames;
   }
 
-  /** Takes in a pong; false for one that answers a ping of somebody else. */
-  confirmed(id: string): boolean {
-    if (this.confirming?.id !== id) {
-      return id.startsWith(PREFIX);
+  /** The gateway took an input, or refused it. */
+  acknowledged(id: string, number: number): void {
+    const request = this.requests.get(id);
+    if (request !== undefined) {
+      request.onTheWay = request.onTheWay.filter((input) => input.number !== number);
     }
-    for (const [runId, count] of this.confirming.upTo) {
-      this.requests.get(runId)?.unconfirmed.splice(0, count);
-    }
-    this.confirming = null;
-    return true;
   }
 
-  /** The connection is gone: returns what may have been lost with it, and keeps what is to be sent again. */
-  lost(): ControlFrame[] {
-    this.confirming = null;
-    const uncertain: ControlFrame[] = [];
+  /** The connection is gone: what was not acknowledged goes out again, before what came later. */
+  lost(): void {
     for (const request of this.requests.values()) {
-      const again = request.unconfirmed.filter(isHarmlessTwice);
-      uncertain.push(...request.unconfirmed.filter((frame) => !isHarmlessTwice(frame)));
-      request.controls = [...again, ...request.controls];
-      request.unconfirmed = [];
-    }
-    return uncertain;
-  }
-
-  /** Asks whether what was sent has arrived, with one ping at a time. */
-  private confirm(): IPing | null {
-    const upTo = new Map<string, number>();
-    for (const [id, request] of this.requests) {
-      if (request.unconfirmed.length > 0) {
-        upTo.set(id, request.unconfirmed.length);
+      for (const input of request.onTheWay) {
+        input.wasCut = true;
       }
+      request.waiting = [...request.onTheWay, ...request.waiting];
+      request.onTheWay = [];
     }
-    if (this.confirming !== null || upTo.size === 0) {
-      return null;
-    }
-    this.confirmations += 1;
-    this.confirming = { id: `${PREFIX}${this.confirmations}`, upTo };
-    return { action: "ping", id: this.confirming.id };
   }
-}
 
-function isHarmlessTwice(frame: ControlFrame): boolean {
-  return frame.action === "eof" || frame.action === "resize";
+  /** The inputs of a run of which nobody knows whether they arrived before a cut. */
+  unsure(id: string): ControlFrame[] {
+    const waiting = this.requests.get(id)?.waiting ?? [];
+    return waiting.filter((input) => input.wasCut).map((input) => input.frame);
+  }
 }

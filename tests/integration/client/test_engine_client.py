@@ -298,6 +298,21 @@ async def test_cuts_lose_and_double_nothing(served: Served, make: Make) -> None:
     assert proxy.cuts == 8
 
 
+async def test_cuts_type_nothing_twice_and_swallow_nothing(served: Served, make: Make) -> None:
+    dice = random.Random(9)
+    proxy = CuttingProxy(int(served.host.rpartition(":")[2]), dice, cuts=8, up_to_bytes=4000)
+    retry = Retry(base_s=0.005, cap_s=0.05, first_s=20)
+    async with asyncio.timeout(DEADLINE_S), proxy.serving():
+        async with make(through(proxy, served), retry=retry) as engine:
+            run = await engine.stream("bash", "cat", fresh=True)
+            for n in range(200):
+                await run.stdin(f"{n}\n")
+            await run.eof()
+            answer = await run.result()
+    assert answer.stdout == "".join(f"{n}\n" for n in range(200))
+    assert proxy.cuts == 8
+
+
 async def test_a_run_goes_on_while_the_connection_is_away(gate: Gate, served: Served, make: Make) -> None:
     async with make(through(gate, served)) as engine:
         run = await engine.stream("python", ECHO)

@@ -337,3 +337,36 @@ async def test_checkpoints_are_harmless(files: FilesApi) -> None:
     assert (status, answer["reason"]) == (404, "NoCheckpoint")
     assert (await files("DELETE", f"n.txt/checkpoints/{made['id']}"))[0] == 204
     assert await files.run("ls -A; cat n.txt") == "n.txt\nx"
+
+
+async def test_what_programs_change_in_a_folder_that_is_looked_at_is_told(files: FilesApi) -> None:
+    await files.run("mkdir seen unseen")
+    for path in ("", "seen"):
+        assert (await files("GET", path))[0] == 200
+    told: list[FilesChanged] = []
+    async with files.room.log.watch(files.room.log.last) as watcher:
+        await files.run("touch unseen/a seen/b")
+        async for records in watcher:
+            events = [record.event for record in records if isinstance(record, Record)]
+            told += [event for event in events if isinstance(event, FilesChanged)]
+            if told:
+                break
+        await files("PUT", "seen/mine", text("x"))  # told once, as a member's
+        await files.run("touch c")
+        async for records in watcher:
+            events = [record.event for record in records if isinstance(record, Record)]
+            told += [event for event in events if isinstance(event, FilesChanged)]
+            if told[-1].paths == (".",):
+                break
+    assert [(event.paths, event.by == "") for event in told] == [
+        (("seen",), True), (("seen/mine",), False), ((".",), True)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "size", [0, handler.PIECE_BYTES - 500, handler.PIECE_BYTES, 5 * handler.PIECE_BYTES + 1]
+)
+async def test_an_answer_of_any_size_is_whole(files: FilesApi, size: int) -> None:
+    await files.run(f"head -c {size} /dev/zero | tr '\\0' x > a.txt")
+    status, model = await files("GET", "a.txt")
+    assert (status, model["content"] == "x" * size) == (200, True)

@@ -33,8 +33,8 @@ async def test_everything_that_people_do_in_notebooks(
 ) -> None:
     monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path / "runtime"))
     cells = list(CELLS)
-    notebook = nbformat.v4.new_notebook()  # type: ignore[no-untyped-call]
-    notebook.cells = [nbformat.v4.new_code_cell(cell.code) for cell in cells]  # type: ignore[no-untyped-call]
+    notebook = nbformat.v4.new_notebook()
+    notebook.cells = [nbformat.v4.new_code_cell(cell.code) for cell in cells]
     client = NotebookClient(notebook, kernel_name="embedenv", allow_errors=True, timeout=DEADLINE_S)
     clean = {name: value for name, value in os.environ.items() if name != "JPY_PARENT_PID"}
     done = await client.async_execute(env={**clean, **by_api_key}, cwd=str(tmp_path))

@@ -16,6 +16,7 @@ from embedenv_jupyter.sandbox.process import Process
 from embedenv_jupyter.sandbox.sandbox import Sandbox
 from embedenv_jupyter.sandbox.spec import ExitStatus, SandboxSpec
 from embedenv_jupyter.sandbox.tiers.ns import NsTier
+from tests.integration.sandbox.left_behind import until
 from tests.integration.sandbox.programs import DEADLINE_S, read_all
 
 WAYS = ("cgroups", "no cgroups")
@@ -42,6 +43,12 @@ async def ns_room(way: str = "no cgroups", *, kernels: bool = False, **fields: A
     """Start one room in a tier of its own."""
     async with ns_tier(way, kernels=kernels) as tier:
         yield await tier.start(SandboxSpec(**{"id": "room", **fields}))
+
+
+async def at_rest(tier: object) -> None:
+    """Wait until a tier has made what it keeps for the next room, so that it can be counted."""
+    if isinstance(tier, NsTier):
+        await until(lambda: tier.has_spare)
 
 
 async def start_python(sandbox: Sandbox, code: str) -> Process:

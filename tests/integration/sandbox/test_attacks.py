@@ -16,7 +16,7 @@ import pytest
 from embedenv_jupyter.errors import SandboxRequestError, SandboxUnavailableError
 from embedenv_jupyter.sandbox.sandbox import Sandbox
 from embedenv_jupyter.sandbox.spec import SandboxSpec
-from tests.integration.sandbox.ns_rooms import IS_ROOT, ns_room, ns_tier, python, start_python
+from tests.integration.sandbox.ns_rooms import IS_ROOT, at_rest, ns_room, ns_tier, python, start_python
 from tests.integration.sandbox.programs import DEADLINE_S, output, read_until
 
 IO_SETUP = 206 if os.uname().machine == "x86_64" else 0
@@ -147,6 +147,7 @@ def only(free: int) -> Iterator[None]:
 async def test_rooms_outlive_a_gateway_that_can_open_nothing_more() -> None:
     async with ns_tier() as tier:
         room = await tier.start(SandboxSpec("room"))
+        await at_rest(tier)
         held = len(os.listdir("/proc/self/fd"))
         for free in range(8):
             with only(free), contextlib.suppress(SandboxUnavailableError):
@@ -156,6 +157,8 @@ async def test_rooms_outlive_a_gateway_that_can_open_nothing_more() -> None:
         assert tier.zygote is not None
         assert tier.zygote.cause is None
         assert await output(room, "echo works") == b"works\n"
+        await (await tier.start(SandboxSpec("again"))).aclose()
+        await at_rest(tier)
         async with asyncio.timeout(DEADLINE_S):
             while len(os.listdir("/proc/self/fd")) != held:  # what failed is cleaned up in the background
                 await room.request("ping")

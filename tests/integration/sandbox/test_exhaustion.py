@@ -15,6 +15,7 @@ from embedenv_jupyter.errors import SandboxUnavailableError
 from embedenv_jupyter.sandbox.spec import SandboxSpec
 from embedenv_jupyter.sandbox.tiers import Tier
 from tests.integration.sandbox.left_behind import group_folders, until
+from tests.integration.sandbox.ns_rooms import at_rest
 from tests.integration.sandbox.programs import OpenSandbox, output
 
 ROOM_FOLDERS = f"{tempfile.gettempdir()}/embedenv-room-*"
@@ -63,12 +64,15 @@ async def test_start_without_descriptors_is_refused_and_leaves_nothing(
     tier: Tier, open_sandbox: OpenSandbox
 ) -> None:
     await (await open_sandbox()).aclose()  # skips where the tier does not work
-    before, folders = set(os.listdir("/proc/self/fd")), set(glob.glob(ROOM_FOLDERS))
+    await at_rest(tier)
+    groups = len(room_groups())
+    before, folders = len(os.listdir("/proc/self/fd")), set(glob.glob(ROOM_FOLDERS))
     refused = [count for count in range(14) if await is_refused(tier, count)]
     assert refused[:3] == [0, 1, 2]
     await until(lambda: set(glob.glob(ROOM_FOLDERS)) <= folders)
-    await until(lambda: not room_groups())
-    await until(lambda: set(os.listdir("/proc/self/fd")) <= before)
+    await at_rest(tier)
+    await until(lambda: len(room_groups()) == groups)
+    await until(lambda: len(os.listdir("/proc/self/fd")) == before)
     sandbox = await open_sandbox()
     assert await output(sandbox, "echo alive") == b"alive\n"
     await sandbox.aclose()

@@ -18,6 +18,7 @@ UID = 23456
 FILES = (
     "test_ns_traps.py",
     "test_ns_ends.py",
+    "test_ns_spares.py",
     "test_confined_process.py",
     "test_ns_zygote.py",
     "test_attacks.py",

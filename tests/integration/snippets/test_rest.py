@@ -151,9 +151,21 @@ async def test_what_was_not_run_costs_nothing(served: Served, post: Post) -> Non
 async def test_too_many_requests_are_told_when_to_come_again(post: Post) -> None:
     answers = [await post(HELLO) for _ in range(3)]
     assert [answer.code for answer in answers] == [200, 200, 429]
-    assert [answer.headers["RateLimit-Remaining"] for answer in answers[:2]] == ["1", "0"]
-    assert int(answers[2].headers["Retry-After"]) >= 1
+    assert [answer.headers["RateLimit-Remaining"] for answer in answers] == ["1", "0", "0"]
+    assert {answer.headers["RateLimit-Limit"] for answer in answers} == {"2"}
+    assert 1 <= int(answers[2].headers["Retry-After"]) <= 30
+    assert 30 < int(answers[2].headers["RateLimit-Reset"]) <= 60
     assert body(answers[2])["error"] == "rate_limited"
+
+
+@pytest.mark.parametrize("embedenv_config", [{"runs_per_minute": 2}])
+async def test_a_batch_that_never_fits_is_told_how_large_one_may_be(post: Post) -> None:
+    answer = await post({"runs": [HELLO] * 3})
+    assert (answer.code, body(answer)["error"]) == (422, "bad_request")
+    assert "send at most 2 at once" in body(answer)["message"]
+    assert answer.headers["RateLimit-Remaining"] == "2"
+    assert "Retry-After" not in answer.headers
+    assert (await post({"runs": [HELLO] * 2})).code == 200
 
 
 @pytest.mark.parametrize("embedenv_config", [{"code_filter": "warn"}])

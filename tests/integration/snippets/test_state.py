@@ -101,7 +101,8 @@ async def test_a_session_can_be_closed(served: Served, peer: EnginePeer) -> None
     await peer.ask("x = 1", session="a")
     (room,) = served.gateway.rooms
     await peer.send("close", session="a")
-    assert await peer.receive() == {"type": "closed", "session": "a", "reason": "closed"}
+    told = {"type": "closed", "session": "a", "reason": "closed", "room": room.id}
+    assert await peer.receive() == told
     async with asyncio.timeout(DEADLINE_S):
         await room.ended.wait()
     assert "NameError" in (await peer.ask("x", session="a"))["stderr"]

@@ -19,7 +19,7 @@ LINES = 1000
 
 @pytest.fixture
 def embedenv_config() -> dict[str, Any]:
-    return {"kernel_pool_size": 0, "log_disk_mib": 1, "send_timeout_s": 1.0}
+    return {"kernel_pool_size": 0, "log_disk_mib": 1, "send_timeout_s": 1.0, "hello_timeout_s": 3.0}
 
 
 def room_of(served: Served, room: dict[str, Any]) -> Room:
@@ -166,3 +166,22 @@ async def test_whoever_says_something_else_first_is_sent_away(watch: Watch, open
     room = await watch("rooms/events")
     shown = await room.until(type="rooms")
     assert shown["rooms"][0]["members"] == []
+
+
+async def test_whoever_says_nothing_is_sent_away_but_need_not_speak_to_the_list(
+    watch: Watch, open_room: Open
+) -> None:
+    opened = await open_room()
+    rooms, events = await watch("rooms/events"), await watch(f"rooms/{opened['id']}/events")
+    assert (await events.closed())[0] == CloseCode.HELLO_TIMEOUT
+    await rooms.send("ping")
+    assert await rooms.until(type="pong") == {"type": "pong"}
+
+
+async def test_a_hello_to_a_room_that_ends_is_told_so(served: Served, watch: Watch, open_room: Open) -> None:
+    opened = await open_room()
+    events = await watch(f"rooms/{opened['id']}/events")
+    closing = room_of(served, opened).begin_close("stopped")
+    await events.send("hello")
+    assert await events.parted() == (CloseCode.NORMAL, "the room has ended: stopped")
+    await closing

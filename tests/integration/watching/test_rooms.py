@@ -5,13 +5,17 @@ from __future__ import annotations
 import io
 import tarfile
 import time
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
-from tornado.httpclient import AsyncHTTPClient, HTTPRequest
+from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest
+from tornado.simple_httpclient import HTTPStreamClosedError
 
-from embedenv_jupyter.errors import CloseCode
+from embedenv_jupyter.errors import CloseCode, SandboxGoneError
+from embedenv_jupyter.handlers import room_actions
 from embedenv_jupyter.rooms.room import Room
+from embedenv_jupyter.sandbox.sandbox import Sandbox
 from embedenv_jupyter.sandbox.spec import MIB
 from tests.integration.conftest import Dial, Peer, Served
 from tests.integration.kernels.conftest import DEADLINE_S, Api
@@ -133,7 +137,7 @@ async def test_a_paused_room_stands_still_until_it_is_resumed(
     path = f"api/rooms/{room['id']}"
     peer = await shell_in(dial, room["join"])
     rooms = await watch("rooms/events")
-    await peer.shell("while :; do date +%s.%N > now; done")
+    await peer.shell("while :; do echo 1 > now; done")
     while not (await rooms.until(type="rooms"))["rooms"][0]["running"]:
         pass
     assert (await api("POST", f"{path}/pause")).body["is_paused"] is True
@@ -149,7 +153,7 @@ async def test_a_paused_room_stands_still_until_it_is_resumed(
     await peer.shell("Ctrl+C")
     await peer.until("terminal-data-end")
     assert await peer.output("echo runs again") == "runs again\n"
-    assert float(await read(served, room, "now")) > 0
+    assert await read(served, room, "now") in (b"1\n", b"")
 
 
 async def test_a_paused_room_takes_no_shell_line_and_ends_at_once(
@@ -249,6 +253,49 @@ async def test_a_restart_keeps_files_name_and_keys_and_gives_other_limits(
     assert (joined.body["id"], joined.body["role"]) == (new["id"], "view")
     too_much = await api("POST", f"api/rooms/{new['id']}/restart", {"limits": {"pids": 1000}})
     assert (too_much.status, too_much.body["reason"]) == (400, "LimitError")
+
+
+async def test_files_that_do_not_fit_are_not_taken_along_and_the_room_stays(
+    served: Served, api: Api, open_room: Open
+) -> None:
+    room = await open_room()
+    await write(served, room, "big", bytes(3 * MIB))
+    answer = await api("POST", f"api/rooms/{room['id']}/restart", {"limits": {"workspace_bytes": MIB}})
+    assert (answer.status, answer.body["reason"]) == (422, "WorkspaceError")
+    assert "No space left" in answer.body["message"]
+    assert len(await read(served, room, "big")) == 3 * MIB
+    (left,) = [found for found in (await api("GET", "api/rooms")).body if found["id"] == room["id"]]
+    assert left["limits"] == room["limits"]
+
+
+async def test_a_fork_says_which_files_it_does_not_have(api: Api, open_room: Open, dial: Dial) -> None:
+    room = await open_room()
+    peer = await shell_in(dial, room["join"])
+    await peer.output("mkdir locked; touch locked/x read; chmod 000 locked")
+    answer = await api("POST", f"api/rooms/{room['id']}/fork")
+    await peer.output("chmod 700 locked")
+    assert answer.status == 201, answer
+    (line,) = answer.body["left_out"]
+    assert "locked" in line and "ermission denied" in line
+    assert (await api("POST", f"api/rooms/{room['id']}/fork")).body["left_out"] == []
+
+
+async def test_a_snapshot_that_breaks_off_does_not_look_whole(
+    served: Served, api: Api, open_room: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = await open_room()
+
+    async def breaks(_: Sandbox) -> AsyncGenerator[bytes, None]:
+        yield b"the beginning"
+        raise SandboxGoneError("oom")
+
+    monkeypatch.setattr(room_actions, "packed", breaks)
+    request = HTTPRequest(
+        f"{served.http_url}embedenv/api/rooms/{room['id']}/snapshot",
+        headers={"Authorization": api.authorization}, request_timeout=DEADLINE_S,
+    )  # fmt: skip
+    with pytest.raises((HTTPStreamClosedError, HTTPClientError)):
+        await AsyncHTTPClient().fetch(request)
 
 
 # Ends.

@@ -67,6 +67,13 @@ def test_golden_frames_are_written_as_they_stand(entry: dict[str, Any]) -> None:
     assert json.loads(codec.encode(kind(json.dumps(frame)))) == frame
 
 
+@by_name("connection")
+def test_golden_frames_of_a_connection_are_written_as_they_stand(entry: dict[str, Any]) -> None:
+    frame = codec.decode_streams_frame(json.dumps(entry["frame"]))
+    assert not isinstance(frame, codec.Stranger)
+    assert json.loads(codec.encode(frame)) == entry["frame"]
+
+
 def test_an_answer_has_the_published_fields_only_when_nothing_else_is_to_say() -> None:
     assert list(json.loads(codec.encode(answer()))) == ["stdout", "stderr", "exit_code", "execution_time"]
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import UNSET
+from msgspec.structs import replace
 
 from embedenv_jupyter.errors import CloseCode, LocalProtocolError, RemoteProtocolError, SourceError
 from embedenv_jupyter.protocols.engine import frames
@@ -25,6 +26,7 @@ from embedenv_jupyter.protocols.engine.reports import (
     Unsure,
     Welcomed,
 )
+from embedenv_jupyter.protocols.engine.sending import MAX_AWAITING
 from embedenv_jupyter.protocols.engine.server import error_frame
 from embedenv_jupyter.protocols.engine.streams import MAX_FAULTS, MAX_RUNNING, EngineStreams, Phase
 
@@ -92,6 +94,7 @@ def cut(streams: EngineStreams) -> list[Report]:
     streams.connected()
     sent(streams)
     feed(streams, AUTHENTICATED)
+    assert isinstance(sent(streams)[0], frames.Resume)
     return reports
 
 
@@ -155,26 +158,73 @@ def test_a_run_that_nobody_wants_is_interrupted_or_never_sent() -> None:
     assert (sent(streams), streams.withdraw("a")) == ([], [])
     streams = with_run()
     assert streams.withdraw("a") == []
-    assert sent(streams)[0] == frames.Signal(id="a", signal="INT")
+    (signal,) = sent(streams)
+    assert isinstance(signal, frames.Signal) and signal.signal == "INT"
 
 
 # Inputs
 
 
-def test_the_receipt_of_an_input_comes_behind_it() -> None:
+def ack(number: int) -> frames.Ack:
+    return frames.Ack(id="a", input=number)
+
+
+def test_an_input_is_acknowledged_or_refused_by_its_number() -> None:
     streams = with_run(accepted("a", 1))
     first, second = streams.tell(frames.Stdin("a", "x")), streams.tell(frames.Eof("a"))
-    assert sent(streams) == [frames.Stdin("a", "x"), frames.Auth(KEY), frames.Eof("a"), frames.Auth(KEY)]
-    error = error_frame("busy", "no more", "a")
-    assert feed(streams, error, AUTHENTICATED, AUTHENTICATED) == [Receipt(first, error), Receipt(second)]
+    assert sent(streams) == [frames.Stdin("a", "x", input=first), frames.Eof("a", input=second)]
+    error = replace(error_frame("busy", "no more", "a"), input=first)
+    assert feed(streams, error, ack(second), ack(second)) == [Receipt(first, error), Receipt(second)]
     assert streams.has("a")
 
 
-def test_nobody_knows_what_became_of_an_input_without_a_receipt() -> None:
+def test_what_was_not_acknowledged_is_sent_again_in_its_order_and_with_its_number() -> None:
+    streams = with_run(accepted("a", 1))
+    first, second = streams.tell(frames.Stdin("a", "x")), streams.tell(frames.Stdin("a", "y"))
+    sent(streams)
+    feed(streams, ack(first))
+    third = streams.tell(frames.Eof("a"))
+    assert cut(streams) == []
+    feed(streams, resumed(1, "a"))
+    assert sent(streams) == [frames.Stdin("a", "y", input=second), frames.Eof("a", input=third)]
+    assert feed(streams, ack(second), ack(third)) == [Receipt(second), Receipt(third)]
+
+
+def test_inputs_wait_until_it_is_known_whether_their_run_goes_on() -> None:
+    streams = with_run(accepted("a", 1))
+    number = streams.tell(frames.Stdin("a", "x"))
+    sent(streams)
+    cut(streams)
+    feed(streams, resumed(3, "a"), out("a", 2))
+    assert sent(streams) == []
+    feed(streams, out("a", 3))
+    assert sent(streams) == [frames.Stdin("a", "x", input=number)]
+
+
+def test_nobody_knows_whether_a_run_that_has_ended_got_an_input() -> None:
     streams = with_run(accepted("a", 1))
     number, ping = streams.tell(frames.Stdin("a", "x")), streams.ping()
     sent(streams)
-    assert streams.lost() == [Unsure(number), Unsure(ping)]
+    assert cut(streams) == [Unsure(ping)]
+    assert feed(streams, resumed(2), result("a", 2))[-1] == Unsure(number)
+    assert sent(streams) == []
+
+
+def test_without_a_name_nothing_is_sent_again() -> None:
+    streams = with_run(accepted("a", 1), session=None)
+    number = streams.tell(frames.Stdin("a", "x"))
+    sent(streams)
+    assert streams.lost() == [Unsure(number), Failed("a", Loss.CUT)]
+
+
+def test_only_so_many_inputs_are_on_their_way() -> None:
+    streams = with_run(accepted("a", 1))
+    numbers = [streams.tell(frames.Eof("a")) for _ in range(MAX_AWAITING + 2)]
+    assert [frame.input for frame in sent(streams) if isinstance(frame, frames.Eof)] == numbers[:-2]
+    assert sent(streams) == []
+    feed(streams, ack(numbers[3]))
+    assert sent(streams) == [frames.Eof("a", input=numbers[-2])]
+    assert sent(streams) == []
 
 
 def test_an_input_that_was_not_sent_waits_for_the_next_connection() -> None:
@@ -183,8 +233,8 @@ def test_an_input_that_was_not_sent_waits_for_the_next_connection() -> None:
     number = streams.tell(frames.Stdin("a", "x"))
     assert cut(streams) == []
     feed(streams, resumed(1, "a"))
-    assert frames.Stdin("a", "x") in sent(streams)
-    assert feed(streams, AUTHENTICATED) == [Receipt(number)]
+    assert sent(streams) == [frames.Stdin("a", "x", input=number)]
+    assert feed(streams, ack(number)) == [Receipt(number)]
 
 
 def test_an_input_whose_run_has_ended_is_too_late() -> None:
@@ -213,7 +263,9 @@ def test_a_ping_is_answered_and_needs_a_connection() -> None:
 
 def test_a_session_is_come_back_to_by_its_last_number() -> None:
     streams = with_run(accepted("a", 1), out("a", 2))
-    cut(streams)
+    streams.lost()
+    streams.connected()
+    assert (sent(streams), feed(streams, AUTHENTICATED)) == ([frames.Auth(KEY)], [])
     assert sent(streams) == [frames.Resume(session="s", after=2)]
     assert feed(streams, resumed(3, "a"), out("a", 3)) == [Welcomed(), Told("a", out("a", 3))]
 
@@ -294,6 +346,7 @@ def test_the_end_of_a_session_ends_its_runs() -> None:
     assert streams.end_session()
     assert sent(streams) == [frames.Close(session="s")]
     closed = frames.Closed(session="s", reason="closed")
+    assert feed(streams, replace(closed, room="r0")) == []  # of one that had the name before
     assert feed(streams, closed) == [Failed("a", Loss.SESSION_ENDED), SessionEnded("closed")]
     assert not streams.end_session()
 

@@ -70,7 +70,7 @@ async def test_one_zygote_for_each_thing_to_stand_on(tmp_path: Path) -> None:
     second = await zygotes.take(str(tmp_path))
     assert second is not first
     assert len(launches.made) == 2
-    assert zygotes.newest is second.client
+    assert zygotes.last is second
     await zygotes.aclose()
     assert launches.alive == []
 

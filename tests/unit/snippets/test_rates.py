@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embedenv_jupyter.errors import RateLimitedError
-from embedenv_jupyter.snippets.rates import MAX_REMEMBERED, Rates
+from embedenv_jupyter.errors import RateLimitedError, SourceError
+from embedenv_jupyter.snippets.rates import MAX_REMEMBERED, Allowance, Rates
 
 
 class Clock:
@@ -46,10 +46,27 @@ def test_accounts_do_not_share_a_bucket() -> None:
 
 def test_all_of_a_batch_or_nothing() -> None:
     rates = Rates(10, clock=Clock())
+    rates.take(1)
     with pytest.raises(RateLimitedError):
-        rates.take(1, 11)
-    allowance = rates.take(1, 10)
+        rates.take(1, 10)
+    allowance = rates.take(1, 9)
     assert allowance is not None and allowance.remaining == 0
+
+
+def test_what_never_fits_is_no_matter_of_waiting() -> None:
+    rates = Rates(10, clock=Clock())
+    with pytest.raises(SourceError, match="send at most 10 at once"):
+        rates.take(1, 11)
+    assert rates.left(1) == Allowance(limit=10, remaining=10, reset_s=0)
+
+
+def test_what_is_left_can_be_looked_at() -> None:
+    clock = Clock()
+    rates = Rates(60, clock=clock)
+    assert rates.take(1, 30) == rates.left(1) == Allowance(60, 30, 30)
+    clock.now_s += 10
+    assert rates.left(1) == Allowance(60, 40, 20)
+    assert Rates(0).left(1) is None
 
 
 def test_without_a_limit_everything_passes() -> None:

@@ -32,7 +32,7 @@ def notebook(*cells: str) -> nbformat.NotebookNode:
     empty: dict[str, Any] = {"cell_type": "code", "metadata": {}, "execution_count": None, "outputs": []}
     made = [{**empty, "id": f"cell-{number}", "source": cell} for number, cell in enumerate(cells)]
     book = {"cells": made, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
-    read: nbformat.NotebookNode = nbformat.reads(json.dumps(book), as_version=4)  # type: ignore[no-untyped-call]
+    read: nbformat.NotebookNode = nbformat.reads(json.dumps(book), as_version=4)
     return read
 
 

@@ -1,0 +1,134 @@
+"""Files of a room in JupyterLab: edited by two at once, changed by programs, copied in, and not overwritten by accident."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.browser.conftest import Lab, ServeLab, Shoot, Visit, execute
+
+pytestmark = pytest.mark.timeout(240)
+
+TEXT = """() => [...jupyterapp.shell.widgets('main')].at(-1).context.model.sharedModel.getSource()"""
+
+PUT = """async ([room, path, content]) => {
+  const { baseUrl, token } = jupyterapp.serviceManager.serverSettings;
+  const answer = await fetch(`${baseUrl}embedenv/rooms/${room}/api/contents/${path}`, {
+    method: 'PUT',
+    headers: { Authorization: `token ${token}` },
+    body: JSON.stringify({ type: path.endsWith('.ipynb') ? 'notebook' : 'file', format: 'text', content }),
+  });
+  if (!answer.ok) throw new Error(await answer.text());
+}"""
+
+GET = """async ([room, path]) => {
+  const { baseUrl, token } = jupyterapp.serviceManager.serverSettings;
+  const headers = { Authorization: `token ${token}` };
+  const answer = await fetch(`${baseUrl}embedenv/rooms/${room}/api/contents/${path}`, { headers });
+  return (await answer.json()).content;
+}"""
+
+
+async def put(page: Any, room: str, path: str, content: object) -> None:
+    """Write a file as somebody else does who does not have it open."""
+    await page.evaluate(PUT, [room, path, content])
+
+
+async def open_file(page: Any, room: str, name: str) -> None:
+    """Open a file by a double click in the room's file browser."""
+    await execute(page, "embedenv:open-files", room=room)
+    await page.locator(f"#embedenv-files-{room} .jp-DirListing-item", has_text=name).dblclick()
+
+
+def notebook(source: str) -> dict[str, Any]:
+    cell = {"cell_type": "code", "id": "one", "metadata": {}, "execution_count": None, "outputs": [], "source": source}
+    return {"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": [cell]}
+
+
+async def two_visitors(lab: Lab, visit: Visit) -> tuple[Any, Any, str]:
+    ada = await visit(lab, "lab/workspaces/ada?reset")
+    room = await execute(ada, "embedenv:new-room", name="Workshop")
+    bob = await visit(lab, "lab/workspaces/bob?reset")
+    await bob.wait_for_selector('.jp-LauncherCard[title*="Workshop"]')
+    return ada, bob, room
+
+
+async def test_two_write_in_one_file(serve_lab: ServeLab, visit: Visit, shoot: Shoot) -> None:
+    ada, bob, room = await two_visitors(serve_lab(), visit)
+    await put(ada, room, "main.py", "print('begin')\nprint('end')\n")
+    for page in (ada, bob):
+        await open_file(page, room, "main.py")
+        await page.wait_for_selector(".jp-FileEditor .cm-line:has-text('end')")
+    await ada.click(".jp-FileEditor .cm-content")
+    await ada.keyboard.press("Control+Home")
+    await ada.keyboard.type("# by Ada\n")
+    await bob.click(".jp-FileEditor .cm-content")
+    await bob.keyboard.press("Control+End")
+    await bob.keyboard.type("# by Bob\n")
+    both = "# by Ada\nprint('begin')\nprint('end')\n# by Bob\n"
+    for page in (ada, bob):
+        await page.wait_for_function(f"text => ({TEXT})() === text", arg=both)
+        await page.wait_for_selector(".embedenv-Caret-name")
+    name = await bob.evaluate("() => jupyterapp.serviceManager.user.identity.display_name")
+    assert await ada.locator(".embedenv-Caret-name").inner_text() == name
+    await shoot(ada, "two-in-one-file")
+    await ada.wait_for_function(f"async ([text, room]) => (await ({GET})([room, 'main.py'])) === text", arg=[both, room])
+    # Saved: the tab of the editor says so.
+    await ada.wait_for_function(
+        "() => [...jupyterapp.shell.widgets('main')].at(-1).context.model.dirty === false"
+    )
+
+
+async def test_conflict_is_shown_before_anything_is_lost(
+    serve_lab: ServeLab, visit: Visit, shoot: Shoot
+) -> None:
+    ada = await visit(serve_lab())
+    room = await execute(ada, "embedenv:new-room", name="Workshop")
+    await put(ada, room, "work.ipynb", notebook("first = 1"))
+    await open_file(ada, room, "work.ipynb")
+    await ada.wait_for_selector(".jp-Notebook .cm-content")
+    if await ada.locator(".jp-Dialog:has-text('Select Kernel')").count():
+        await ada.click(".jp-Dialog .jp-mod-reject")
+    await ada.click(".jp-Notebook .cm-content")
+    await ada.keyboard.type("mine = 2\n")
+    await put(ada, room, "work.ipynb", notebook("theirs = 3"))
+    await ada.evaluate("() => { void jupyterapp.commands.execute('docmanager:save'); }")
+    await ada.click(".jp-Dialog >> text=Show differences")
+    await ada.wait_for_selector(".embedenv-Differences .cm-mergeView >> text=theirs = 3")
+    await ada.wait_for_selector(".embedenv-Differences .cm-mergeView >> text=mine = 2")
+    await shoot(ada, "conflict")
+    await ada.click(".jp-Dialog >> text=Revert")
+    await ada.wait_for_selector(".jp-Notebook .cm-line:has-text('theirs = 3')")
+    kept = await ada.evaluate(GET, [room, "work.ipynb"])
+    assert kept["cells"][0]["source"] == "theirs = 3", json.dumps(kept)
+
+
+async def test_programs_change_files(serve_lab: ServeLab, visit: Visit, shoot: Shoot) -> None:
+    page = await visit(serve_lab())
+    room = await execute(page, "embedenv:new-room", name="Workshop")
+    await put(page, room, "main.py", "print('old')\n")
+    await open_file(page, room, "main.py")
+    await page.wait_for_selector(".jp-FileEditor .cm-line:has-text('old')")
+    await execute(page, "embedenv:open-terminal", room=room)
+    await page.click(".embedenv-RoomTerminal .xterm-screen")
+    await page.keyboard.type("echo \"print('new')\" > main.py; echo 1,2 > table.csv\n")
+    await page.wait_for_selector(f"#embedenv-files-{room} .jp-DirListing-item:has-text('table.csv')")
+    await page.wait_for_function(
+        "() => [...jupyterapp.shell.widgets('main')].some(w => w.context?.model.toString().includes('new'))"
+    )
+    await shoot(page, "files")
+
+
+async def test_file_is_opened_in_a_room(serve_lab: ServeLab, visit: Visit) -> None:
+    lab = serve_lab()
+    (lab.folder / "lesson.py").write_text("print('from the server')\n")
+    page = await visit(lab)
+    room = await execute(page, "embedenv:new-room", name="Workshop")
+    await execute(page, "filebrowser:activate")
+    item = page.locator("#filebrowser .jp-DirListing-item", has_text="lesson.py")
+    await item.click(button="right")
+    await page.click(".lm-Menu-item[data-command='embedenv:open-in-room']")
+    await page.wait_for_selector(".jp-FileEditor .cm-line:has-text('from the server')")
+    assert await page.evaluate(GET, [room, "lesson.py"]) == "print('from the server')\n"
