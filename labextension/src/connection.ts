@@ -187,6 +187,16 @@ export class Connection {
     this.listener.closed(error);
   }
 
+  /** Makes another connection in place of this one: who one is may have changed, and a socket does not learn it. */
+  reopen(): void {
+    if (!this.isClosed && this.socket !== null) {
+      this.drop(1000, "");
+      this.conversation.lost("made anew");
+      this.openedMs = null;
+      this.dial();
+    }
+  }
+
   /** Does not wait for the next attempt: the network is there again, or somebody looks. */
   hurry(): void {
     if (this.undoWait !== null) {

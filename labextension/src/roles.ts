@@ -15,9 +15,9 @@ export function roleText(role: Role, trans: TranslationBundle): string {
     case "run":
       return trans.__("may run code");
     case "edit":
-      return trans.__("may run code and change files");
+      return trans.__("may run and edit");
     case "own":
-      return trans.__("owns the room");
+      return trans.__("owner");
     default:
       return role satisfies never;
   }
@@ -30,7 +30,7 @@ export function ownRoleText(role: Role, trans: TranslationBundle): string {
     case "run":
       return trans.__("you may run code");
     case "edit":
-      return trans.__("you may run code and change files");
+      return trans.__("you may run and edit");
     case "own":
       return trans.__("your room");
     default:

@@ -75,6 +75,10 @@ export class Room implements IRoom {
     return this.selfNow;
   }
 
+  get role(): Role {
+    return this.selfNow?.role ?? this.modelNow.role;
+  }
+
   get link(): Link {
     return this.present?.link ?? this.absent;
   }
@@ -96,7 +100,7 @@ export class Room implements IRoom {
   }
 
   may(role: Role): boolean {
-    return allows(this.modelNow.role, role);
+    return allows(this.role, role);
   }
 
   enter(): void {

@@ -59,7 +59,11 @@ export class Rooms implements IRooms, IDisposable {
       dialling(world, url, FINAL_CODES),
       new ListConversation(this.hearing()),
       {
-        connected: () => this.link.connected(),
+        connected: () => {
+          this.link.connected();
+          // The first figure should be there at once, not after some seconds; a cut tells itself.
+          this.connection.ping().catch(() => undefined);
+        },
         reconnecting: (reason) => this.link.reconnecting(reason),
         waiting: (delayMs, reason) => this.link.waiting(delayMs, reason),
         measured: () => this.link.measured(),
@@ -112,6 +116,19 @@ export class Rooms implements IRooms, IDisposable {
     room.enter();
     this.refreshSoon();
     return room;
+  }
+
+  async join(key: string): Promise<IRoom> {
+    const model = await this.api.join(key);
+    // The socket was made by somebody without this pass.
+    this.connection.reopen();
+    return this.add(model);
+  }
+
+  async leave(room: IRoom): Promise<void> {
+    room.exit();
+    await this.api.leave(room.id);
+    this.connection.reopen();
   }
 
   async refresh(): Promise<void> {

@@ -30,6 +30,8 @@ export interface IRoom extends IObservableDisposable {
   readonly changed: ISignal<IRoom, void>;
   /** An event of the room's log, while this browser is in it; each comes once and in order. */
   readonly happened: ISignal<IRoom, IEvent>;
+  /** What this browser may do. */
+  readonly role: Role;
   /** Whether this browser's role allows what `role` allows. */
   may(role: Role): boolean;
   /** Becomes a member, whom others see; idempotent. A room with members is not idle. */
@@ -66,6 +68,10 @@ export interface IRooms {
   readonly roomEnded: ISignal<IRooms, IEndedRoom>;
   /** Takes in a room that the gateway has just answered with, and enters it. */
   add(model: IRoomModel): IRoom;
+  /** Comes into a room by a join key; rejects with a `RequestError`. */
+  join(key: string): Promise<IRoom>;
+  /** Goes out of a room, and gives back what let this browser in. */
+  leave(room: IRoom): Promise<void>;
   /** Asks anew what is left to pay with, and how rooms ended. */
   refresh(): Promise<void>;
 }

@@ -5,6 +5,7 @@ import { test } from "@jest/globals";
 
 import type { IEngineOptions, IExecution, Run, StreamEvent } from "../src/client.js";
 import { ConnectionLostError, Engine, EngineError, SessionLostError } from "../src/client.js";
+import { dice } from "./dice.js";
 import { FakeGateway } from "./gateway.js";
 import { FakeTime } from "./time.js";
 
@@ -23,22 +24,13 @@ async function connected(options: Partial<IEngineOptions> = {}): Promise<ISettin
     apiKey: "key",
     WebSocket: gateway.WebSocket,
     time,
-    random: sequence(),
+    random: dice(),
     onState: (state) => states.push(state),
     ...options,
   });
   gateway.socket.open();
   gateway.socket.deliver();
   return { engine: await connecting, gateway, time, states };
-}
-
-/** Dice that fall the same in every run of a test. */
-function sequence(seed = 7): () => number {
-  let state = seed;
-  return () => {
-    state = (state * 1103515245 + 12345) % 2 ** 31;
-    return state / 2 ** 31;
-  };
 }
 
 function reconnect({ gateway, time }: Pick<ISetting, "gateway" | "time">): void {
@@ -238,7 +230,7 @@ test("a cut between any two frames loses nothing and doubles nothing", async () 
 
 test("many runs in several sessions survive many cuts", async () => {
   for (let seed = 1; seed <= 25; seed += 1) {
-    const random = sequence(seed);
+    const random = dice(seed);
     const setting = await connected({ retry: { giveUpMs: 1e9 } });
     const { engine, gateway } = setting;
     const sessions = ["a", "b", "c"];

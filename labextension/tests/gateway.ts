@@ -21,6 +21,12 @@ interface IListeners {
   close: ((event: { code: number; reason: string }) => void)[];
 }
 
+/** Who is at the other end of fake sockets. */
+export interface IPeer {
+  receive(socket: FakeSocket, text: string): void;
+  left(socket: FakeSocket): void;
+}
+
 export class FakeSocket implements IWebSocket {
   readonly listeners: IListeners = { open: [], error: [], message: [], close: [] };
   /** What the gateway has sent and the client has not got. */
@@ -29,7 +35,7 @@ export class FakeSocket implements IWebSocket {
   closedWith: number | null = null;
 
   constructor(
-    private readonly gateway: FakeGateway,
+    private readonly gateway: IPeer,
     readonly url: string,
   ) {}
 
@@ -84,7 +90,7 @@ export class FakeSocket implements IWebSocket {
   }
 }
 
-export class FakeGateway {
+export class FakeGateway implements IPeer {
   readonly sockets: FakeSocket[] = [];
   readonly sessions = new Map<string, ILogged[]>();
   readonly running = new Map<string, Set<string>>();

@@ -1,10 +1,10 @@
 /** Numbered input: acknowledged, sent again after a cut, never given twice. */
 
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { test } from "@jest/globals";
 
-import type { IEngineOptions, Run, StreamEvent } from "../src/index.js";
-import { Engine } from "../src/index.js";
+import type { IEngineOptions, Run, StreamEvent } from "../src/client.js";
+import { Engine } from "../src/client.js";
 import type { IExecute } from "../src/protocols/engine.js";
 import { parseFrame } from "../src/protocols/engine.js";
 import { MAX_UNACKNOWLEDGED, Requests } from "../src/protocols/requests.js";

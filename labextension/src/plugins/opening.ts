@@ -92,7 +92,7 @@ export const openingPlugin: JupyterFrontEndPlugin<void> = {
 
     const join = async (text: string): Promise<string | null> =>
       inRoom.tell(trans.__("You could not join"), async () => {
-        const room = rooms.add(await rooms.api.join(keyOf(text)));
+        const room = await rooms.join(keyOf(text));
         Notification.success(trans.__("You are in %1.", room.name), { autoClose: 4000 });
         await commands.execute(CommandIDs.showRooms);
         return room.id;
@@ -137,12 +137,7 @@ export const openingPlugin: JupyterFrontEndPlugin<void> = {
       caption: trans.__("Be no member any more; the room goes on"),
       role: "view",
       fits: (room) => room.self !== null,
-      execute: async (room) => {
-        room.exit();
-        if (!room.may("own")) {
-          await rooms.api.leave(room.id);
-        }
-      },
+      execute: (room) => rooms.leave(room),
     });
 
     inRoom.add(CommandIDs.newNotebook, {

@@ -203,7 +203,7 @@ export function parseFrame(text: string): ServerFrame {
         room: parseRoom(fields.child("room")),
       };
     case "pong":
-      return { type, id: fields.text("id", null) };
+      return { type, id: pingId(fields) };
     case "gap":
       return { type, from: fields.integer("from"), count: fields.integer("count") };
     case "usage":
@@ -224,6 +224,15 @@ export function parseFrame(text: string): ServerFrame {
       return { type, room: parseEndedRoom(fields.child("room")) };
     default:
       return { type: "unknown" };
+  }
+}
+
+/** The id of one of our pings; those of others may be any JSON. */
+function pingId(fields: Fields): string | null {
+  try {
+    return fields.text("id", null);
+  } catch {
+    return null;
   }
 }
 

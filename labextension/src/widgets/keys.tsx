@@ -30,12 +30,15 @@ export class KeysBody extends ReactWidget {
 function Keys({ copy, load, revoke, rotate, trans }: IKeysOptions): React.ReactElement {
   const [keys, setKeys] = React.useState<readonly IJoinKey[]>([]);
   const [problem, setProblem] = React.useState("");
+  const list = React.useRef<HTMLUListElement>(null);
   const reload = React.useCallback(
     async (change: () => Promise<unknown>): Promise<void> => {
       try {
         await change();
         setKeys(await load());
         setProblem("");
+        // The button that was pressed may be gone, and the keyboard would be nowhere.
+        list.current?.focus();
       } catch (error) {
         setProblem(error instanceof Error ? error.message : String(error));
       }
@@ -49,7 +52,7 @@ function Keys({ copy, load, revoke, rotate, trans }: IKeysOptions): React.ReactE
     <>
       {problem !== "" && <p role="alert">{problem}</p>}
       {keys.length === 0 && problem === "" && <p>{trans.__("Nobody else can come in.")}</p>}
-      <ul aria-label={trans.__("Join keys")}>
+      <ul ref={list} tabIndex={-1} aria-label={trans.__("Join keys")}>
         {keys.map((key) => (
           <li key={key.join}>
             <code title={trans.__("The end of the key")}>…{key.join.slice(-4)}</code>

@@ -86,7 +86,7 @@ export function RoomCard(props: IRoomCardProps): React.ReactElement {
               ),
             )}
             <span className="embedenv-hint">
-              {`${room.model.tier} · ${ownRoleText(room.model.role, trans)}`}
+              {trans.__("sandbox %1", room.model.tier)} · {ownRoleText(room.role, trans)}
             </span>
           </div>
           {room.self === null ? <Outside {...props} /> : <Meters room={room} trans={trans} />}
