@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -209,6 +210,17 @@ async def test_sessions_are_those_of_jupyterlab(room: OpenRoom) -> None:
     assert (await room.api("DELETE", own)).status == 204
     assert (await room.api("DELETE", own)).status == 404
     assert (await room.api("GET", f"{room.path}/kernels")).body == []
+
+
+async def test_a_kernel_starts_in_the_folder_of_its_document(room: OpenRoom) -> None:
+    folder = {"type": "directory"}
+    assert (await room.api("PUT", f"{room.path}/contents/lessons", folder)).status == 201
+    where = "import os; print(os.getcwd())"
+    for path, expected in (("lessons/a.ipynb", "/home/user/lessons"), ("gone/b.ipynb", "/home/user")):
+        wanted = {"path": path, "type": "notebook", "name": path, "kernel": {"name": "python3"}}
+        session = (await room.api("POST", f"{room.path}/sessions", wanted)).body
+        async with socket_to(replace(room, kernel=session["kernel"]["id"])) as socket:
+            assert (await KernelPeer(socket).run(where))[0] == f"{expected}\n"
 
 
 @configured(kernel_pool_size=1)

@@ -332,3 +332,31 @@ async def test_damaged_archive_is_refused(sandbox: Sandbox) -> None:
     for damaged in (b"no archive" * 1000, b""):
         with pytest.raises(SandboxRequestError):
             await restore(sandbox, damaged)
+
+
+async def test_append_needs_the_size_that_it_was_told(sandbox: Sandbox) -> None:
+    await sandbox.write_file("a", b"one")
+    await sandbox.append_file("a", b"two", at=3)
+    with pytest.raises(SandboxRequestError, match="has 6 bytes, not 3") as caught:
+        await sandbox.append_file("a", b"three", at=3)
+    assert caught.value.errno == errno.ESTALE
+    assert await sandbox.read_file("a") == b"onetwo"
+
+
+async def test_append_follows_no_link_and_opens_nothing_but_files(sandbox: Sandbox) -> None:
+    await output(sandbox, "touch outside; ln -s outside link; mkfifo pipe; mkdir folder")
+    for path in ("link", "pipe", "folder", "none", "../escaped"):
+        with pytest.raises(SandboxRequestError):
+            await sandbox.append_file(path, b"x", at=0)
+    assert await output(sandbox, "cat outside") == b""
+
+
+async def test_copies_keep_modes_and_replace_nothing(sandbox: Sandbox) -> None:
+    await output(sandbox, "mkdir d; echo x > d/f; chmod 751 d/f; ln -s f d/l; touch taken")
+    await sandbox.copy_file("d/f", "g")
+    await sandbox.copy_folder("d", "e")
+    assert await output(sandbox, "stat -c %a g e/f; test -L e/l && cat e/l") == b"751\n751\nx\n"
+    for copy, path in ((sandbox.copy_file, "d/f"), (sandbox.copy_folder, "d")):
+        with pytest.raises(SandboxRequestError) as caught:
+            await copy(path, "taken")
+        assert caught.value.errno == errno.EEXIST
