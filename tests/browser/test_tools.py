@@ -101,7 +101,8 @@ async def test_wire_inspector_speaks_the_other_protocols(serve_lab: ServeLab, vi
 
     room = await execute(page, "embedenv:new-room", name="Watched")
     await protocol.select_option("room")
-    await page.locator('.embedenv-Inspector label:has-text("Room") select').last.select_option(room)
+    # Not by its label alone: that of the protocols has the word, too, and is there before.
+    await page.locator('.embedenv-Inspector select:has(option:text-is("Watched"))').select_option(room)
     await box.press("Shift+Enter")
     await page.wait_for_selector('.embedenv-Frame.embedenv-mod-in:has-text(\'"token":"{{MEMBER_TOKEN}}"\')')
     assert "tell-nobody" not in await page.locator(".embedenv-Inspector").inner_text()
