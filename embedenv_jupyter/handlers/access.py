@@ -186,7 +186,9 @@ class Sight:
     """The secret of each, by the room's id."""
 
     def role_in(self, room: Room) -> Role | None:
-        """Return what they are in a room; ``None`` where it is not theirs to see."""
+        """Return what they are in a room; ``None`` where it is not theirs to see, or nobody's to look at."""
+        if not room.is_listed:
+            return None
         secret = self.passes.get(room.id)
         held = room.people.passes.find(secret, time.time()) if secret else None
         if held is not None:

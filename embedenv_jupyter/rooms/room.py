@@ -60,6 +60,8 @@ class Room:
         """Who opened it, and pays."""
         self.name = ""
         """What people call it; the id where it has none."""
+        self.is_listed = True
+        """Whether people who look at their rooms see this one."""
         self.space = space
         self.sandbox = sandbox
         self.log = room_log

@@ -353,6 +353,15 @@ async def test_the_last_fifty_ends_are_kept_the_newest_first(
     assert names == [str(number) for number in range(59, 9, -1)]
 
 
+async def test_rooms_that_serve_the_engine_are_in_nobodys_list(served: Served, api: Api) -> None:
+    ticket = (await api("POST", "api/tickets")).body["ticket"]
+    wanted = {"language": "python", "code": "print(6 * 7)"}
+    ran = await api.with_key(ticket)("POST", "api/v1/execute", wanted)
+    assert ran.status == 200 and "42" in str(ran.body), ran.body
+    assert (await api("GET", "api/rooms")).body == []
+    assert (await api("GET", "api/ended-rooms")).body == []
+
+
 async def test_the_account_says_what_it_has_and_what_things_cost(served: Served, api: Api) -> None:
     account = (await api("GET", "api/account")).body
     assert account["credits"] is None and account["tier"] == served.gateway.tier.name
