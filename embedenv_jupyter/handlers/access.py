@@ -57,6 +57,8 @@ class Principal:
     """The join key that let them in."""
     identity: str = ""
     """What tells that two connections are one person's: a pass, or a user of the Jupyter server."""
+    is_program: bool = False
+    """Whether it has this gateway's own key, as kernels have that the server started."""
 
     @property
     def owner(self) -> str:
@@ -68,7 +70,7 @@ class Principal:
     @property
     def visitor(self) -> Visitor:
         """Who this is to a room."""
-        return Visitor(self.user, self.colour, self.role, self.key, self.identity)
+        return Visitor(self.user, self.colour, self.role, self.key, self.identity, self.is_program)
 
 
 def bearer(handler: Any) -> str | None:
@@ -140,7 +142,7 @@ async def _principal_of_key(gateway: Gateway, key: str) -> Principal:
     except AuthenticationError as exc:
         raise problem_of(exc) from exc
     name = LOCAL if account.id == LOCAL_ACCOUNT.id else account.name or GUEST
-    return Principal(name, Role.OWN, account)
+    return Principal(name, Role.OWN, account, is_program=gateway.is_local_key(key))
 
 
 async def account_of_key(gateway: Gateway, key: str) -> Account:

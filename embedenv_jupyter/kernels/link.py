@@ -38,7 +38,7 @@ class KernelLink:
         Raises:
             BusyError: it has too many.
         """
-        member = kernel.room.people.admit(user, colour, Role.OWN)
+        member = kernel.room.people.admit(user, colour, Role.OWN, is_program=True)
         session = await kernel.join(uuid.uuid4().hex, member)
         session.connection = cls
         session.is_prepaid = is_prepaid

@@ -46,17 +46,21 @@ class People:
         token: str | None = None,
         *,
         put_out: Callable[[str], None] | None = None,
+        is_program: bool = False,
     ) -> Member:
         """Let somebody in, or back in; ``put_out`` closes this connection, with a reason, when they must go.
+
+        Of a program nobody is told.
 
         Raises:
             RoomClosedError: the room has ended.
         """
         self._require_open()
         member = self.members.admit(user, colour, role, token)
+        member.is_program = is_program
         if put_out is not None:
             member.put_out.append(put_out)
-        if member.connections == 1:
+        if member.connections == 1 and not is_program:
             self._announce(member)
         self._touch()
         return member
@@ -78,14 +82,19 @@ class People:
         self._require_open()
         known = self.members.returning(visitor, token)
         if known is None:
-            member = self.admit(user or visitor.user, colour or visitor.colour, visitor.role, put_out=put_out)
+            member = self.admit(
+                user or visitor.user, colour or visitor.colour, visitor.role,
+                put_out=put_out, is_program=visitor.is_program,
+            )  # fmt: skip
             member.key, member.identity = visitor.key, visitor.identity
             return member
         before = known.user, known.colour
         known.user, known.colour = user or known.user, colour or known.colour
-        if known.connections and before != (known.user, known.colour):
+        if known.connections and not known.is_program and before != (known.user, known.colour):
             self._announce(known)
-        return self.admit(known.user, known.colour, known.role, known.token, put_out=put_out)
+        return self.admit(
+            known.user, known.colour, known.role, known.token, put_out=put_out, is_program=known.is_program
+        )
 
     def _announce(self, member: Member) -> None:
         self._log.append(
@@ -100,7 +109,7 @@ class People:
         """Note that one connection of a member is gone: the one that came with this ``put_out``."""
         if put_out in member.put_out:
             member.put_out.remove(put_out)
-        if self.members.leave(member) and not self._log.is_finished:
+        if self.members.leave(member) and not member.is_program and not self._log.is_finished:
             self._log.append(MemberLeft(member=member.id, user=member.user, at=self._clock()))
             self._changed()
         self._touch()

@@ -127,7 +127,7 @@ class Room:
     @property
     def is_busy(self) -> bool:
         """True while somebody is here or something runs, background work and cells included."""
-        return bool(self.members.present or self._runs or self._works)
+        return bool(self.members.is_anybody_here or self._runs or self._works)
 
     @property
     def is_working(self) -> bool:

@@ -15,7 +15,7 @@ import tarfile
 from collections.abc import Callable
 from typing import Any
 
-from embedenv_jupyter.sandbox import archive, kernel, script, workspace
+from embedenv_jupyter.sandbox import archive, kernel, listeners, script, workspace
 from embedenv_jupyter.sandbox.jobs import Job, Jobs
 
 Answer = tuple[dict[str, Any], list[int]]
@@ -185,7 +185,7 @@ class Operations:
             return {}, [probe.detach()]
 
     def ports(self, message: dict[str, Any], fds: list[int]) -> Answer:
-        return {"ports": workspace.listening_ports()}, []
+        return {"ports": listeners.ports_here()}, []
 
     def snapshot(self, message: dict[str, Any], fds: list[int]) -> Answer:
         """Start a job that writes the workspace as tar (answer: stdout, stderr)."""

@@ -1,9 +1,11 @@
 /** The plugins that JupyterLab loads. */
 
+import { copiesPlugin } from "./plugins/copies.js";
 import { drivesPlugin } from "./plugins/drives.js";
 import { editingPlugin } from "./plugins/editing.js";
 import { filesPlugin } from "./plugins/files.js";
 import { inspectorPlugin } from "./plugins/inspector.js";
+import { joiningPlugin } from "./plugins/joining.js";
 import { kernelsPlugin } from "./plugins/kernels.js";
 import { languagesPlugin } from "./plugins/languages.js";
 import { latencyPlugin } from "./plugins/latency.js";
@@ -24,8 +26,10 @@ export default [
   settingsPlugin,
   roomsPlugin,
   openingPlugin,
+  joiningPlugin,
   sharingPlugin,
   lifecyclePlugin,
+  copiesPlugin,
   panelPlugin,
   launcherPlugin,
   runningPlugin,

@@ -91,8 +91,9 @@ export class LanguagesApi {
   /** Runs a first program in a room of its own, as any client of the Engine would. */
   async test(id: string): Promise<ITrial> {
     const [{ hello }, { ticket }] = await Promise.all([this.details(id), newTicket(this.settings)]);
+    const { fetch } = this.settings; // as a method of something else, browsers do not let it be called
     const beganMs = this.now();
-    const answer = await this.settings.fetch(urlOf(this.settings, "api", "v1", "execute"), {
+    const answer = await fetch(urlOf(this.settings, "api", "v1", "execute"), {
       method: "POST",
       headers: { Authorization: `Bearer ${ticket}`, "Content-Type": "application/json" },
       body: JSON.stringify({ language: id, code: hello }),

@@ -1,6 +1,6 @@
 /** Commands that do something with one room: which one it is, whether it may be done, and what went wrong. */
 
-import { InputDialog, showErrorMessage } from "@jupyterlab/apputils";
+import { Dialog, InputDialog, showDialog, showErrorMessage } from "@jupyterlab/apputils";
 import type { TranslationBundle } from "@jupyterlab/translation";
 import type { LabIcon } from "@jupyterlab/ui-components";
 import type { CommandRegistry } from "@lumino/commands";
@@ -96,4 +96,22 @@ export class RoomCommands {
     });
     return button.accept && value !== null ? (rooms[items.indexOf(value)] ?? null) : null;
   }
+}
+
+/** Asks before what cannot be undone. */
+export async function isSure(
+  trans: TranslationBundle,
+  title: string,
+  text: string,
+  action: string,
+): Promise<boolean> {
+  const { button } = await showDialog({
+    title,
+    body: text,
+    buttons: [
+      Dialog.cancelButton({ label: trans.__("Cancel") }),
+      Dialog.warnButton({ label: action }),
+    ],
+  });
+  return button.accept;
 }

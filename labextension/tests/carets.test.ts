@@ -1,7 +1,8 @@
+import { expect, test } from "@jest/globals";
 import { Awareness } from "y-protocols/awareness";
 import * as Y from "yjs";
 
-import { inkOn, othersIn } from "../src/carets";
+import { inkOn, othersIn } from "../src/carets.js";
 
 function setUp(state: Record<string, unknown>): { text: Y.Text; awareness: Awareness } {
   const doc = new Y.Doc();

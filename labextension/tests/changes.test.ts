@@ -1,5 +1,6 @@
-import { Changes } from "../src/changes";
-import type { Happening, IEvent } from "../src/protocols/room_events";
+import { expect, test } from "@jest/globals";
+import { Changes } from "../src/changes.js";
+import type { Happening, IEvent } from "../src/protocols/room_events.js";
 
 let n = 0;
 
@@ -10,7 +11,15 @@ function at(seconds: number, what: Happening): IEvent {
 
 function started(run: string): Happening {
   const command = `python ${run}.py`;
-  return { event: "run-started", run, command, user: "Ada", member: "m", kind: "shell", kernel: "" };
+  return {
+    event: "run-started",
+    run,
+    command,
+    user: "Ada",
+    member: "m",
+    kind: "shell",
+    kernel: "",
+  };
 }
 
 function ended(run: string): Happening {

@@ -1,4 +1,5 @@
-import { comparable } from "../src/comparable";
+import { expect, test } from "@jest/globals";
+import { comparable } from "../src/comparable.js";
 
 test("a text is compared as it is, and what is no text is not", () => {
   expect(comparable({ type: "file", format: "text", content: "a\n" })).toBe("a\n");

@@ -1,8 +1,9 @@
+import { afterEach, beforeEach, expect, test } from "@jest/globals";
 import { Awareness } from "y-protocols/awareness";
 import * as Y from "yjs";
 
-import { FrameError } from "../src/errors";
-import { DocumentConversation } from "../src/protocols/documents";
+import { FrameError } from "../src/errors.js";
+import { DocumentConversation } from "../src/protocols/documents.js";
 
 /** One of those who write: what it says goes where `deliver` takes it. */
 class Writer {

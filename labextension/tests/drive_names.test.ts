@@ -1,4 +1,5 @@
-import { DriveNames } from "../src/drive_names";
+import { expect, test } from "@jest/globals";
+import { DriveNames } from "../src/drive_names.js";
 
 class Memory implements Storage {
   private readonly kept = new Map<string, string>();

@@ -1,6 +1,7 @@
-"""JupyterLab with this checkout's extension, in a real Chromium: one browser for all, a server and pages for each test.
+"""JupyterLab with this checkout's extension in a real Chromium, which all tests share.
 
-With ``EMBEDENV_SCREENSHOTS`` set to a folder, what :data:`Shoot` is asked for is put there for people to look at.
+Each test has a server and pages of its own. With ``EMBEDENV_SCREENSHOTS`` set to a folder,
+what :data:`Shoot` is asked for is put there for people to look at.
 """
 
 from __future__ import annotations

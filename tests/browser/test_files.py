@@ -1,4 +1,4 @@
-"""Files of a room in JupyterLab: edited by two at once, changed by programs, copied in, and not overwritten by accident."""
+"""Files of a room in JupyterLab: edited by two at once, changed by programs, copied in, never lost."""
 
 from __future__ import annotations
 
@@ -43,7 +43,14 @@ async def open_file(page: Any, room: str, name: str) -> None:
 
 
 def notebook(source: str) -> dict[str, Any]:
-    cell = {"cell_type": "code", "id": "one", "metadata": {}, "execution_count": None, "outputs": [], "source": source}
+    cell: dict[str, object] = {
+        "cell_type": "code",
+        "id": "one",
+        "metadata": {},
+        "execution_count": None,
+        "outputs": [],
+        "source": source,
+    }
     return {"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": [cell]}
 
 
@@ -74,7 +81,9 @@ async def test_two_write_in_one_file(serve_lab: ServeLab, visit: Visit, shoot: S
     name = await bob.evaluate("() => jupyterapp.serviceManager.user.identity.display_name")
     assert await ada.locator(".embedenv-Caret-name").inner_text() == name
     await shoot(ada, "two-in-one-file")
-    await ada.wait_for_function(f"async ([text, room]) => (await ({GET})([room, 'main.py'])) === text", arg=[both, room])
+    await ada.wait_for_function(
+        f"async ([text, room]) => (await ({GET})([room, 'main.py'])) === text", arg=[both, room]
+    )
     # Saved: the tab of the editor says so.
     await ada.wait_for_function(
         "() => [...jupyterapp.shell.widgets('main')].at(-1).context.model.dirty === false"

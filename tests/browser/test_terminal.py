@@ -1,4 +1,4 @@
-"""A terminal of a room in JupyterLab: typed into, shared, looked at only, back after a reload, left by key."""
+"""A terminal of a room in JupyterLab: shared, looked at only, back after a reload, left by a key."""
 
 from __future__ import annotations
 

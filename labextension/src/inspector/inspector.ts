@@ -135,12 +135,13 @@ export class Inspector implements IDisposable {
     }
     this.clear();
     const { settings, time } = this.options;
+    const { fetch } = settings; // as a method of something else, browsers do not let it be called
     const session = new WireSession({
       endpoint: this.endpointNow,
       url: this.address(),
       vault: this.vault,
       WebSocket: settings.WebSocket,
-      fetch: (url, init) => settings.fetch(url, init),
+      fetch: async (url, init) => fetch(url, init),
       time,
       prepare: async (frame) => this.prepare(frame),
     });
@@ -204,7 +205,7 @@ export class Inspector implements IDisposable {
     const parts = path.split("/");
     // Keys in the frames are all that counts: no token goes into these addresses.
     return transport === "socket"
-      ? socketUrlOf({ ...settings, appendToken: false }, ...parts)
+      ? `${socketUrlOf({ ...settings, appendToken: false }, ...parts)}${path.endsWith("/") ? "/" : ""}`
       : urlOf(settings, ...parts);
   }
 
@@ -239,8 +240,7 @@ export class Inspector implements IDisposable {
 
   private async takeTicket(): Promise<void> {
     const { publicKey, ticket } = await this.options.newTicket();
-    this.vault.set("API_KEY", ticket);
-    this.vault.set("SECRET_KEY", ticket);
+    this.vault.set(this.endpointNow.id === "spaces" ? "SECRET_KEY" : "API_KEY", ticket);
     this.vault.set("PUBLIC_KEY", publicKey, false);
     // On a socket of the Engine it goes on to be good; everywhere else it is used up.
     this.hasTicket = this.endpointNow.id === "engine";

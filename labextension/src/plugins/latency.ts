@@ -57,7 +57,7 @@ export const latencyPlugin: JupyterFrontEndPlugin<void> = {
     };
 
     commands.addCommand(CommandIDs.showLatency, {
-      label: trans.__("Show Latency Monitor"),
+      label: trans.__("Latency Monitor"),
       caption: trans.__("Show how long messages take to the gateway and back"),
       icon: latencyIcon,
       describedBy: describedBy({}),

@@ -1,17 +1,10 @@
 import type { JupyterFrontEnd, JupyterFrontEndPlugin } from "@jupyterlab/application";
-import {
-  Dialog,
-  ICommandPalette,
-  InputDialog,
-  Notification,
-  showDialog,
-} from "@jupyterlab/apputils";
+import { Dialog, ICommandPalette, showDialog } from "@jupyterlab/apputils";
 import { ITranslator, nullTranslator } from "@jupyterlab/translation";
 import { notebookIcon } from "@jupyterlab/ui-components";
 
 import { CATEGORY, CommandIDs, describedBy, textOf } from "../commands.js";
-import { joinIcon, roomIcon } from "../icons.js";
-import { keyOf, takeKeyFromAddress } from "../join_link.js";
+import { roomIcon } from "../icons.js";
 import { RoomCommands } from "../room_commands.js";
 import type { IRoom } from "../tokens.js";
 import { IRooms, ISettings } from "../tokens.js";
@@ -19,7 +12,7 @@ import type { INewRoomChoice, StartWith } from "../widgets/new_room.js";
 
 export const openingPlugin: JupyterFrontEndPlugin<void> = {
   id: "embedenv-jupyter:opening",
-  description: "Opens rooms, joins them, and goes in and out.",
+  description: "Opens rooms, and notebooks in them.",
   autoStart: true,
   requires: [IRooms, ISettings],
   optional: [ICommandPalette, ITranslator],
@@ -90,56 +83,6 @@ export const openingPlugin: JupyterFrontEndPlugin<void> = {
       },
     });
 
-    const join = async (text: string): Promise<string | null> =>
-      inRoom.tell(trans.__("You could not join"), async () => {
-        const room = await rooms.join(keyOf(text));
-        Notification.success(trans.__("You are in %1.", room.name), { autoClose: 4000 });
-        await commands.execute(CommandIDs.showRooms);
-        return room.id;
-      });
-
-    commands.addCommand(CommandIDs.joinRoom, {
-      label: (args) =>
-        args["isLauncher"] === true ? trans.__("Join Room") : trans.__("Join Room…"),
-      caption: trans.__("Come into somebody's room with a key or a link"),
-      icon: joinIcon,
-      describedBy: describedBy({
-        key: trans.__("A join key or a join link; the user is asked where it is left out."),
-      }),
-      execute: async (args) => {
-        const given = textOf(args["key"]);
-        if (given !== null) {
-          return join(given);
-        }
-        const { button, value } = await InputDialog.getText({
-          title: trans.__("Join room"),
-          label: trans.__("Key or link"),
-          okLabel: trans.__("Join"),
-          required: true,
-        });
-        return button.accept && value !== null ? join(value) : null;
-      },
-    });
-
-    inRoom.add(CommandIDs.enterRoom, {
-      label: trans.__("Enter Room"),
-      caption: trans.__("Be a member, whom the others see"),
-      role: "view",
-      fits: (room) => room.self === null,
-      execute: async (room) => {
-        room.enter();
-        await commands.execute(CommandIDs.showRooms);
-      },
-    });
-
-    inRoom.add(CommandIDs.leaveRoom, {
-      label: trans.__("Leave Room"),
-      caption: trans.__("Be no member any more; the room goes on"),
-      role: "view",
-      fits: (room) => room.self !== null,
-      execute: (room) => rooms.leave(room),
-    });
-
     inRoom.add(CommandIDs.newNotebook, {
       label: trans.__("New Notebook in Room"),
       icon: notebookIcon,
@@ -152,30 +95,7 @@ export const openingPlugin: JupyterFrontEndPlugin<void> = {
       },
     });
 
-    for (const command of [CommandIDs.newRoom, CommandIDs.joinRoom]) {
-      palette?.addItem({ command, category: CATEGORY });
-    }
-
-    const follow = async (): Promise<void> => {
-      const key = takeKeyFromAddress(window);
-      if (key === null) {
-        return;
-      }
-      await app.restored;
-      const { button } = await showDialog({
-        title: trans.__("Join a room?"),
-        body: trans.__("The link that you followed leads into a room. Its members will see you."),
-        buttons: [
-          Dialog.cancelButton({ label: trans.__("No") }),
-          Dialog.okButton({ label: trans.__("Join") }),
-        ],
-      });
-      if (button.accept) {
-        await join(key);
-      }
-    };
-    window.addEventListener("hashchange", () => void follow());
-    void follow();
+    palette?.addItem({ command: CommandIDs.newRoom, category: CATEGORY });
   },
 };
 

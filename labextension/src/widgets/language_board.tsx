@@ -150,7 +150,7 @@ function Row(props: IRowProps): React.ReactElement {
       <td>
         {found && (
           <Button
-            className="jp-mod-styled jp-mod-minimal"
+            className="jp-mod-styled"
             aria-label={trans.__("Run a first program in %1", name)}
             disabled={trial === "running"}
             onClick={() => void model.test(id)}
@@ -163,7 +163,7 @@ function Row(props: IRowProps): React.ReactElement {
       <td>
         {(!found || missing.length > 0) && installation?.state !== "running" && (
           <Button
-            className="jp-mod-styled jp-mod-minimal"
+            className="jp-mod-styled"
             aria-label={trans.__("How %1 is installed", name)}
             onClick={() => {
               install(language);
@@ -200,7 +200,7 @@ function TrialText({ trial, trans }: ITrialTextProps): React.ReactElement {
       {trial.runMs === null
         ? trans.__("✓ %1", duration(trial.totalMs, trans))
         : trans.__(
-            "✓ %1, of which %2 in the program",
+            "✓ %1 (program: %2)",
             duration(trial.totalMs, trans),
             duration(trial.runMs, trans),
           )}

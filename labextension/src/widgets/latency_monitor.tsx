@@ -73,7 +73,7 @@ function LinkCard(props: ILinkCardProps): React.ReactElement {
     [trans.__("Average"), ms(averageMs)],
     [trans.__("Least"), ms(minMs)],
     [trans.__("Most"), ms(maxMs)],
-    [trans.__("Messages per second"), short(link.messages.perSecond(nowMs))],
+    [trans.__("Messages/s"), short(link.messages.perSecond(nowMs))],
     [trans.__("Events lost"), String(history.missed)],
     [trans.__("Reconnects"), String(history.cutTotal)],
   ];
@@ -82,7 +82,7 @@ function LinkCard(props: ILinkCardProps): React.ReactElement {
       <header>
         <h2 id={id}>{nameOf(props)}</h2>
         <span className={`embedenv-LinkCard-state embedenv-mod-${link.state}`}>
-          {linkText(link, nowMs, trans)}
+          {link.state === "connected" ? trans.__("Connected") : linkText(link, nowMs, trans)}
         </span>
       </header>
       <dl>

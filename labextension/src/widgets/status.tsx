@@ -86,7 +86,8 @@ export function linkText(link: ILink, nowMs: number, trans: TranslationBundle): 
       return trans.__("Lost, again in %1 s", inS);
     }
     case "closed":
-      return trans.__("Not connected");
+      // Before it was opened there is nothing to say.
+      return link.reason === "" ? "" : trans.__("Not connected");
     default:
       return link.state satisfies never;
   }

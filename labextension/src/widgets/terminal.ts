@@ -4,7 +4,7 @@ import { MainAreaWidget } from "@jupyterlab/apputils";
 import type { Terminal as Sessions } from "@jupyterlab/services";
 import type { ITerminal } from "@jupyterlab/terminal";
 import type { TranslationBundle } from "@jupyterlab/translation";
-import { terminalIcon } from "@jupyterlab/ui-components";
+import { terminalIcon, Toolbar } from "@jupyterlab/ui-components";
 import type { IMessageHandler, Message } from "@lumino/messaging";
 import { MessageLoop } from "@lumino/messaging";
 import { Widget } from "@lumino/widgets";
@@ -29,7 +29,8 @@ export class RoomTerminal extends MainAreaWidget<ITerminal.ITerminal> {
   private mayTypeNow = true;
 
   constructor({ session, content, roomId, roomName, trans, wayOut }: IRoomTerminalOptions) {
-    super({ content });
+    // Not the usual one, which puts what does not fit into a menu: while it is hidden, nothing fits.
+    super({ content, toolbar: new Toolbar() });
     this.session = session;
     this.roomId = roomId;
     this.roomNameNow = roomName;

@@ -223,6 +223,19 @@ async def test_a_kernel_starts_in_the_folder_of_its_document(room: OpenRoom) -> 
             assert (await KernelPeer(socket).run(where))[0] == f"{expected}\n"
 
 
+async def test_ports_of_a_debugger_are_nobodys_business(room: OpenRoom) -> None:
+    listening = "import socket; s = socket.socket(); s.bind(('127.0.0.1', 8081)); s.listen()"
+    async with socket_to(room) as socket:
+        peer = KernelPeer(socket)
+        text, _, _ = await peer.run("import debugpy; print(debugpy.listen(('127.0.0.1', 0))[1] > 0)")
+        assert text == "True\n"
+        await peer.run(listening)
+        async with asyncio.timeout(DEADLINE_S):
+            while not (ports := (await room.api("GET", f"{room.path}/ports")).body):
+                await asyncio.sleep(0.05)
+        assert ports == [{"port": 8081}]
+
+
 @configured(kernel_pool_size=1)
 async def test_a_kernel_that_stands_ready_is_handed_out(served: Served, api: Api) -> None:
     for _ in range(2):

@@ -1,0 +1,106 @@
+import type { JupyterFrontEnd, JupyterFrontEndPlugin } from "@jupyterlab/application";
+import {
+  Dialog,
+  ICommandPalette,
+  InputDialog,
+  Notification,
+  showDialog,
+} from "@jupyterlab/apputils";
+import { ITranslator, nullTranslator } from "@jupyterlab/translation";
+
+import { CATEGORY, CommandIDs, describedBy, textOf } from "../commands.js";
+import { joinIcon } from "../icons.js";
+import { keyOf, takeKeyFromAddress } from "../join_link.js";
+import { RoomCommands } from "../room_commands.js";
+import { IRooms } from "../tokens.js";
+
+export const joiningPlugin: JupyterFrontEndPlugin<void> = {
+  id: "embedenv-jupyter:joining",
+  description: "Joins rooms by a key or a link, and goes in and out of them.",
+  autoStart: true,
+  requires: [IRooms],
+  optional: [ICommandPalette, ITranslator],
+  activate: (
+    app: JupyterFrontEnd,
+    rooms: IRooms,
+    palette: ICommandPalette | null,
+    translator: ITranslator | null,
+  ): void => {
+    const trans = (translator ?? nullTranslator).load("embedenv_jupyter");
+    const { commands } = app;
+    const inRoom = new RoomCommands(commands, rooms, trans, palette);
+
+    const join = async (text: string): Promise<string | null> =>
+      inRoom.tell(trans.__("You could not join"), async () => {
+        const room = await rooms.join(keyOf(text));
+        Notification.success(trans.__("You are in %1.", room.name), { autoClose: 4000 });
+        await commands.execute(CommandIDs.showRooms);
+        return room.id;
+      });
+
+    commands.addCommand(CommandIDs.joinRoom, {
+      label: (args) =>
+        args["isLauncher"] === true ? trans.__("Join Room") : trans.__("Join Room…"),
+      caption: trans.__("Come into somebody's room with a key or a link"),
+      icon: joinIcon,
+      describedBy: describedBy({
+        key: trans.__("A join key or a join link; the user is asked where it is left out."),
+      }),
+      execute: async (args) => {
+        const given = textOf(args["key"]);
+        if (given !== null) {
+          return join(given);
+        }
+        const { button, value } = await InputDialog.getText({
+          title: trans.__("Join room"),
+          label: trans.__("Key or link"),
+          okLabel: trans.__("Join"),
+          required: true,
+        });
+        return button.accept && value !== null ? join(value) : null;
+      },
+    });
+
+    inRoom.add(CommandIDs.enterRoom, {
+      label: trans.__("Enter Room"),
+      caption: trans.__("Be a member, whom the others see"),
+      role: "view",
+      fits: (room) => room.self === null,
+      execute: async (room) => {
+        room.enter();
+        await commands.execute(CommandIDs.showRooms);
+      },
+    });
+
+    inRoom.add(CommandIDs.leaveRoom, {
+      label: trans.__("Leave Room"),
+      caption: trans.__("Be no member any more; the room goes on"),
+      role: "view",
+      fits: (room) => room.self !== null,
+      execute: (room) => rooms.leave(room),
+    });
+
+    palette?.addItem({ command: CommandIDs.joinRoom, category: CATEGORY });
+
+    const follow = async (): Promise<void> => {
+      const key = takeKeyFromAddress(window);
+      if (key === null) {
+        return;
+      }
+      await app.restored;
+      const { button } = await showDialog({
+        title: trans.__("Join a room?"),
+        body: trans.__("The link that you followed leads into a room. Its members will see you."),
+        buttons: [
+          Dialog.cancelButton({ label: trans.__("No") }),
+          Dialog.okButton({ label: trans.__("Join") }),
+        ],
+      });
+      if (button.accept) {
+        await join(key);
+      }
+    };
+    window.addEventListener("hashchange", () => void follow());
+    void follow();
+  },
+};

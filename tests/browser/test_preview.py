@@ -1,0 +1,79 @@
+"""A page that a program of a room serves, in a tab of JupyterLab that itself stands below a path."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.browser.conftest import ServeLab, Shoot, Visit, execute
+from tests.browser.test_files import put
+
+pytestmark = pytest.mark.timeout(240)
+
+PROGRAM = Path(__file__).parents[1] / "integration" / "previews" / "program.py"
+PORT = "8123"
+
+
+async def started(page: Any) -> str:
+    """Start the program in a new room, from a terminal."""
+    room = str(await execute(page, "embedenv:new-room", name="Workshop"))
+    await put(page, room, "program.py", PROGRAM.read_text())
+    await execute(page, "embedenv:open-terminal", room=room)
+    await page.click(".embedenv-RoomTerminal .xterm-screen")
+    await page.keyboard.type(f"python3 program.py {PORT}\n")
+    return room
+
+
+async def test_preview_with_assets_and_websocket(serve_lab: ServeLab, visit: Visit, shoot: Shoot) -> None:
+    lab = serve_lab(base_url="/user/ada/")
+    page = await visit(lab)
+    await started(page)
+    await page.click(f".Toastify__toast:has-text('{PORT}') >> text=Open")
+    frame = page.frame_locator(".embedenv-Preview iframe")
+    await frame.locator("text=PUT module").wait_for()  # a script of the page, and what it asks its server
+    await frame.locator("text=from the page chat").wait_for()  # a WebSocket
+    colour = await frame.locator("#title").evaluate("title => getComputedStyle(title).color")
+    assert colour == "rgb(1, 2, 3)"  # a style sheet
+    iframe = page.locator(".embedenv-Preview iframe")
+    assert await iframe.get_attribute("title") == f"Workshop: port {PORT}"
+    assert "allow-same-origin" not in str(await iframe.get_attribute("sandbox"))
+    address = str(await iframe.get_attribute("src"))
+    assert address.startswith(f"{lab.url}embedenv/previews/")
+    await shoot(page, "preview")
+
+    await page.click(
+        ".embedenv-Preview .jp-Toolbar [title='Load the page anew'], [data-command='embedenv:reload-preview']"
+    )
+    await frame.locator("text=from the page chat").wait_for()
+
+
+async def test_link_is_shared_for_a_time_and_taken_back(serve_lab: ServeLab, visit: Visit) -> None:
+    page = await visit(serve_lab(base_url="/user/ada/"))
+    room = await started(page)
+    await page.wait_for_selector(f".Toastify__toast:has-text('{PORT}')")
+    await execute(page, "embedenv:open-preview", room=room, port=PORT)
+    await page.frame_locator(".embedenv-Preview iframe").locator("text=PUT module").wait_for()
+    await page.evaluate("() => { window.copied = []; }")
+    await page.evaluate(
+        """() => document.addEventListener('copy', event => {
+          window.copied.push(event.clipboardData.getData('text'));
+        })"""
+    )
+    await page.evaluate("() => { void jupyterapp.commands.execute('embedenv:share-preview'); }")
+    await page.click(".jp-Dialog >> text=Copy")
+    await page.wait_for_function("() => window.copied.length > 0")
+    link = (await page.evaluate("() => window.copied"))[0]
+
+    context = await page.context.browser.new_context()  # somebody without a login
+    try:
+        guest = await context.new_page()
+        await guest.goto(link)
+        await guest.wait_for_selector("text=PUT module")
+        await execute(page, "embedenv:stop-sharing-preview")
+        answer = await guest.goto(link)
+        assert answer is not None and answer.status == 410
+    finally:
+        await context.close()
+    await page.frame_locator(".embedenv-Preview iframe").locator("text=PUT module").wait_for()
