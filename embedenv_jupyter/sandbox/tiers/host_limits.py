@@ -39,12 +39,17 @@ class HostLimits:
         return self._claim.version if self._claim is not None else None
 
     @property
+    def folders(self) -> tuple[str, ...]:
+        """Where the cgroups of rooms lie, one folder for each hierarchy."""
+        return self._claim.folders if self._claim is not None else ()
+
+    @property
     def watched(self) -> bool:
         """Whether rooms must be sampled, as no cgroup counts and holds everything."""
         return not {"memory", "pids"} <= self.controllers
 
-    def create_group(self, limits: Limits) -> Group | None:
-        """Make the cgroup of one room, if there are cgroups.
+    def create_group(self, limits: Limits | None = None) -> Group | None:
+        """Make the cgroup of one room, if there are cgroups; what it limits may be said later.
 
         Raises:
             OSError: the kernel refused.
@@ -53,7 +58,7 @@ class HostLimits:
             return None
         return self._claim.create(f"room-{next(self._numbers)}", limits)
 
-    def layers(self, base: Iterable[str], *, pinned: bool) -> list[str]:
+    def layers(self, base: Iterable[str], *, pinned: bool) -> tuple[str, ...]:
         """Return ``base`` and the layers that hold what no cgroup holds."""
         layers: list[str] = [*base]
         if "pids" not in self.controllers:
@@ -62,7 +67,7 @@ class HostLimits:
             layers += confine.WITHOUT_MEMORY_CGROUP
         if pinned:
             layers.append(Layer.NO_AFFINITY)
-        return layers
+        return tuple(layers)
 
     def cores(self, limits: Limits) -> tuple[int, ...] | None:
         """Choose the cores of a room whose time no cgroup limits: each room gets the next ones."""

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import json
 import logging
-import math
 import os
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import ExitStack
@@ -14,12 +12,12 @@ from functools import partial
 from typing import Any, TypeVar
 
 from embedenv_jupyter.errors import SandboxError, SandboxUnavailableError
-from embedenv_jupyter.sandbox import cgroup_claim, channel, confine, landlock, uids
-from embedenv_jupyter.sandbox.confine import Layer
+from embedenv_jupyter.sandbox import channel, confine, landlock, uids
 from embedenv_jupyter.sandbox.image import Image, Tree, required_tree
 from embedenv_jupyter.sandbox.namespaces import Entry
 from embedenv_jupyter.sandbox.sandbox import Sandbox
-from embedenv_jupyter.sandbox.spec import Limits, SandboxSpec
+from embedenv_jupyter.sandbox.spec import SandboxSpec
+from embedenv_jupyter.sandbox.tiers.host_limits import HostLimits
 from embedenv_jupyter.sandbox.tiers.ns_keeper import NsKeeper
 from embedenv_jupyter.sandbox.tiers.spares import Blank, Spares
 from embedenv_jupyter.sandbox.tiers.zygotes import Zygote, Zygotes
@@ -55,21 +53,12 @@ class NsTier:
     def __init__(self, *, use_cgroups: bool = True, kernels: bool = True, image: Image | None = None) -> None:
         self._tree = required_tree(image, self.name) if image is not None else None
         self._kernels = kernels
-        self._claim: cgroup_claim.Claim | None = None
-        self.why_no_cgroups = "" if use_cgroups else "switched off"
-        """Why no cgroup limits the rooms; empty if one does."""
-        if use_cgroups:
-            try:
-                self._claim = cgroup_claim.claim()
-            except OSError as exc:
-                self.why_no_cgroups = exc.strerror or str(exc)
+        self._limits = HostLimits(use_cgroups=use_cgroups)
         self._user_mode = not _has_users_for_rooms()
         self.unprotected = (*_KERNEL_IS_SHARED, *_what_is_left(self.controllers, user_mode=self._user_mode))
         self._zygotes = Zygotes(self._launch, self._zygote_died)
         self._spares = Spares(partial(self._fork, is_awaited=False))
         self._forking = asyncio.Semaphore(MAX_UNANSWERED)
-        self._numbers = itertools.count(1)
-        self._next_core = itertools.count()
         self._sandboxes: dict[NsKeeper, tuple[Sandbox, Zygote]] = {}
         self._cleaning: set[asyncio.Task[None]] = set()
         self._monitor = Monitor()
@@ -77,7 +66,12 @@ class NsTier:
     @property
     def controllers(self) -> frozenset[str]:
         """Which cgroup controllers hold the rooms' limits."""
-        return self._claim.controllers if self._claim is not None else frozenset()
+        return self._limits.controllers
+
+    @property
+    def why_no_cgroups(self) -> str:
+        """Why no cgroup limits the rooms; empty if one does."""
+        return self._limits.why_no_cgroups
 
     @property
     def zygote(self) -> ZygoteClient | None:
@@ -131,8 +125,8 @@ class NsTier:
         return await ZygoteClient.launch(
             on_death,
             user_mode=self._user_mode,
-            cgroup_folders=self._claim.folders if self._claim is not None else (),
-            layers=self._layers(pinned="cpu" not in self.controllers),
+            cgroup_folders=self._limits.folders,
+            layers=self._limits.layers(confine.EVERYWHERE, pinned="cpu" not in self.controllers),
             kernels=self._kernels,
             tree=tree,
         )
@@ -170,8 +164,7 @@ class NsTier:
     async def _conceive(self, zygote: Zygote, connection: int, report: int, *, is_awaited: bool) -> NsKeeper:
         keeper = NsKeeper()
         try:
-            if self._claim is not None:
-                keeper.group = self._claim.create(f"room-{next(self._numbers)}")
+            keeper.group = self._limits.create_group()
             async with self._forking:
                 folders = keeper.group.folders if keeper.group is not None else ()
                 birth = zygote.client.ask(connection, report, folders)
@@ -200,7 +193,7 @@ class NsTier:
         try:
             if keeper.group is not None:
                 keeper.group.limit(spec.limits)
-            if not {"memory", "pids"} <= self.controllers:
+            if self._limits.watched:
                 keeper.watch(spec.limits)
             channel.send(blank.connection, self._configuration(spec, keeper))
             sandbox = Sandbox(spec, blank.connection, keeper, self.name, lease=zygote.lease)
@@ -230,29 +223,10 @@ class NsTier:
 
     def _configuration(self, spec: SandboxSpec, keeper: NsKeeper) -> dict[str, Any]:
         uid = keeper.lease.uid if keeper.lease is not None else None
-        cores = self._cores(spec.limits)
-        entry = Entry(uid, cores, self._layers(pinned=cores is not None))
+        cores = self._limits.cores(spec.limits)
+        layers = self._limits.layers(confine.EVERYWHERE, pinned=cores is not None)
+        entry = Entry(uid, cores, layers)
         return {"op": "configure", "spec": spec.to_dict(), "entry": entry.to_dict()}
-
-    def _layers(self, *, pinned: bool) -> tuple[str, ...]:
-        layers: list[str] = [*confine.EVERYWHERE]
-        if "pids" not in self.controllers:
-            layers.append(Layer.PROCESSES)
-        if "memory" not in self.controllers:
-            layers += confine.WITHOUT_MEMORY_CGROUP
-        if pinned:
-            layers.append(Layer.NO_AFFINITY)
-        return tuple(layers)
-
-    def _cores(self, limits: Limits) -> tuple[int, ...] | None:
-        """Choose the cores of a room whose time no cgroup limits: each room gets the next ones."""
-        if "cpu" in self.controllers or limits.cpu_cores is None:
-            return None
-        available = sorted(os.sched_getaffinity(0))
-        wanted = math.ceil(limits.cpu_cores)
-        if wanted >= len(available):
-            return None
-        return tuple(available[next(self._next_core) % len(available)] for _ in range(wanted))
 
     def _zygote_died(self, zygote: Zygote, cause: str) -> None:
         for keeper, (sandbox, its) in list(self._sandboxes.items()):
@@ -277,8 +251,7 @@ class NsTier:
         await self._zygotes.aclose()
         await self._spares.aclose()
         await asyncio.gather(*self._cleaning)
-        if self._claim is not None:
-            self._claim.close()
+        self._limits.close()
 
 
 def _made(make: Callable[[], tuple[End, End]]) -> tuple[End, End]:

@@ -150,12 +150,12 @@ async def test_gateway_that_can_watch_nothing_more_refuses_a_room_and_keeps_noth
 
 async def test_start_that_lost_its_cgroup_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     async with ns_tier("cgroups") as tier:
-        claim = tier._claim  # there is no other way to spoil it
+        claim = tier._limits._claim  # there is no other way to spoil it
         assert claim is not None
         create = claim.create
 
-        def create_and_lose(name: str) -> Group:
-            group = create(name)
+        def create_and_lose(name: str, limits: Limits | None = None) -> Group:
+            group = create(name, limits)
             group.remove()
             return group
 
