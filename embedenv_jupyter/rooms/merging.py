@@ -32,16 +32,17 @@ MAX_HELD_BYTES: Final = 32 << 20
 MAX_UNUSED_BYTES: Final = 8 << 20
 """What updates may bring that changes nothing, before the document is rid of it."""
 
-_OURS: Final = 0x1EDE << 40
-_OURS_MASK: Final = 0x1FFF << 40
-"""Client ids have 53 bits; in those of gateways the upper 13 are these."""
+_LOADING_BITS: Final = 32
+_OURS: Final = 0x1EDE5A << _LOADING_BITS
+_OURS_MASK: Final = 0x1FFFFF << _LOADING_BITS
+"""Client ids have 53 bits; in those of gateways the upper 21 are these. Yjs's own ids have none of them."""
 
 
 class MergedText:
     """The two documents of one file. ``on_update`` is called with each change of what people see."""
 
     def __init__(self, on_update: Callable[[bytes], None]) -> None:
-        self.loading = _OURS | secrets.randbits(40)
+        self.loading = _OURS | secrets.randbits(_LOADING_BITS)
         self._on_update = on_update
         self._stored: Doc[Any] = Doc(client_id=self.loading)
         self._stored.get("embedenv", type=Map)["id"] = str(self.loading)  # so that it has a change of ours

@@ -12,6 +12,8 @@ from embedenv_jupyter.errors import SandboxGoneError, SandboxRequestError
 from embedenv_jupyter.sandbox.process import Process
 from embedenv_jupyter.sandbox.sandbox import Sandbox
 from embedenv_jupyter.sandbox.spec import MIB, ExitStatus
+from embedenv_jupyter.sandbox.tiers import Tier
+from tests.integration.sandbox.ns_rooms import at_rest
 from tests.integration.sandbox.programs import DEADLINE_S, OpenSandbox, output, read_all, read_until
 
 SILENCE_S = 0.3
@@ -385,8 +387,9 @@ async def test_two_hundred_requests_at_once(sandbox: Sandbox) -> None:
         os.close(task.result())
 
 
-async def test_cancelled_requests_leak_no_descriptor(sandbox: Sandbox) -> None:
+async def test_cancelled_requests_leak_no_descriptor(sandbox: Sandbox, tier: Tier) -> None:
     await sandbox.files.write("x", b"x")
+    await at_rest(tier)
     before = len(os.listdir("/proc/self/fd"))
     for turns in range(8):
         tasks = [asyncio.create_task(sandbox.files.open("x")) for _ in range(50)]

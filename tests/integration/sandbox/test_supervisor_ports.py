@@ -19,6 +19,8 @@ from embedenv_jupyter.sandbox.forked_kernel import ForkedKernel
 from embedenv_jupyter.sandbox.kernel import connection_info, socket_names
 from embedenv_jupyter.sandbox.process import Process
 from embedenv_jupyter.sandbox.sandbox import Sandbox
+from embedenv_jupyter.sandbox.tiers import Tier
+from tests.integration.sandbox.ns_rooms import at_rest
 from tests.integration.sandbox.programs import DEADLINE_S, output, read_until
 
 SERVER = """
@@ -86,8 +88,9 @@ async def test_gateways_own_servers_are_not_reached_through_a_room(sandbox: Sand
         assert port not in await sandbox.ports()
 
 
-async def test_cancelled_connections_leak_nothing(sandbox: Sandbox) -> None:
+async def test_cancelled_connections_leak_nothing(sandbox: Sandbox, tier: Tier) -> None:
     process, port = await serve(sandbox, 4)
+    await at_rest(tier)
     before = len(os.listdir("/proc/self/fd"))
     for turns in range(6):
         tasks = [asyncio.create_task(sandbox.connect(port)) for _ in range(10)]

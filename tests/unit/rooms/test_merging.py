@@ -24,8 +24,8 @@ WORDS = st.text(alphabet="ab\né😀", min_size=1, max_size=4)
 class Person:
     """Somebody's own document, and what waits on the way to and from the room's."""
 
-    def __init__(self) -> None:
-        self.doc: Doc[Any] = Doc()
+    def __init__(self, client_id: int) -> None:
+        self.doc: Doc[Any] = Doc(client_id=client_id)
         self.source = self.doc.get("source", type=Text)
         self.going: list[bytes] = []
         self.coming: list[bytes] = []
@@ -48,7 +48,7 @@ class WritingTogether(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.sender: Person | None = None
-        self.people = [Person(), Person()]
+        self.people = [Person(1), Person(2)]
         self.merged = MergedText(self._updated)
         self.file = ""
         self.marks = 0
