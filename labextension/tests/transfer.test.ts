@@ -4,11 +4,15 @@ import { ServerConnection } from "@jupyterlab/services";
 
 import { isElsewhere, transfer } from "../src/transfer.js";
 
-type Stored = { readonly type: string; readonly format?: string; readonly content?: unknown };
+interface IStored {
+  readonly type: string;
+  readonly format?: string;
+  readonly content?: unknown;
+}
 
 /** What is used of JupyterLab's contents, over two drives: the server's, and `Room:`. */
 class Files {
-  readonly at = new Map<string, Stored>();
+  readonly at = new Map<string, IStored>();
 
   driveName(path: string): string {
     return path.startsWith("Room:") ? "Room" : "";
@@ -32,7 +36,7 @@ class Files {
     );
   }
 
-  async save(path: string, model: Stored): Promise<void> {
+  async save(path: string, model: IStored): Promise<void> {
     this.at.set(path, model);
     return Promise.resolve();
   }
