@@ -99,7 +99,7 @@ async def _run_here(file: Path, language: Language, arguments: tuple[str, ...], 
         stop = room.sandbox.subscribe(_report)
         try:
             source = await asyncio.to_thread(file.read_bytes)
-            await room.sandbox.write_file(f"{FOLDER}/{language.source}", source)
+            await room.sandbox.files.write(f"{FOLDER}/{language.source}", source)
             if language.compile:
                 status = await _stage(room, language, language.compile, options, interactive=False)
                 if status.shell_code != 0:

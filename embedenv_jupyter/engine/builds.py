@@ -85,7 +85,7 @@ class Builds:
 
     async def _remove(self, path: str) -> None:
         with contextlib.suppress(SandboxError):
-            await self._sandbox.remove(path, recursive=True)
+            await self._sandbox.files.remove(path, recursive=True)
 
 
 def key_of(language: Language, toolchain: str, source: Source) -> str:

@@ -181,7 +181,7 @@ class DrivenSession:
         try:
             answer = await self._answer(path, timeout_s, queue, control)
             with contextlib.suppress(SandboxError):  # the cell itself may have removed it
-                await self._runner.sandbox.remove(path)
+                await self._runner.sandbox.files.remove(path)
         except BaseException:
             await self._end_driver()
             raise
@@ -278,7 +278,7 @@ class DrivenSession:
         await self._turn.close()
         await self._end_driver()
         with contextlib.suppress(SandboxError):
-            await self._runner.sandbox.remove(self._folder, recursive=True)
+            await self._runner.sandbox.files.remove(self._folder, recursive=True)
 
 
 async def _killed(process: Process) -> ExitStatus:

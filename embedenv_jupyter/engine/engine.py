@@ -64,7 +64,7 @@ class Engine:
         """
         folder = f"{SESSIONS}/{secrets.token_hex(6)}"
         await self._runner.toolchains.require(language, session=not programs)
-        await self._runner.sandbox.make_dir(folder)
+        await self._runner.sandbox.files.make_dir(folder)
         session: LanguageSession
         if language.session is None or programs:
             session = FolderSession(self._runner, language, folder)

@@ -110,7 +110,7 @@ class Runner:
 
     async def _remove(self, folder: str) -> None:
         with contextlib.suppress(SandboxError):  # what cannot be removed ends with the room
-            await self.sandbox.remove(folder, recursive=True)
+            await self.sandbox.files.remove(folder, recursive=True)
 
     async def aclose(self) -> None:
         """Wait until what was to be removed is."""

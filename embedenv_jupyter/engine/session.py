@@ -97,4 +97,4 @@ class FolderSession:
     async def aclose(self) -> None:
         await self._turn.close()
         with contextlib.suppress(SandboxError):
-            await self._runner.sandbox.remove(self._folder, recursive=True)
+            await self._runner.sandbox.files.remove(self._folder, recursive=True)

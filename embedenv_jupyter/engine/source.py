@@ -70,7 +70,7 @@ async def write_files(sandbox: Sandbox, folder: str, files: Mapping[str, bytes],
     """
     for path, content in files.items():
         try:
-            await sandbox.write_file(f"{folder}/{path}" if folder else path, content)
+            await sandbox.files.write(f"{folder}/{path}" if folder else path, content)
         except SandboxRequestError as exc:
             if exc.errno in _IN_THE_WAY:
                 where = "code" if path == code else f"files[{path!r:.80}]"

@@ -89,7 +89,7 @@ async def _save(room: Room, files: Path) -> None:
     Raises:
         EmbedEnvError, OSError: it is not whole, and there is no file.
     """
-    snapshot = await room.sandbox.snapshot()
+    snapshot = await room.sandbox.files.snapshot()
     assert snapshot.stdout is not None, "a snapshot is written there"
     part = files.with_suffix(".part")
     try:
@@ -117,6 +117,6 @@ async def _restore(room: Room, files: Path) -> None:
     except FileNotFoundError:
         return  # the process before had no time to keep them
     try:
-        await room.sandbox.restore(fd)
+        await room.sandbox.files.restore(fd)
     finally:
         os.close(fd)

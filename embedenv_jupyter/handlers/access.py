@@ -57,6 +57,8 @@ class Principal:
     """The join key that let them in."""
     identity: str = ""
     """What tells that two connections are one person's: a pass, or a user of the Jupyter server."""
+    is_program: bool = False
+    """Whether it has this gateway's own key, as kernels have that the server started."""
 
     @property
     def owner(self) -> str:
@@ -68,7 +70,7 @@ class Principal:
     @property
     def visitor(self) -> Visitor:
         """Who this is to a room."""
-        return Visitor(self.user, self.colour, self.role, self.key, self.identity)
+        return Visitor(self.user, self.colour, self.role, self.key, self.identity, self.is_program)
 
 
 def bearer(handler: Any) -> str | None:
@@ -85,7 +87,7 @@ def pass_cookie(room_id: str) -> str:
 def pass_of(handler: Any, room: Room) -> Pass | None:
     """Return the pass of this room that the browser has, if it is still good."""
     secret = handler.get_cookie(pass_cookie(room.id))
-    return room.passes.find(secret, time.time()) if secret else None
+    return room.people.passes.find(secret, time.time()) if secret else None
 
 
 def principal_of_pass(held: Pass) -> Principal:
@@ -112,7 +114,7 @@ async def principal_of(handler: Any, gateway: Gateway, room: Room | None, action
     if room is not None and key is not None:
         name = handler.request.headers.get("X-Embedenv-User", GUEST)[:64]
         try:
-            return Principal(name, room.keys.redeem(key, time.time()).role, key=key)
+            return Principal(name, room.people.keys.redeem(key, time.time()).role, key=key)
         except UnknownKeyError:
             pass
     owner = _local_principal(user) if user else await _principal_of_key(gateway, key or "")
@@ -140,7 +142,7 @@ async def _principal_of_key(gateway: Gateway, key: str) -> Principal:
     except AuthenticationError as exc:
         raise problem_of(exc) from exc
     name = LOCAL if account.id == LOCAL_ACCOUNT.id else account.name or GUEST
-    return Principal(name, Role.OWN, account)
+    return Principal(name, Role.OWN, account, is_program=gateway.is_local_key(key))
 
 
 async def account_of_key(gateway: Gateway, key: str) -> Account:
@@ -184,9 +186,11 @@ class Sight:
     """The secret of each, by the room's id."""
 
     def role_in(self, room: Room) -> Role | None:
-        """Return what they are in a room; ``None`` where it is not theirs to see."""
+        """Return what they are in a room; ``None`` where it is not theirs to see, or nobody's to look at."""
+        if not room.is_listed:
+            return None
         secret = self.passes.get(room.id)
-        held = room.passes.find(secret, time.time()) if secret else None
+        held = room.people.passes.find(secret, time.time()) if secret else None
         if held is not None:
             return held.role
         return Role.OWN if self.account is not None and room.account == self.account.id else None

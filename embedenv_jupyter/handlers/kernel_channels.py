@@ -6,7 +6,6 @@ The protocol: docs/protocols/kernels.md.
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 import time
 import uuid
@@ -14,13 +13,10 @@ from collections.abc import Iterator
 
 from jupyter_server.auth.decorator import allow_unauthenticated
 from tornado.web import HTTPError
-from tornado.websocket import WebSocketClosedError, WebSocketHandler
+from tornado.websocket import WebSocketClosedError
 
 from embedenv_jupyter.errors import CloseCode, EmbedEnvError, RemoteProtocolError
-from embedenv_jupyter.gateway import Gateway
-from embedenv_jupyter.handlers.access import Principal, entered
-from embedenv_jupyter.handlers.base import InBandHandler
-from embedenv_jupyter.handlers.problems import problem_of
+from embedenv_jupyter.handlers.room_sockets import RoomSocketHandler
 from embedenv_jupyter.kernels import messages
 from embedenv_jupyter.kernels.kernel import Kernel
 from embedenv_jupyter.kernels.rendering import Piece, Renderer
@@ -28,28 +24,20 @@ from embedenv_jupyter.kernels.session import KernelSession
 from embedenv_jupyter.protocols import kernels as protocol
 from embedenv_jupyter.protocols.websocket import text_frame
 from embedenv_jupyter.rooms.log import Watcher
-from embedenv_jupyter.rooms.members import Member
+from embedenv_jupyter.rooms.room import Room
 
-log = logging.getLogger(__name__)
-
-SEND_TIMEOUT_S = 60.0
 MAX_SESSION_CHARS = 200
 MAX_NUMBER_DIGITS = 19
 
 
-class KernelChannelsHandler(InBandHandler):
-    """Authenticated as REST is, by Jupyter's login or a key; then messages, both ways."""
+class KernelChannelsHandler(RoomSocketHandler):
+    """One connection of a client of a kernel, which may come back and resume."""
 
-    def initialize(self, *, gateway: Gateway) -> None:  # type: ignore[override]
-        super().initialize()
-        self._gateway = gateway
-        self._kernel: Kernel | None = None
-        self._principal: Principal | None = None
-        self._session: KernelSession | None = None
-        self._member: Member | None = None
-        self._is_over = False
-        self._carrier: asyncio.Task[None] | None = None
-        self._is_resumable = False
+    kind = "kernel"
+    _kernel: Kernel
+    _watcher: Watcher
+    _session: KernelSession | None = None
+    _is_resumable = False
 
     @property
     def max_message_size(self) -> int:
@@ -63,42 +51,36 @@ class KernelChannelsHandler(InBandHandler):
         return None
 
     @allow_unauthenticated
-    async def get(self, room_id: str, kernel_id: str) -> None:  # type: ignore[override]
-        """Find out who asks, and for what, before the upgrade: a refusal is an HTTP answer."""
+    async def get(self, room_id: str, **named: str) -> None:  # type: ignore[override]  # as its base
         offered = self.request.headers.get("Sec-WebSocket-Protocol", "")
         if not {protocol.V1, protocol.RESUMABLE} & {name.strip() for name in offered.split(",")}:
             raise HTTPError(400, f"ask for the subprotocol {protocol.V1}")
-        try:
-            await self._gateway.ready()
-            room, self._principal = await entered(self, self._gateway, room_id, "execute")
-            self._kernel = self._gateway.kernels.of(room).find(kernel_id)
-        except EmbedEnvError as exc:
-            raise HTTPError(problem_of(exc).status_code, str(exc).replace("%", "%%")) from exc
-        await WebSocketHandler.get(self, room_id, kernel_id)
+        await super().get(room_id, **named)
+
+    async def find(self, room: Room, name: str) -> None:
+        self._kernel = self._gateway.kernels.of(room).find(name)
 
     async def open(self, *args: str, **kwargs: str) -> None:  # type: ignore[override]
         super().open()
-        assert self._kernel is not None and self._principal is not None, "get() comes first"
         id = self.get_query_argument("session_id", "") or uuid.uuid4().hex
         try:
-            await self._enter(self._kernel, self._principal, id)
+            await self._join(id)
         except EmbedEnvError as exc:
-            self.close_with(CloseCode.POLICY_VIOLATION, str(exc))
+            self.end_with(CloseCode.POLICY_VIOLATION, str(exc))
         except WebSocketClosedError:
             return
 
-    async def _enter(self, kernel: Kernel, who: Principal, id: str) -> None:
+    async def _join(self, id: str) -> None:
         if len(id) > MAX_SESSION_CHARS:
             raise RemoteProtocolError(f"a session_id has at most {MAX_SESSION_CHARS} characters")
+        kernel, owner = self._kernel, self._who.owner
         before = kernel.sessions.get(id)
-        token = before.member.token if before is not None and before.owner == who.owner else None
-        member = self._member = kernel.room.enter(who.visitor, token=token)
-        member.put_out.append(self._put_out)
+        member = self.enter(before.member.token if before is not None and before.owner == owner else None)
         try:
-            session = await kernel.join(id, member, who.owner)
-            watcher = kernel.log.watch(self._start(session))
+            session = await kernel.join(id, member, owner)
+            self._watcher = kernel.log.watch(self._start(session))
         except BaseException:
-            self._leave()
+            self.leave()
             raise
         if self._is_over:  # the client has gone, or was put out, while the kernel was busy with others
             return
@@ -109,17 +91,7 @@ class KernelChannelsHandler(InBandHandler):
         if self._is_resumable:
             hello = protocol.Hello(n=kernel.log.last, received=session.receiver.received)
             await self.send_frames([protocol.encode_notice(hello).encode()])
-        self._carrier = asyncio.create_task(self._carry(kernel, session, watcher), name=f"carrier of {id}")
-
-    def _put_out(self, reason: str) -> None:
-        self.end_with(CloseCode.REVOKED, reason)
-
-    def end_with(self, code: CloseCode, reason: str) -> None:
-        """Close, and until the client has heard of it neither send it nor take from it anything more."""
-        self._is_over = True
-        if self._carrier is not None:
-            self._carrier.cancel()
-        self.close_with(code, reason)
+        self.start_carrier()
 
     def _start(self, session: KernelSession) -> int:
         """Return the number after which the client wants to read on.
@@ -134,60 +106,36 @@ class KernelChannelsHandler(InBandHandler):
             raise RemoteProtocolError(f"resume is a number, not {asked!r:.40}")
         return int(asked)
 
-    async def receive(self, message: str | bytes) -> None:
-        session, kernel = self._session, self._kernel
-        if session is None or kernel is None or self._is_over:
-            return
-        try:
-            async with session.taking:
-                await self._take(kernel, session, message)
-        except RemoteProtocolError as exc:
-            log.info("kernel %s closes a client: %s", kernel.id, exc)
-            self.close_with(exc.code, str(exc))
-        except TimeoutError:
-            self.close_with(CloseCode.TOO_SLOW, "the kernel takes no messages")
-        except WebSocketClosedError:
-            return
-        except Exception:
-            log.exception("a message to kernel %s was not handled", kernel.id)
-            self.close_with(CloseCode.INTERNAL_ERROR, "the gateway failed; its log says why")
-
-    async def _take(self, kernel: Kernel, session: KernelSession, message: str | bytes) -> None:
+    async def take(self, message: str | bytes) -> None:
+        session = self._session
+        assert session is not None, "open() comes first"
         if isinstance(message, str):
             raise RemoteProtocolError("kernel messages are binary", CloseCode.UNSUPPORTED_DATA)
-        if not self._is_resumable:
-            await kernel.receive(session, protocol.decode(message, protocol.CLIENT_CHANNELS))
-            return
-        number, decoded = protocol.decode_numbered(message, protocol.CLIENT_CHANNELS)
-        receiver = session.receiver
-        if receiver.receive(number):
-            await kernel.receive(session, decoded)
-        is_answered = messages.kind_of(decoded.parts).endswith("_request")
-        if receiver.done(number, len(message), is_answered=is_answered):
-            async with asyncio.timeout(SEND_TIMEOUT_S):
-                await self.send_framed(self._owed(session))
+        async with session.taking:
+            if not self._is_resumable:
+                await self._kernel.receive(session, protocol.decode(message, protocol.CLIENT_CHANNELS))
+                return
+            number, decoded = protocol.decode_numbered(message, protocol.CLIENT_CHANNELS)
+            receiver = session.receiver
+            if receiver.receive(number):
+                await self._kernel.receive(session, decoded)
+            is_answered = messages.kind_of(decoded.parts).endswith("_request")
+            if receiver.done(number, len(message), is_answered=is_answered):
+                await self.send_in_time(self._owed(session))
 
-    async def _carry(self, kernel: Kernel, session: KernelSession, watcher: Watcher) -> None:
-        """Send what the kernel's log has for this client, at the client's pace."""
+    async def carry(self) -> None:
+        session, watcher = self._session, self._watcher
+        assert session is not None, "open() comes first"
         renderer = Renderer(session.id, is_resumable=self._is_resumable)
-        try:
-            async with watcher:
-                async for records in watcher:
-                    await self._send_all(session, renderer.render(records))
-                    self._note(session, watcher.position)
-            self.close_with(CloseCode.ROOM_ENDED, "this kernel has ended")
-        except TimeoutError:
-            self.close_with(CloseCode.TOO_SLOW, f"took no data for {SEND_TIMEOUT_S:g} s; come back")
-        except WebSocketClosedError:
-            return
-        except Exception:
-            log.exception("the log of kernel %s was not carried to a client", kernel.id)
-            self.close_with(CloseCode.INTERNAL_ERROR, "the gateway failed; its log says why")
+        async with watcher:
+            async for records in watcher:
+                await self._send_all(session, renderer.render(records))
+                self._note(session, watcher.position)
+        self.close_with(CloseCode.ROOM_ENDED, "this kernel has ended")
 
     async def _send_all(self, session: KernelSession, pieces: Iterator[Piece]) -> None:
         for piece in pieces:
-            async with asyncio.timeout(SEND_TIMEOUT_S):
-                await self.send_framed(self._owed(session) + piece.data)
+            await self.send_in_time(self._owed(session) + piece.data)
             self._note(session, piece.last)
             await asyncio.sleep(0)
 
@@ -201,23 +149,10 @@ class KernelChannelsHandler(InBandHandler):
         if session.connection is self:
             session.position = number
 
-    def on_close(self) -> None:
-        super().on_close()
-        self._is_over = True
-        if self._carrier is not None:
-            self._carrier.cancel()
-        self._leave()
-
-    def _leave(self) -> None:
-        """Give back the place and the member; idempotent."""
-        member, self._member = self._member, None
-        if member is None or self._kernel is None:
-            return
+    def leave(self) -> None:
         session = self._session
         if session is not None and session.connection is self:
             says_goodbye = self._is_resumable and self.close_code == CloseCode.NORMAL
             session.connection = None
             session.left_at_s = -math.inf if says_goodbye else time.monotonic()
-        if self._put_out in member.put_out:
-            member.put_out.remove(self._put_out)
-        self._kernel.room.leave(member)
+        super().leave()

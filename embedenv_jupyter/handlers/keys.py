@@ -39,7 +39,7 @@ class KeysHandler(OwnHandler):
     async def get(self, room_id: str) -> None:
         room, who = await self.entered(room_id, "read")
         require(who, Role.OWN, "see the keys of the room")
-        self.answer([key_model(key) for key in room.keys])
+        self.answer([key_model(key) for key in room.people.keys])
 
     @allow_unauthenticated
     async def post(self, room_id: str) -> None:
@@ -47,7 +47,7 @@ class KeysHandler(OwnHandler):
         require(who, Role.OWN, "let people into the room")
         wanted = self.body(NewKey)
         expires_at = None if wanted.expires_s is None else time.time() + wanted.expires_s
-        self.answer(key_model(room.keys.issue(Role[wanted.role.upper()], expires_at=expires_at)), 201)
+        self.answer(key_model(room.people.keys.issue(Role[wanted.role.upper()], expires_at=expires_at)), 201)
 
 
 class KeyHandler(OwnHandler):
@@ -57,7 +57,7 @@ class KeyHandler(OwnHandler):
     async def delete(self, room_id: str, key: str) -> None:
         room, who = await self.entered(room_id)
         require(who, Role.OWN, "revoke keys of the room")
-        room.revoke(key)
+        room.people.revoke(key)
         self.set_status(204)
         self.finish()
 
@@ -69,12 +69,12 @@ class KeyRotationHandler(OwnHandler):
     async def post(self, room_id: str, key: str) -> None:
         room, who = await self.entered(room_id)
         require(who, Role.OWN, "rotate keys of the room")
-        known = next((found for found in room.keys if found.key == key), None)
+        known = next((found for found in room.people.keys if found.key == key), None)
         if known is None:
             raise ProblemError(
                 404, "This room has no such join key; it may be revoked already.", "UnknownKey"
             )
-        self.answer(key_model(room.replace_key(known)), 201)
+        self.answer(key_model(room.people.replace_key(known)), 201)
 
 
 class MemberHandler(OwnHandler):
@@ -90,7 +90,7 @@ class MemberHandler(OwnHandler):
             raise ProblemError(404, f"This room has no member {member_id!r}.", "UnknownMember")
         if member.role is Role.OWN:
             raise ProblemError(409, "Who owns the room stays its owner.", "OwnerRole")
-        room.set_role(member, role, by=who.user)
+        room.people.set_role(member, role, by=who.user)
         self.answer(member_model(member))
 
 

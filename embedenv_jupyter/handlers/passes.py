@@ -55,11 +55,11 @@ class JoinHandler(PassHandler):
         room, key = self.gateway.rooms.redeem(wanted.join)
         held = pass_of(self, room)
         if held is not None and held.key != key.key:
-            room.passes.give_back(held)
+            room.people.passes.give_back(held)
             held = None
         if held is None:
             name, colour = self._self
-            held = room.passes.issue(key, wanted.user or name, wanted.color or colour)
+            held = room.people.passes.issue(key, wanted.user or name, wanted.color or colour)
         else:
             held.user, held.colour = wanted.user or held.user, wanted.color or held.colour
         self.keep(room, held, key.expires_at)
@@ -83,10 +83,10 @@ class LeaveHandler(PassHandler):
         room = self.gateway.rooms.find(room_id)
         held = None if room is None else pass_of(self, room)
         if room is not None and held is not None:
-            room.passes.give_back(held)
+            room.people.passes.give_back(held)
             for member in room.members:
                 if member.identity == held.identity:
-                    room.put_out(member, LEFT)
+                    room.people.put_out(member, LEFT)
         self.clear_cookie(pass_cookie(room_id), path=self.path)
         self.set_status(204)
         self.finish()

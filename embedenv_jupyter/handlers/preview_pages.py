@@ -88,6 +88,7 @@ class PreviewHandler(InBandHandler):
             raise PreviewError(503, str(exc)) from exc
         preview = self._gateway.previews.find(self.path_kwargs["capability"])
         self._held.enter_context(preview.open(self._cut))
+        preview.room.touch()
         return preview
 
     async def _begin(self, preview: Preview) -> None:
@@ -160,7 +161,7 @@ class PreviewHandler(InBandHandler):
     async def _pass_on(self, exchange: upstream.Exchange, place: Place) -> None:
         head = await exchange.head()
         rewriter = rewriter_for(head, self.request.headers.get("Sec-Fetch-Dest"), place, page_script)
-        self.set_status(head.status, head.reason or None)
+        self.set_status(head.status, head.reason or "Unknown")
         self._set_headers(headers.to_browser(head.headers, place, is_repaired=rewriter is not None))
         await self._send(b"")
         async with aclosing(exchange.body()) as body:
@@ -202,13 +203,19 @@ class PreviewHandler(InBandHandler):
             super().on_connection_close()
             return
         RequestHandler.on_connection_close(self)
+        self._release()
+
+    def on_finish(self) -> None:
+        if self.get_status() != 101:  # the head that begins a WebSocket is finished, too
+            self._release()
+
+    def _release(self) -> None:
+        """Give back the connection to the program; idempotent."""
         if self._answering is not None:
             self._answering.cancel()
         self._held.close()
-
-    def on_finish(self) -> None:
-        if not self._is_upgrade:
-            self._held.close()
+        if self._upstream is not None and self._leaving is None:
+            self._leaving = asyncio.create_task(self._leave(self._upstream), name="leave a preview")
 
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
         """Say nothing of a browser that goes in the middle: they do."""
@@ -259,9 +266,7 @@ class PreviewHandler(InBandHandler):
 
     def on_close(self) -> None:
         super().on_close()
-        self._held.close()
-        if self._upstream is not None:
-            self._leaving = asyncio.create_task(self._leave(self._upstream), name="leave a preview")
+        self._release()
 
     async def _leave(self, program: websockets.ClientConnection) -> None:
         if self._carrier is not None:

@@ -46,3 +46,8 @@ def problem_of(exc: errors.EmbedEnvError) -> ProblemError:
         if isinstance(exc, kind):
             return ProblemError(status, str(exc), type(exc).__name__)
     return ProblemError(500, "The gateway failed; its log says why.", "InternalError")
+
+
+def refusal_of(exc: errors.EmbedEnvError) -> HTTPError:
+    """Return the answer to who asks for a WebSocket and gets none."""
+    return HTTPError(problem_of(exc).status_code, str(exc).replace("%", "%%"))  # its text is a format

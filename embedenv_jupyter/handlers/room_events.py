@@ -6,14 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from jupyter_server.auth.decorator import allow_unauthenticated
-from tornado.web import HTTPError
 from tornado.websocket import WebSocketHandler
 
 from embedenv_jupyter.errors import CloseCode, EmbedEnvError, UnknownRoomError
 from embedenv_jupyter.gateway import Gateway
 from embedenv_jupyter.handlers.access import Principal, Sight, entered, pass_cookie, sight_of
 from embedenv_jupyter.handlers.base import ConversationHandler, InBandHandler
-from embedenv_jupyter.handlers.problems import ProblemError, problem_of
+from embedenv_jupyter.handlers.problems import ProblemError, refusal_of
 from embedenv_jupyter.handlers.room_models import room_model
 from embedenv_jupyter.protocols import rooms as protocol
 from embedenv_jupyter.rooms.room import Room
@@ -42,7 +41,7 @@ class WatchingHandler(ConversationHandler):
         try:
             await self._gateway.ready()
         except EmbedEnvError as exc:
-            raise HTTPError(problem_of(exc).status_code, str(exc).replace("%", "%%")) from exc
+            raise refusal_of(exc) from exc
         try:
             await self.authenticate(**kwargs)
         except ProblemError as exc:

@@ -62,7 +62,7 @@ async def _failure(tier: Tier, language: Language) -> str:
 
 async def _greets(sandbox: Sandbox, language: Language) -> str:
     """Compile and run the program; return what went wrong."""
-    await sandbox.write_file(f"{_FOLDER}/{language.source}", language.samples.hello.encode())
+    await sandbox.files.write(f"{_FOLDER}/{language.source}", language.samples.hello.encode())
     printed = ""
     for what, line in (("the compiler", language.compile), ("the program", language.run)):
         if not line:

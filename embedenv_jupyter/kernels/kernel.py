@@ -15,9 +15,7 @@ a row; the cells that it had are answered with an error that says what it died o
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import signal
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Final
@@ -28,8 +26,6 @@ from embedenv_jupyter.errors import (
     EmbedEnvError,
     RemoteProtocolError,
     RoleError,
-    SandboxError,
-    SandboxRequestError,
     UnknownKernelError,
 )
 from embedenv_jupyter.kernels import messages
@@ -41,6 +37,7 @@ from embedenv_jupyter.kernels.magics.surroundings import Surroundings
 from embedenv_jupyter.kernels.magics.turn import Cell
 from embedenv_jupyter.kernels.places import Places
 from embedenv_jupyter.kernels.process import Death, KernelProcess
+from embedenv_jupyter.kernels.processes import KernelProcesses
 from embedenv_jupyter.kernels.prompts import NO_RUN, Prompts
 from embedenv_jupyter.kernels.session import Batches, KernelSession
 from embedenv_jupyter.kernels.stand_in import StandIn
@@ -54,7 +51,6 @@ log = logging.getLogger(__name__)
 MAX_DEATHS: Final = 5
 """A kernel that dies so often before it has run one cell to its end stays dead."""
 
-SHUTDOWN_GRACE_S: Final = 3.0
 _FOR_ALL: Final = frozenset({"kernel_info_request"})
 """What a member who may only look on can ask of a kernel: nothing of it runs code."""
 
@@ -93,11 +89,10 @@ class Kernel:
         """The number that the kernel gave to its newest cell."""
         self._cells = CellQueue(self, surroundings)
         self._on_change = on_change
-        self._cwd: str | None = None
-        self._env: Mapping[str, str] = {}
-        self._process: KernelProcess | None = None
         self._hearing = Hearing(id, told=self._told, paced=self._taken)
-        self._watcher: asyncio.Task[None] | None = None
+        self._processes = KernelProcesses(
+            id, room.sandbox, self.places, self._hearing, on_reply=self.read_replies, on_end=self._ended
+        )
         self._changing = asyncio.Lock()
         self._deaths = 0
         self._is_closed = False
@@ -111,7 +106,7 @@ class Kernel:
             SandboxError: it did not start; the text says why.
             UnknownKernelError: the kernel was shut down meanwhile.
         """
-        self._cwd, self._env = cwd, env
+        self._processes.configure(cwd, env)
         async with self._changing:
             if self._is_closed:
                 raise UnknownKernelError(self.id, ())
@@ -120,52 +115,23 @@ class Kernel:
     async def _launch(self) -> None:
         self._set_state("starting")
         try:
-            process = await self._reached()
+            await self._processes.launch()
         except EmbedEnvError as exc:
             self._publish_state("dead", str(exc))
             raise
-        self._process = process
-        self._watcher = asyncio.create_task(self._watch(process), name=f"end of kernel {self.id}")
         if self.state == "starting":
             self._set_state("idle")
 
-    async def _reached(self) -> KernelProcess:
-        """Start a process and connect to it; one that stood ready may be broken, and another is started."""
-        while True:
-            process = await KernelProcess.start(self.room.sandbox, cwd=self._cwd, env=self._env)
-            try:
-                await self._attach(process)
-            except BaseException as exc:
-                await process.end(0)
-                await self._detach()
-                process.close()
-                if not isinstance(exc, (OSError, RemoteProtocolError, SandboxRequestError)):
-                    raise
-                if not process.stood_ready:
-                    raise SandboxError(
-                        f"The kernel cannot be reached: {str(exc) or type(exc).__name__}"
-                    ) from exc
-                log.warning("the kernel that stood ready in room %s is broken: %r", self.room.id, exc)
-            else:
-                return process
-
-    async def _attach(self, process: KernelProcess) -> None:
-        """Connect to a new process, for everybody and for each client."""
-        await self._hearing.begin(process)
-        for session in self.sessions.values():
-            await session.connect(process, self.read_replies)
-
-    async def _watch(self, process: KernelProcess) -> None:
-        await process.wait()
+    async def _ended(self, process: KernelProcess) -> None:
         death = await process.death()
         async with self._changing:
-            if self._process is process and not self._is_closed:
+            if self._processes.current is process and not self._is_closed:
                 await self._died(death)
 
     async def _died(self, death: Death) -> None:
         """Answer what the process owed, then start another one."""
         log.info("kernel %s of room %s: %s", self.id, self.room.id, death.text)
-        await self._detach()
+        await self._processes.detach()
         await self._abandon(f"Kernel died ({death.cause})", death.text)
         self._cells.abort()
         self.execution_count = 0
@@ -178,15 +144,6 @@ class Kernel:
             await self._launch()
         except EmbedEnvError as exc:
             log.warning("kernel %s of room %s was not started again: %s", self.id, self.room.id, exc)
-
-    async def _detach(self) -> None:
-        """Let go of the process and of all sockets that lead to it; what it said is in the log."""
-        process, self._process = self._process, None
-        await self._hearing.end()
-        for session in self.sessions.values():
-            await session.disconnect()
-        if process is not None:
-            process.close()
 
     async def _abandon(self, name: str, text: str) -> None:
         """Answer the cells of a process that is gone, so that no client waits for ever."""
@@ -218,8 +175,7 @@ class Kernel:
 
     async def interrupt_process(self) -> None:
         """Send SIGINT to the kernel and what its cell has started."""
-        if self._process is not None:
-            await self._process.signal(signal.SIGINT)
+        await self._processes.interrupt()
 
     async def restart(self) -> None:
         """End the process and start another one; clients and the log stay.
@@ -233,28 +189,11 @@ class Kernel:
                 raise UnknownKernelError(self.id, ())
             name, text = "KernelRestarted", "The kernel was restarted."
             await self._cells.clear(name, text)
-            await self._end_process()
+            await self._processes.end()
             self._deaths = self.execution_count = 0
             await self._abandon(name, text)
             self._publish_state("restarting", "")
             await self._launch()
-
-    async def _end_process(self) -> None:
-        process = self._process
-        if process is None:
-            return
-        watcher, self._watcher = self._watcher, None
-        if watcher is not None:
-            watcher.cancel()
-        await process.signal(signal.SIGINT)  # a cell that runs would keep it from hearing the request
-        for session in list(self.sessions.values())[:1]:
-            with contextlib.suppress(EmbedEnvError):
-                request = messages.make("control", "shutdown_request", {"restart": False})
-                await session.send("control", request.parts)
-        await process.end(SHUTDOWN_GRACE_S if self.sessions else 0)
-        await self._detach()
-        if watcher is not None:
-            await asyncio.gather(watcher, return_exceptions=True)
 
     async def aclose(self) -> None:
         """End the process and the clients' places; idempotent."""
@@ -265,14 +204,11 @@ class Kernel:
             reason = self.room.end_reason
             text = "The kernel was shut down." if reason is None else f"The room has ended: {reason}."
             await self._cells.clear("KernelEnded", text)
-            await self._end_process()
+            await self._processes.end()
             await self._abandon("KernelEnded", text)
             self._publish_state("dead", "")
             await self.places.forget_all()
-            watcher, self._watcher = self._watcher, None
-            if watcher is not None:
-                watcher.cancel()
-                await asyncio.gather(watcher, return_exceptions=True)
+            await self._processes.aclose()
         await self._cells.aclose()
         self.log.finish()
 
@@ -301,13 +237,7 @@ class Kernel:
         await self.places.make_room()
         session = KernelSession(id, member, owner)
         session.position = self.log.last
-        if self._process is not None and not self._process.is_silent:
-            try:
-                await session.connect(self._process, self.read_replies)
-            except (OSError, SandboxError, RemoteProtocolError) as exc:
-                # It hangs, or is being broken from inside. The client can look on, and restart it.
-                log.warning("kernel %s of room %s took no client: %r", self.id, self.room.id, exc)
-                self._process.is_silent = True
+        await self._processes.connect(session)
         self.sessions[id] = session
         for parts in self.prompts.questions():
             self.stand_in.append("stdin", parts, to=id)
@@ -354,7 +284,7 @@ class Kernel:
 
     async def settled(self) -> None:
         """Wait while the process is being started again: what is sent meanwhile waits."""
-        if self._process is None:
+        if self._processes.current is None:
             async with self._changing:
                 pass
 
@@ -480,7 +410,7 @@ class Kernel:
 
     def show_state(self, state: str) -> None:
         """Show that a cell runs elsewhere, or does no more, while the process itself is idle."""
-        if self._process is not None:
+        if self._processes.current is not None:
             self._set_state(state)
 
     def _set_state(self, state: str) -> None:

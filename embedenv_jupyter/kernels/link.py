@@ -38,7 +38,7 @@ class KernelLink:
         Raises:
             BusyError: it has too many.
         """
-        member = kernel.room.admit(user, colour, Role.OWN)
+        member = kernel.room.people.admit(user, colour, Role.OWN, is_program=True)
         session = await kernel.join(uuid.uuid4().hex, member)
         session.connection = cls
         session.is_prepaid = is_prepaid
@@ -78,4 +78,4 @@ class KernelLink:
         if self._session.connection is not None:
             self._session.connection = None
             self._session.left_at_s = -math.inf  # it does not come back
-            self._kernel.room.leave(self._member)
+            self._kernel.room.people.leave(self._member)

@@ -158,7 +158,7 @@ class RoomKernels:
         if folder in ("", ".") or ".." in PurePosixPath(folder).parts:
             return None
         try:
-            return folder if (await self.room.sandbox.stat(folder)).type == "directory" else None
+            return folder if (await self.room.sandbox.files.stat(folder)).type == "folder" else None
         except Exception as exc:  # noqa: BLE001 (whatever is wrong with it, a kernel can start elsewhere)
             log.info("room %s has no folder %.200r for a kernel: %s", self.room.id, folder, exc)
             return None

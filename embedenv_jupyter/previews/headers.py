@@ -82,7 +82,7 @@ def to_browser(headers: Iterable[tuple[str, str]], place: Place, *, is_repaired:
         elif lower == "refresh":
             before, equals, link = value.partition("=")
             value = before + equals + place.moved(link)
-        passed.append((name, value))
+        passed.append((name, value.replace("\t", " ")))
     return [*passed, *OWN]
 
 

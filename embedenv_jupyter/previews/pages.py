@@ -7,7 +7,8 @@ from html import escape
 from embedenv_jupyter.errors import PreviewError
 
 RETRY_S = 2
-CONTENT_SECURITY_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'"
+CONTENT_SECURITY_POLICY = "sandbox allow-scripts; default-src 'none'; style-src 'unsafe-inline'"
+"""A page that may run scripts may come back by itself; there are none, nor would they run."""
 
 _PAGE = """<!doctype html>
 <html lang="en">

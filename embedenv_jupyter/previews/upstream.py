@@ -121,7 +121,8 @@ class Exchange:
         pairs = [
             (name.decode("latin-1"), value.decode("latin-1")) for name, value in event.headers.raw_items()
         ]
-        return Head(event.status_code, event.reason.decode("latin-1"), pairs)
+        reason = event.reason.decode("latin-1")
+        return Head(event.status_code, reason if reason.isascii() and reason.isprintable() else "", pairs)
 
     async def body(self) -> AsyncGenerator[bytes, None]:
         """Yield the body, piece by piece.

@@ -29,7 +29,7 @@ async def packed(sandbox: Sandbox, left_out: list[str] | None = None) -> AsyncGe
     Raises:
         SandboxError: what was yielded is not whole.
     """
-    process = await sandbox.snapshot()
+    process = await sandbox.files.snapshot()
     assert process.stdout is not None and process.stderr is not None, "a snapshot has both"
     is_whole = False
     try:
@@ -69,7 +69,7 @@ async def copy_workspace(source: Sandbox, target: Sandbox) -> tuple[str, ...]:
     feeding = asyncio.create_task(_feed(source, sink, left_out), name="copy of a workspace")
     try:
         try:
-            await target.restore(reader)
+            await target.files.restore(reader)
         except SandboxError:
             if feeding.done():
                 feeding.result()  # what broke off there is why it failed here

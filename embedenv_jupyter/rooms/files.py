@@ -71,7 +71,7 @@ class Files:
         member.require(Role.EDIT, "deploy a project")
         archive = _pack(files)
         with _named(files[0][0] if files else ""), archive:
-            await self._sandbox.restore(archive.fileno())
+            await self._sandbox.files.restore(archive.fileno())
         self.changed([path for path, content in files if content is not None], member.user)
 
     async def create(self, member: Member, path: str, *, folder: bool, content: bytes = b"") -> None:
@@ -79,9 +79,9 @@ class Files:
         member.require(Role.EDIT, "create files")
         with _named(path):
             if folder:
-                await self._sandbox.make_dir(path, exclusive=True)
+                await self._sandbox.files.make_dir(path, exclusive=True)
             else:
-                await self._sandbox.write_file(path, content, exclusive=True)
+                await self._sandbox.files.write(path, content, exclusive=True)
         self.changed([path], member.user)
 
     async def write(
@@ -99,7 +99,7 @@ class Files:
         """Write what was taken from members whose roles were looked at then; else as :meth:`write`."""
         try:
             with _named(path):
-                digest = await self._sandbox.write_file(path, content, expected_sha256=expected_sha256)
+                digest = await self._sandbox.files.write(path, content, expected_sha256=expected_sha256)
         except WorkspaceError as exc:
             if isinstance(exc.__cause__, SandboxRequestError) and exc.__cause__.errno == errno.ESTALE:
                 raise FileChangedError(path, await self._present(path)) from exc
@@ -122,20 +122,20 @@ class Files:
         """
         member.require(Role.EDIT, "write files")
         with _named(path):
-            await self._sandbox.append_file(path, content, at=at)
+            await self._sandbox.files.append(path, content, at=at)
 
     async def copy(self, member: Member, path: str, to: str, *, folder: bool = False) -> None:
         """Copy a file, or a folder with all that it holds; the new name must be free."""
         member.require(Role.EDIT, "copy files")
         with _named(path):
-            await (self._sandbox.copy_folder if folder else self._sandbox.copy_file)(path, to)
+            await (self._sandbox.files.copy_folder if folder else self._sandbox.files.copy)(path, to)
         self.changed([to], member.user)
 
     async def rename(self, member: Member, path: str, to: str, *, replace: bool = False) -> None:
         """Rename a file or folder; unless it may ``replace`` a file, the new name must be free."""
         member.require(Role.EDIT, "rename files")
         with _named(path):
-            await self._sandbox.rename(path, to, replace=replace)
+            await self._sandbox.files.rename(path, to, replace=replace)
         for note in self.on_rename:
             note(path, to)
         self.changed([path, to], member.user)
@@ -144,7 +144,7 @@ class Files:
         """Remove a file, or a folder with all that it holds."""
         member.require(Role.EDIT, "delete files")
         with _named(path):
-            await self._sandbox.remove(path, recursive=True)
+            await self._sandbox.files.remove(path, recursive=True)
         self.changed([path], member.user)
 
     # Looking. Links are followed, but never out of the workspace.
@@ -153,7 +153,7 @@ class Files:
         """Return a file's content."""
         member.require(Role.VIEW, "read files")
         with _named(path):
-            return await self._sandbox.read_file(path)
+            return await self._sandbox.files.read(path)
 
     async def open(self, member: Member, path: str) -> int:
         """Open a file to read it; the descriptor is the caller's."""
@@ -162,7 +162,7 @@ class Files:
 
     async def _open(self, path: str) -> int:
         with _named(path):
-            fd = await self._sandbox.open(path)
+            fd = await self._sandbox.files.open(path)
             if not stat.S_ISREG(os.fstat(fd).st_mode):
                 os.close(fd)
                 raise SandboxRequestError("read", errno.EISDIR, path)
@@ -184,18 +184,18 @@ class Files:
         """Return what stat(2) says of a file or folder, or of what a link points to."""
         member.require(Role.VIEW, "list files")
         with _named(path):
-            return await self._sandbox.look(path)
+            return await self._sandbox.files.look(path)
 
     async def list(self, member: Member, path: str) -> list[FileInfo]:
         """Return a folder's entries in the order of their names."""
         member.require(Role.VIEW, "list files")
         with _named(path):
-            return await self._sandbox.list(path)
+            return await self._sandbox.files.list(path)
 
     async def state_of(self, path: str) -> os.stat_result:
         """Return what stat(2) says of a file, or of the link that it is; for the gateway's own use."""
         with _named(path):
-            return await self._sandbox.look(path, follow=False)
+            return await self._sandbox.files.look(path, follow=False)
 
     async def content_of(self, path: str, limit_bytes: int) -> bytes:
         """Return a file's content; for the gateway's own use.
@@ -204,7 +204,7 @@ class Files:
             FileTooLargeError: it has more than ``limit_bytes``.
         """
         with _named(path):
-            return await self._sandbox.read_file(path, limit_bytes)
+            return await self._sandbox.files.read(path, limit_bytes)
 
     def complain(self, text: str) -> None:
         """Tell the members what went wrong with files."""

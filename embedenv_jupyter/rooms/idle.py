@@ -45,7 +45,7 @@ class IdleWatch:
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
             for room in list(self._rooms()):
-                room.revoke_expired()
+                room.people.revoke_expired()
                 if self._idle_s is not None:
                     self._consider(room, self._idle_s)
 

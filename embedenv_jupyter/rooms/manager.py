@@ -172,11 +172,13 @@ class RoomManager:
         network: bool | None = None,
         warm: bool = False,
         cost: int = INIT_COST,
+        is_listed: bool = True,
     ) -> Opened:
         """Charge the account and open a room; in a ``warm`` one a kernel stands ready, where one can be had.
 
         ``limits`` and ``network`` are what the operator gives rooms, where nothing else is said.
-        ``cost`` is in credits; 0 for a room whose runs are paid for one by one.
+        ``cost`` is in credits; 0 for a room whose runs are paid for one by one. One that is not ``is_listed``
+        serves a program's runs, and is in no list that people look at.
 
         Raises:
             InsufficientCreditsError: nothing was started.
@@ -195,11 +197,11 @@ class RoomManager:
                     id=room_id, limits=limits or self._settings.limits, read_only=self._read_only,
                     network=self._settings.network if network is None else network,
                 )  # fmt: skip
-                room = await self._start(account, spec, space, warm=warm)
+                room = await self._start(account, spec, space, warm=warm, is_listed=is_listed)
         finally:
             self._opening.discard(opening)
             opening.set_result(None)
-        return Opened(room, room.host_key.key, remaining, account, charge_key)
+        return Opened(room, room.people.host_key.key, remaining, account, charge_key)
 
     @asynccontextmanager
     async def _paid(self, account: Account, key: str, cost: int) -> AsyncIterator[int | None]:
@@ -213,7 +215,9 @@ class RoomManager:
             await asyncio.shield(self._accounts.refund(account.id, key))
             raise
 
-    async def _start(self, account: Account, spec: SandboxSpec, space: str, *, warm: bool) -> Room:
+    async def _start(
+        self, account: Account, spec: SandboxSpec, space: str, *, warm: bool, is_listed: bool
+    ) -> Room:
         sandbox = await self._sandbox(spec, self._warm_starter if warm else self._starter)
         room_log = Log(
             self._directory / sandbox.spec.id,
@@ -225,6 +229,7 @@ class RoomManager:
             sandbox, room_log, space=space, charger=charger, clock=self._clock, account=account.id,
             on_change=self._changed,
         )  # fmt: skip
+        room.is_listed = is_listed
         self._rooms[room.id] = room
         self._watchers[room.id] = asyncio.create_task(self._watch(room), name=f"watch of {room.id}")
         self._tell(room)
@@ -282,7 +287,7 @@ class RoomManager:
         opened.room.take_over(room)
         self._tell(opened.room)
         room.begin_close("restarted")
-        return replace(opened, join_key=opened.room.host_key.key)
+        return replace(opened, join_key=opened.room.people.host_key.key)
 
     def redeem(self, key: str) -> tuple[Room, JoinKey]:
         """Find the open room that a join key belongs to.
@@ -293,7 +298,7 @@ class RoomManager:
         now = self._clock()
         for room in self._rooms.values():
             try:
-                return room, room.keys.redeem(key, now)
+                return room, room.people.keys.redeem(key, now)
             except UnknownKeyError:
                 continue
         raise UnknownKeyError
@@ -314,7 +319,8 @@ class RoomManager:
         finally:
             self._rooms.pop(room.id, None)
             self.idle.forget(room)
-            self.endings.add(room)
+            if room.is_listed:
+                self.endings.add(room)
         try:
             if self._on_end is not None:
                 self._on_end(room)

@@ -37,6 +37,8 @@ class Visitor:
     """The join key that they came with; empty for the account's own people."""
     identity: str = ""
     """What tells that two connections are one person's; empty where nothing does."""
+    is_program: bool = False
+    """Whether it is something that acts for the owner, such as a notebook's kernel."""
 
 
 @dataclass
@@ -57,6 +59,8 @@ class Member:
     """Who this is to our own routes, where they can tell: the same one is the same member."""
     where: Where | None = None
     """What this member looks at, as their page says."""
+    is_program: bool = False
+    """Something that acts for the owner of the room, such as a notebook's kernel: listed nowhere."""
     put_out: list[Callable[[str], None]] = field(default_factory=list, repr=False)
     """What closes each connection of this member, with a reason, when the key is revoked."""
 
@@ -176,5 +180,14 @@ class Members:
 
     @property
     def present(self) -> list[Member]:
-        """Those who are connected now."""
-        return [member for member in self._by_token.values() if member.connections > 0]
+        """The people who are connected now."""
+        return [member for member in self._connected if not member.is_program]
+
+    @property
+    def is_anybody_here(self) -> bool:
+        """Whether somebody is connected, or something that acts for somebody."""
+        return any(True for _ in self._connected)
+
+    @property
+    def _connected(self) -> Iterator[Member]:
+        return (member for member in self._by_token.values() if member.connections > 0)

@@ -12,6 +12,7 @@ from embedenv_jupyter.errors import CloseCode
 
 log = logging.getLogger(__name__)
 
+FAILED: Final = "the gateway failed; its log says why"
 SEND_TIMEOUT_S: Final = 60.0
 """A peer that takes nothing for so long is cut off; it may come back and resume."""
 
@@ -34,15 +35,21 @@ class Socket(Protocol):
 
 
 async def guarded(
-    work: Callable[[], Awaitable[None]], socket: Socket, send_timeout_s: float, protocol: str
+    work: Callable[[], Awaitable[None]],
+    close: Callable[[CloseCode, str], None],
+    send_timeout_s: float,
+    about: str,
 ) -> None:
-    """Close the socket when a task of its conversation fails: nobody would see that it is gone."""
+    """Do something for a connection, and close it when that fails: nobody would see that it is gone.
+
+    ``about`` tells, in the log, what it is a connection to.
+    """
     try:
         await work()
     except TimeoutError:
-        socket.close_with(CloseCode.TOO_SLOW, f"took no data for {send_timeout_s:g} s; come back and resume")
+        close(CloseCode.TOO_SLOW, f"took no data for {send_timeout_s:g} s; come back and resume")
     except WebSocketClosedError:
         return
     except Exception:
-        log.exception("a task of a connection of the %s protocol failed", protocol)
-        socket.close_with(CloseCode.INTERNAL_ERROR, "the gateway failed; its log says why")
+        log.exception("a connection to %s failed", about)
+        close(CloseCode.INTERNAL_ERROR, FAILED)

@@ -17,19 +17,16 @@ from embedenv_jupyter.rooms.charging import Charger
 from embedenv_jupyter.rooms.closing import end_runs, stop_runs, write_post_mortem
 from embedenv_jupyter.rooms.events import (
     LimitBreached,
-    MemberJoined,
-    MemberLeft,
     PortOpened,
     PostMortem,
-    RoleChanged,
     RunStarted,
 )
 from embedenv_jupyter.rooms.files import Files
 from embedenv_jupyter.rooms.folder_watch import FolderWatch
 from embedenv_jupyter.rooms.log import Log
-from embedenv_jupyter.rooms.members import JoinKey, Keyring, Member, Members, Role, Visitor
-from embedenv_jupyter.rooms.passes import Passes
+from embedenv_jupyter.rooms.members import Member, Role
 from embedenv_jupyter.rooms.pause import Pause
+from embedenv_jupyter.rooms.people import People
 from embedenv_jupyter.rooms.ports import PortWatch
 from embedenv_jupyter.rooms.runs import Run, RunState
 from embedenv_jupyter.rooms.shared_documents import SharedDocuments
@@ -40,8 +37,6 @@ from embedenv_jupyter.sandbox.spec import Breach
 
 log = logging.getLogger(__name__)
 
-REVOKED = "your join key was revoked"
-EXPIRED = "your join key has expired"
 SHELL = "bash"
 """Runs the lines of the Spaces protocol; found on the room's own PATH."""
 
@@ -65,6 +60,8 @@ class Room:
         """Who opened it, and pays."""
         self.name = ""
         """What people call it; the id where it has none."""
+        self.is_listed = True
+        """Whether people who look at their rooms see this one."""
         self.space = space
         self.sandbox = sandbox
         self.log = room_log
@@ -72,10 +69,10 @@ class Room:
         self.uploads = Uploads(self.files)
         self.documents = SharedDocuments(self.files)
         self.folders = FolderWatch(self.files)
-        self.members = Members()
-        self.keys = Keyring()
-        self.passes = Passes(self.keys)
-        self.host_key: JoinKey = self.keys.issue(Role.EDIT)
+        self.people = People(
+            room_log, clock, require_open=self._require_open, touch=self.touch, changed=self.changed
+        )
+        self.members = self.people.members
         self.audience = Audience(sandbox)
         self.terminals: Collection[str] = ()
         """What its terminals are called; whoever manages them sets it, and tells :meth:`changed`."""
@@ -103,101 +100,12 @@ class Room:
         """Tell who shows this room that it looks different now."""
         self._on_change(self)
 
-    # Members.
-
-    def admit(self, user: str, colour: str, role: Role, token: str | None = None) -> Member:
-        """Let somebody in, or back in."""
-        self._require_open()
-        member = self.members.admit(user, colour, role, token)
-        if member.connections == 1:
-            self._announce(member)
-        self.touch()
-        return member
-
-    def enter(
-        self,
-        visitor: Visitor,
-        *,
-        user: str | None = None,
-        colour: str | None = None,
-        token: str | None = None,
-    ) -> Member:
-        """Let in who came by our own routes: the same person is one member, with the name they said last.
-
-        Raises:
-            RoomClosedError: the room has ended.
-        """
-        self._require_open()
-        known = self.members.returning(visitor, token)
-        if known is None:
-            member = self.admit(user or visitor.user, colour or visitor.colour, visitor.role)
-            member.key, member.identity = visitor.key, visitor.identity
-            return member
-        before = known.user, known.colour
-        known.user, known.colour = user or known.user, colour or known.colour
-        if known.connections and before != (known.user, known.colour):
-            self._announce(known)
-        return self.admit(known.user, known.colour, known.role, known.token)
-
-    def _announce(self, member: Member) -> None:
-        self.log.append(
-            MemberJoined(
-                member=member.id, user=member.user, colour=member.colour, role=member.role.word,
-                at=self._clock(),
-            )
-        )  # fmt: skip
-        self.changed()
-
-    def set_role(self, member: Member, role: Role, by: str) -> None:
-        """Let a member be something else from now on, on each connection and with the pass they came with."""
-        if member.role is role:
-            return
-        member.role = role
-        self.passes.set_role(member.identity, role)
-        self.log.append(
-            RoleChanged(member=member.id, user=member.user, role=role.word, by=by, at=self._clock())
-        )
-        self.changed()
-
-    def revoke(self, key: str, reason: str = REVOKED) -> None:
-        """Let nobody in with a join key any more, and put out who came in with it. Idempotent."""
-        self.keys.revoke(key)
-        for member in self.members.with_key(key):
-            self.put_out(member, reason)
-        self.changed()
-
-    def put_out(self, member: Member, reason: str) -> None:
-        """Close all connections of a member, who does not come back as the same one."""
-        self.members.forget(member)
-        for put_out in list(member.put_out):
-            put_out(reason)
-
     def take_over(self, other: Room) -> None:
         """Be what another room was to its people: its name and its keys, which open the other one no more."""
         self.name = other.name
-        self.keys, self.host_key = other.keys, other.host_key
-        self.passes = Passes(self.keys)
-        other.keys = Keyring()
+        self.people.take_keys(other.people)
 
-    def replace_key(self, key: JoinKey) -> JoinKey:
-        """Make a new key of the same role and life in place of one, which is revoked."""
-        new = self.keys.issue(key.role, expires_at=key.expires_at)
-        if key == self.host_key:
-            self.host_key = new
-        self.revoke(key.key)
-        return new
-
-    def revoke_expired(self) -> None:
-        """Do :meth:`revoke` for the keys whose time is over."""
-        for key in self.keys.expired(self._clock()):
-            self.revoke(key.key, EXPIRED)
-
-    def leave(self, member: Member) -> None:
-        """Note that one connection of a member is gone."""
-        if self.members.leave(member) and not self.ended.is_set():
-            self.log.append(MemberLeft(member=member.id, user=member.user, at=self._clock()))
-            self.changed()
-        self.touch()
+    # Use.
 
     def touch(self) -> None:
         """Start the idle time anew; what :meth:`keep` put off stays put off."""
@@ -221,7 +129,7 @@ class Room:
     @property
     def is_busy(self) -> bool:
         """True while somebody is here or something runs, background work and cells included."""
-        return bool(self.members.present or self._runs or self._works)
+        return bool(self.members.is_anybody_here or self._runs or self._works)
 
     @property
     def is_working(self) -> bool:

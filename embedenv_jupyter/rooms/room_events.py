@@ -8,42 +8,29 @@ is cut off, and may come back and resume.
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any, Final, Protocol
-
-from tornado.websocket import WebSocketClosedError
 
 from embedenv_jupyter.errors import CloseCode, EmbedEnvError, RoomClosedError
 from embedenv_jupyter.protocols import rooms as protocol
+from embedenv_jupyter.rooms import peer
 from embedenv_jupyter.rooms.audience import usage_fields
 from embedenv_jupyter.rooms.log import Watcher
 from embedenv_jupyter.rooms.members import Member, Visitor
+from embedenv_jupyter.rooms.peer import SEND_TIMEOUT_S, guarded
 from embedenv_jupyter.rooms.room import Room
 from embedenv_jupyter.rooms.room_frames import render
 from embedenv_jupyter.sandbox.spec import Limits, Usage
 
-log = logging.getLogger(__name__)
-
-SEND_TIMEOUT_S: Final = 60.0
 ROOM_ENDED: Final = CloseCode.NORMAL
-FAILED: Final = "the gateway failed; its log says why"
 
 
-class Socket(Protocol):
-    """The side of the WebSocket that a conversation needs."""
-
-    async def send_frames(self, frames: list[bytes]) -> None:
-        """Write frames in order; returns when the socket has taken them."""
-
-    async def send_framed(self, data: bytes) -> None:
-        """Write what is framed for the wire already, in the same way."""
+class Socket(peer.Socket, Protocol):
+    """The side of the WebSocket that a conversation needs, which says goodbye."""
 
     def part_with(self, frame: bytes, code: CloseCode, reason: str) -> None:
         """Write a last frame without waiting for the peer, and begin to close."""
-
-    def close_with(self, code: CloseCode, reason: str) -> None:
-        """Begin to close."""
 
 
 class RoomConversation:
@@ -89,12 +76,15 @@ class RoomConversation:
         await self._flush()
         if self._watcher is not None and not self._tasks and self._session.state is protocol.State.OPEN:
             # Only now, so that the answer to the hello goes before what the log holds.
-            self._begin(self._carry(self._watcher), "carrier")
-            self._begin(self._tell(), "notices")
+            self._begin(partial(self._carry, self._watcher), "carrier")
+            self._begin(self._tell, "notices")
             self._room.audience.add(self)
 
-    def _begin(self, work: Coroutine[None, None, None], name: str) -> None:
-        self._tasks.append(asyncio.create_task(self._guarded(work), name=name))
+    def _begin(self, work: Callable[[], Awaitable[None]], name: str) -> None:
+        about = f"the events of room {self._room.id}"
+        self._tasks.append(
+            asyncio.create_task(guarded(work, self._part, self._send_timeout_s, about), name=name)
+        )
 
     async def _flush(self) -> None:
         session = self._session
@@ -107,21 +97,7 @@ class RoomConversation:
         async with asyncio.timeout(self._send_timeout_s):
             await sending
 
-    async def _guarded(self, work: Coroutine[None, None, None]) -> None:
-        """Close the socket when a task of this conversation fails: nobody would see that it is gone."""
-        try:
-            await work
-        except TimeoutError:
-            self._part(
-                f"took no data for {self._send_timeout_s:g} s; come back and resume", CloseCode.TOO_SLOW
-            )
-        except WebSocketClosedError:
-            return
-        except Exception:
-            log.exception("a task of a connection to the room %s failed", self._room.id)
-            self._part(FAILED, CloseCode.INTERNAL_ERROR)
-
-    def _part(self, reason: str, code: CloseCode) -> None:
+    def _part(self, code: CloseCode, reason: str) -> None:
         """Say goodbye and close, without waiting for the peer; idempotent."""
         self._session.ended(reason, code)
         for frame in self._session.frames_to_send():
@@ -134,7 +110,9 @@ class RoomConversation:
         try:
             if hello.resume is not None:
                 self._watcher = room.log.watch(hello.resume)
-            member = room.enter(self._visitor, user=hello.user, colour=hello.color, token=hello.token)
+            member = room.people.enter(
+                self._visitor, user=hello.user, colour=hello.color, token=hello.token, put_out=self._put_out
+            )
         except RoomClosedError as exc:
             self._session.ended(f"the room has ended: {exc.reason}", ROOM_ENDED)
             return
@@ -142,7 +120,6 @@ class RoomConversation:
             self._session.refused(str(exc), type(exc).__name__)
             return
         self._member = member
-        member.put_out.append(self._put_out)
         number = room.log.last
         if self._watcher is None:
             self._watcher = room.log.watch(number)
@@ -154,7 +131,7 @@ class RoomConversation:
     def _put_out(self, reason: str) -> None:
         for task in self._tasks:
             task.cancel()
-        self._part(reason, CloseCode.REVOKED)
+        self._part(CloseCode.REVOKED, reason)
 
     def _look_at(self, where: protocol.Where | None) -> None:
         assert self._member is not None, "the session is open"
@@ -196,7 +173,7 @@ class RoomConversation:
                 for piece in render(records):
                     await self._within(self._socket.send_framed(piece))
                     await asyncio.sleep(0)  # a quick peer is never waited for, and others want their turn
-        self._part(f"the room has ended: {self._room.end_reason}", ROOM_ENDED)
+        self._part(ROOM_ENDED, f"the room has ended: {self._room.end_reason}")
 
     async def aclose(self) -> None:
         """Leave the room and end the tasks; idempotent."""
@@ -206,9 +183,7 @@ class RoomConversation:
         self._room.audience.remove(self)
         member, self._member = self._member, None
         if member is not None:
-            if self._put_out in member.put_out:
-                member.put_out.remove(self._put_out)
-            self._room.leave(member)
+            self._room.people.leave(member, self._put_out)
 
 
 def limits_fields(limits: Limits) -> dict[str, float | int | None]:

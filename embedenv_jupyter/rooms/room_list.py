@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import msgspec
-from tornado.websocket import WebSocketClosedError
 
-from embedenv_jupyter.errors import CloseCode
 from embedenv_jupyter.protocols import rooms as protocol
 from embedenv_jupyter.protocols.faults import FrameError
 from embedenv_jupyter.rooms.manager import RoomManager
+from embedenv_jupyter.rooms.peer import SEND_TIMEOUT_S, Socket, guarded
 from embedenv_jupyter.rooms.room import Room
-from embedenv_jupyter.rooms.room_events import FAILED, SEND_TIMEOUT_S, Socket
-
-log = logging.getLogger(__name__)
 
 PAUSE_S: Final = 0.25
 """Between two lists at least: what changes meanwhile is told together."""
@@ -52,7 +47,10 @@ class RoomsConversation:
         self._unsubscribe = self._rooms.on_change(self._room_changed)
         self._changed.update(self._rooms)
         self._news.set()
-        self._telling = asyncio.create_task(self._guarded(), name="list of rooms")
+        self._telling = asyncio.create_task(
+            guarded(self._tell, self._socket.close_with, self._send_timeout_s, "the list of rooms"),
+            name="list of rooms",
+        )
 
     def _room_changed(self, room: Room) -> None:
         self._changed.add(room)
@@ -66,17 +64,6 @@ class RoomsConversation:
             await self._send([protocol.Error(str(exc), protocol.FRAME_ERROR)])
         else:
             await self._send([protocol.Pong(asked.id)])
-
-    async def _guarded(self) -> None:
-        try:
-            await self._tell()
-        except TimeoutError:
-            self._socket.close_with(CloseCode.TOO_SLOW, f"took no data for {self._send_timeout_s:g} s")
-        except WebSocketClosedError:
-            return
-        except Exception:
-            log.exception("a list of rooms was not sent")
-            self._socket.close_with(CloseCode.INTERNAL_ERROR, FAILED)
 
     async def _tell(self) -> None:
         before: list[Mapping[str, Any]] | None = None

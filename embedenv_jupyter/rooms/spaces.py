@@ -153,7 +153,7 @@ class SpacesConversation:
             await asyncio.shield(managers.rooms.call_off(opened))
 
     def _guarded(self, work: Callable[[], Awaitable[None]]) -> Coroutine[None, None, None]:
-        return guarded(work, self._socket, self._send_timeout_s, "Spaces")
+        return guarded(work, self._socket.close_with, self._send_timeout_s, "the Spaces protocol")
 
     @property
     def _entered(self) -> tuple[Room, Member]:
@@ -175,7 +175,7 @@ class SpacesConversation:
         account = await managers.authenticate(request.public_key, request.secret_key)
         opened = self._unheard = await managers.rooms.open(account, space=self._space)
         newest = self._watch(opened.room, None if request.resume is None else 0)
-        member = opened.room.admit(HOST_USER, spaces.DEFAULT_COLOUR, Role.OWN)
+        member = opened.room.people.admit(HOST_USER, spaces.DEFAULT_COLOUR, Role.OWN)
         self._room, self._member = opened.room, member
         self._session.initialised(
             opened.join_key, opened.remaining_credits, room=opened.room.id, role=member.role.word,
@@ -185,9 +185,10 @@ class SpacesConversation:
     def _join(self, request: spaces.Join, managers: Managers) -> None:
         room, key = managers.rooms.redeem(request.key)
         newest = self._watch(room, request.resume)
-        member = room.admit(request.user, request.colour, key.role, request.member)
+        member = room.people.admit(
+            request.user, request.colour, key.role, request.member, put_out=self._put_out
+        )
         member.key = member.key or key.key
-        member.put_out.append(self._put_out)
         self._room, self._member = room, member
         self._session.joined(
             request.key, member.user, member.colour, room=room.id, role=member.role.word,
@@ -371,9 +372,7 @@ class SpacesConversation:
         self._session.closed()
         if self._room is not None and self._member is not None:
             room, self._room = self._room, None
-            if self._put_out in self._member.put_out:
-                self._member.put_out.remove(self._put_out)
-            room.leave(self._member)
+            room.people.leave(self._member, self._put_out)
 
 
 def _pieces(content: bytes, encoding: str) -> Iterator[str]:

@@ -7,10 +7,13 @@ import contextlib
 import errno
 import os
 import stat
+from typing import Any
 
 from embedenv_jupyter.errors import SandboxRequestError, SandboxTimeoutError
 from embedenv_jupyter.sandbox.kernel import socket_names
 from embedenv_jupyter.sandbox.process import Process
+from embedenv_jupyter.sandbox.received import close_all, is_folder, is_pipe
+from embedenv_jupyter.sandbox.requests import Requests
 from embedenv_jupyter.sandbox.spec import ExitStatus
 from embedenv_jupyter.sandbox.streams import ByteSource
 
@@ -33,6 +36,25 @@ class ForkedKernel:
         self._ready = ready
         self._said = b""
         self._listening = asyncio.create_task(self._listen(), name="last words of a kernel")
+
+    @classmethod
+    def started(cls, requests: Requests, answer: dict[str, Any], fds: list[int]) -> ForkedKernel:
+        """Return the kernel that an answer tells of.
+
+        Raises:
+            SandboxRequestError: it tells of none, or brings other descriptors; all of them are closed.
+        """
+        *pipes, folder = fds or [-1]
+        if len(fds) != 3 or not is_folder(os.fstat(folder)):
+            close_all(fds)
+            raise SandboxRequestError("fork_kernel", errno.EPROTO, detail="the sandbox handed out no folder")
+        try:
+            process = Process.started(requests, answer, pipes, 2, is_pipe, "pipe")
+        except BaseException:
+            os.close(folder)
+            raise
+        process.stderr = ByteSource(pipes[0])
+        return cls(process, folder, ByteSource(pipes[1]))
 
     @property
     def pid(self) -> int:

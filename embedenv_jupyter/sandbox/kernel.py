@@ -21,7 +21,7 @@ import tempfile
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
-from embedenv_jupyter.sandbox import magic_stubs, pacing, syscalls
+from embedenv_jupyter.sandbox import fork_pipe, magic_stubs, pacing, syscalls
 
 CHANNELS = ("shell", "iopub", "stdin", "control", "hb")
 """The channels of a kernel in the order of their sockets: ``s-1`` is shell, ``s-5`` the heartbeat."""
@@ -135,7 +135,7 @@ def remove_folder(runtime: str, name: str) -> None:
         fd = os.open(f"{runtime}/{name}", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:
         return
-    for file in (_CONNECTION_FILE, *socket_names().values()):
+    for file in (_CONNECTION_FILE, fork_pipe.NAME, *socket_names().values()):
         with contextlib.suppress(OSError):
             os.unlink(file, dir_fd=fd)
     os.close(fd)
@@ -159,6 +159,7 @@ def run_kernel(connection_file: str, argv: list[str], ready: int) -> NoReturn:
     _settle_in()
     app: Any = IPKernelApp.instance()
     _initialize(app, connection_file, argv)
+    fork_pipe.move(app, os.path.dirname(connection_file))
     magic_stubs.register(app.shell)
     pacing.pace(app)
     os.write(ready, b"R")

@@ -9,61 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import os
 import socket
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 from embedenv_jupyter.sandbox import tree
 from embedenv_jupyter.sandbox.keeper import Keeper
+from embedenv_jupyter.sandbox.listeners import debuggers, listeners, sockets_of
 
-_LISTEN = "0A"
 CONNECT_TIMEOUT_S = 10.0
-
-
-@dataclass(frozen=True)
-class Listener:
-    """One listening TCP socket of this network namespace."""
-
-    port: int
-    inode: int
-    uid: int
-
-
-def listeners() -> Iterator[Listener]:
-    """Read the TCP sockets that listen."""
-    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
-        try:
-            with open(table) as file:
-                lines = file.read().splitlines()[1:]
-        except OSError:
-            continue
-        for line in lines:
-            fields = line.split()
-            if fields[3] == _LISTEN:
-                port = int(fields[1].rpartition(":")[2], 16)
-                yield Listener(port, int(fields[9]), int(fields[7]))
-
-
-def sockets_of(pids: Iterable[int]) -> set[int]:
-    """Return the inodes of all sockets that the processes hold; what has ended holds none."""
-    found: set[int] = set()
-    for pid in pids:
-        try:
-            for name in os.listdir(f"/proc/{pid}/fd"):
-                found.update(_socket_inode(f"/proc/{pid}/fd/{name}"))
-        except OSError:
-            continue
-    return found
-
-
-def _socket_inode(path: str) -> Iterator[int]:
-    try:
-        target = os.readlink(path)
-    except OSError:
-        return
-    if target.startswith("socket:["):
-        yield int(target[8:-1])
 
 
 class HostPorts:
@@ -79,13 +31,17 @@ class HostPorts:
 
     def _listening(self) -> set[int]:
         found = list(listeners())
-        if self._uid is not None:
-            return {listener.port for listener in found if listener.uid == self._uid}
         supervisor = self._keeper.pid
         if supervisor is None:
             return set()
-        own = sockets_of((supervisor, *tree.descendants(supervisor)))
-        return {listener.port for listener in found if listener.inode in own}
+        own = (supervisor, *tree.descendants(supervisor))
+        if self._uid is not None:
+            found = [listener for listener in found if listener.uid == self._uid]
+        else:
+            inodes = sockets_of(own)
+            found = [listener for listener in found if listener.inode in inodes]
+        hidden = sockets_of(debuggers(own)) if found else set()
+        return {listener.port for listener in found if listener.inode not in hidden}
 
     async def connect(self, port: int, timeout_s: float = CONNECT_TIMEOUT_S) -> socket.socket:
         """Connect to a port of the room; the socket does not block.

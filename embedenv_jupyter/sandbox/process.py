@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import errno
 import termios
+from typing import Any
 
 from embedenv_jupyter.errors import SandboxRequestError
+from embedenv_jupyter.sandbox.received import Accepts, check, close_all, is_pipe
 from embedenv_jupyter.sandbox.requests import Requests
 from embedenv_jupyter.sandbox.spec import ExitStatus
 from embedenv_jupyter.sandbox.streams import ByteSink, ByteSource
@@ -24,6 +26,37 @@ class Process:
         self.stdin: ByteSink | None = None
         self.stdout: ByteSource | None = None
         self.stderr: ByteSource | None = None
+
+    @classmethod
+    def started(
+        cls,
+        requests: Requests,
+        answer: dict[str, Any],
+        fds: list[int],
+        count: int,
+        accepts: Accepts,
+        kind: str,
+    ) -> Process:
+        """Return the program that an answer tells of, which brings ``count`` descriptors of a ``kind``.
+
+        Raises:
+            SandboxRequestError: it tells of none, or brings others; all of them are closed.
+        """
+        check(fds, count, accepts, kind)
+        match answer:
+            case {"job": int(job), "pid": int(pid)}:
+                return cls(requests, job, pid)
+        close_all(fds)
+        raise SandboxRequestError("receive", errno.EPROTO, detail="the sandbox named no job")
+
+    @classmethod
+    def piped(cls, requests: Requests, answer: dict[str, Any], fds: list[int], *, side: int = 0) -> Process:
+        """Return a program on three pipes, and ``side`` more for the caller; raises as :meth:`started`."""
+        process = cls.started(requests, answer, fds, 3 + side, is_pipe, "pipe")
+        process.stdin, process.stdout, process.stderr = (
+            ByteSink(fds[0]), ByteSource(fds[1]), ByteSource(fds[2]),
+        )  # fmt: skip
+        return process
 
     @property
     def status(self) -> ExitStatus | None:

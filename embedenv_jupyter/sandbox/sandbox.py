@@ -10,18 +10,17 @@ it is used, and what must work against its will goes through the tier's
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import logging
 import os
 import signal as signals
 import socket
-import stat
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from embedenv_jupyter.errors import SandboxGoneError, SandboxRequestError, SandboxTimeoutError
-from embedenv_jupyter.sandbox.contents import file_info, in_thread, list_folder, read_up_to, write_all
+from embedenv_jupyter.sandbox.contents import in_thread
+from embedenv_jupyter.sandbox.files import SandboxFiles
 from embedenv_jupyter.sandbox.forked_kernel import ForkedKernel
 from embedenv_jupyter.sandbox.image import TreeLease
 from embedenv_jupyter.sandbox.keeper import Keeper
@@ -29,22 +28,15 @@ from embedenv_jupyter.sandbox.own_ports import OwnPorts
 from embedenv_jupyter.sandbox.ports import HostPorts
 from embedenv_jupyter.sandbox.process import Process
 from embedenv_jupyter.sandbox.received import (
-    Accepts,
-    check,
-    close_all,
-    is_file_or_folder,
-    is_folder,
-    is_pipe,
     is_terminal_master,
 )
 from embedenv_jupyter.sandbox.requests import TIMEOUT_S, Requests
-from embedenv_jupyter.sandbox.spec import HOME, Breach, ExitStatus, FileInfo, SandboxSpec, Usage
+from embedenv_jupyter.sandbox.spec import HOME, Breach, ExitStatus, SandboxSpec, Usage
 from embedenv_jupyter.sandbox.streams import ByteSink, ByteSource
 from embedenv_jupyter.sandbox.watch import tree_bytes
 
 log = logging.getLogger(__name__)
 
-LONG_TIMEOUT_S = 120.0
 CLOSE_TIMEOUT_S = 5.0
 
 _MEASURED_BYTES = 1 << 40
@@ -57,7 +49,7 @@ async def nobody_looks() -> None:
 
 
 class Sandbox:
-    """One isolated environment: programs, files, ports, limits.
+    """One isolated environment: programs, :attr:`files`, ports, limits.
 
     Made by a tier's ``start``. All methods raise :class:`SandboxGoneError` once
     it has ended, :class:`SandboxTimeoutError` when the supervisor is silent, and
@@ -107,6 +99,7 @@ class Sandbox:
             on_exit=self._exited,
             on_end=self._channel_ended,
         )
+        self.files = SandboxFiles(self._requests)
         self._own_ports = OwnPorts(self._requests)
 
     # Life.
@@ -245,7 +238,7 @@ class Sandbox:
     ) -> Process:
         """Start a program on three pipes. ``cwd`` is relative to the workspace, or absolute inside."""
         answer, fds = await self.request("spawn", argv=list(argv), cwd=cwd, env=dict(env or {}))
-        return self._piped(answer, fds)
+        return Process.piped(self._requests, answer, fds)
 
     async def fork_script(
         self,
@@ -262,7 +255,7 @@ class Sandbox:
         answer, fds = await self.request(
             "fork_script", path=path, argv=list(argv), cwd=cwd, env=dict(env or {})
         )
-        return self._piped(answer, fds)
+        return Process.piped(self._requests, answer, fds)
 
     async def spawn_driver(
         self, argv: Sequence[str], *, cwd: str | None = None, env: Mapping[str, str] | None = None
@@ -272,30 +265,8 @@ class Sandbox:
         What is written to the sink it reads from descriptor 3; what it writes to 4 comes from the source.
         """
         answer, fds = await self.request("spawn", argv=list(argv), cwd=cwd, env=dict(env or {}), side=True)
-        process = self._started(answer, fds, 5, is_pipe, "pipe")
-        process.stdin, process.stdout, process.stderr = (
-            ByteSink(fds[0]),
-            ByteSource(fds[1]),
-            ByteSource(fds[2]),
-        )
+        process = Process.piped(self._requests, answer, fds, side=2)
         return process, ByteSink(fds[3]), ByteSource(fds[4])
-
-    def _piped(self, answer: dict[str, Any], fds: list[int]) -> Process:
-        process = self._started(answer, fds, 3, is_pipe, "pipe")
-        process.stdin = ByteSink(fds[0])
-        process.stdout = ByteSource(fds[1])
-        process.stderr = ByteSource(fds[2])
-        return process
-
-    def _started(
-        self, answer: dict[str, Any], fds: list[int], count: int, accepts: Accepts, kind: str
-    ) -> Process:
-        check(fds, count, accepts, kind)
-        match answer:
-            case {"job": int(job), "pid": int(pid)}:
-                return Process(self._requests, job, pid)
-        close_all(fds)
-        raise SandboxRequestError("receive", errno.EPROTO, detail="the sandbox named no job")
 
     async def spawn_pty(
         self,
@@ -316,7 +287,7 @@ class Sandbox:
             "spawn_pty", argv=list(argv), cwd=cwd, env=dict(env or {}), size=list(size),
             echo=echo, cooked=cooked,
         )  # fmt: skip
-        process = self._started(answer, fds, 1, is_terminal_master, "terminal")
+        process = Process.started(self._requests, answer, fds, 1, is_terminal_master, "terminal")
         process.terminal = fds[0]
         process.stdout = ByteSource(fds[0])
         try:
@@ -346,17 +317,7 @@ class Sandbox:
         answer, fds = await self.request(
             "fork_kernel", name=name, key=key, argv=list(argv), cwd=cwd, env=dict(env or {})
         )
-        *pipes, folder = fds or [-1]
-        if len(fds) != 3 or not is_folder(os.fstat(folder)):
-            close_all(fds)
-            raise SandboxRequestError("fork_kernel", errno.EPROTO, detail="the sandbox handed out no folder")
-        try:
-            process = self._started(answer, pipes, 2, is_pipe, "pipe")
-        except BaseException:
-            os.close(folder)
-            raise
-        process.stderr = ByteSource(pipes[0])
-        kernel = ForkedKernel(process, folder, ByteSource(pipes[1]))
+        kernel = ForkedKernel.started(self._requests, answer, fds)
         try:
             await kernel.ready()
         except BaseException:
@@ -379,155 +340,6 @@ class Sandbox:
     async def signal_all(self, signum: int) -> None:
         """Signal every process of the room except the supervisor."""
         await self.request("signal_all", signal=int(signum))
-
-    # Files. Paths are relative to the workspace and never leave it.
-
-    async def open(self, path: str, flags: int = os.O_RDONLY, mode: int = 0o644) -> int:
-        """Open a file or folder of the workspace; the descriptor is the caller's."""
-        _, fds = await self.request("open", path=path, flags=flags, mode=mode)
-        check(fds, 1, is_file_or_folder, "file")
-        return fds[0]
-
-    async def read_file(self, path: str, limit_bytes: int = 64 << 20) -> bytes:
-        """Read a whole file of at most ``limit_bytes``."""
-        fd = await self.open(path)
-        try:
-            found = os.fstat(fd)
-            if not stat.S_ISREG(found.st_mode):
-                raise SandboxRequestError("read", errno.EISDIR, path)
-            if found.st_size > limit_bytes:
-                detail = f"has {found.st_size} bytes, {limit_bytes} are allowed"
-                raise SandboxRequestError("read", errno.EFBIG, path, detail)
-            return await in_thread(fd, lambda own: read_up_to(own, limit_bytes))
-        finally:
-            os.close(fd)
-
-    async def write_file(
-        self,
-        path: str,
-        content: bytes,
-        *,
-        mode: int | None = None,
-        expected_sha256: str | None = None,
-        exclusive: bool = False,
-    ) -> str:
-        """Replace a file in one step; parents are made. Returns the content's SHA-256 in hex.
-
-        With ``expected_sha256`` only if the present content has this hash ("" for
-        no file), with ``exclusive`` only if there is no such file.
-        """
-        answer = await self._send_content(
-            "write", content, path=path, mode=mode, expected_sha256=expected_sha256, exclusive=exclusive
-        )
-        return str(answer.get("sha256", ""))
-
-    async def append_file(self, path: str, content: bytes, *, at: int) -> None:
-        """Write at the end of a file that has ``at`` bytes; ``ESTALE`` where it has another number."""
-        await self._send_content("append", content, path=path, at=at)
-
-    async def _send_content(self, op: str, content: bytes, **fields: Any) -> dict[str, Any]:
-        """Ask for something with ``content``, which the supervisor writes: so it counts for the room."""
-        fd = os.memfd_create("content", os.MFD_CLOEXEC)
-        try:
-            await in_thread(fd, lambda own: write_all(own, content))
-            answer, fds = await self.request(op, [fd], timeout_s=LONG_TIMEOUT_S, **fields)
-            close_all(fds)
-        finally:
-            os.ftruncate(fd, 0)  # a supervisor that keeps the descriptor must not keep our memory
-            os.close(fd)
-        return answer
-
-    async def copy_file(self, path: str, to: str) -> None:
-        """Copy a file, its mode included; ``EEXIST`` where the new name is taken."""
-        fd = await self.open(path)
-        try:
-            found = os.fstat(fd)
-            if not stat.S_ISREG(found.st_mode):
-                raise SandboxRequestError("copy", errno.EISDIR, path)
-            _, fds = await self.request(
-                "write", [fd], timeout_s=LONG_TIMEOUT_S, path=to, mode=stat.S_IMODE(found.st_mode),
-                expected_sha256=None, exclusive=True,
-            )  # fmt: skip
-            close_all(fds)
-        finally:
-            os.close(fd)
-
-    async def copy_folder(self, path: str, to: str) -> None:
-        """Copy a folder with all that it holds; ``EEXIST`` where the new name is taken."""
-        await self.make_dir(to, exclusive=True)
-        process = await self.spawn(["/bin/cp", "-a", "--", f"./{path}/.", f"./{to}/"], cwd=".")
-        await self._finish(process, "copy", path)
-
-    async def make_dir(self, path: str, *, exclusive: bool = False) -> None:
-        """Make a folder and its parents."""
-        await self.request("make_dir", path=path, exclusive=exclusive)
-
-    async def rename(self, path: str, to: str, *, replace: bool = False) -> None:
-        """Rename within the workspace."""
-        await self.request("rename", path=path, to=to, replace=replace)
-
-    async def remove(self, path: str, *, recursive: bool = False) -> None:
-        """Remove a file, or with ``recursive`` a folder with all that it holds."""
-        answer, fds = await self.request("remove", path=path, recursive=recursive)
-        if answer.get("job") is None:
-            return
-        process = self._piped(answer, fds)
-        await self._finish(process, "remove", path)
-
-    async def stat(self, path: str) -> FileInfo:
-        """Describe one file or folder, without following a symbolic link."""
-        return file_info(path.rstrip("/").rpartition("/")[2], await self.look(path, follow=False))
-
-    async def look(self, path: str, *, follow: bool = True) -> os.stat_result:
-        """Return what stat(2) says of a path; links are followed inside the workspace, and no farther."""
-        _, fds = await self.request("open", path=path, flags=os.O_PATH | (0 if follow else os.O_NOFOLLOW))
-        check(fds, 1, lambda found: True, "file")
-        try:
-            return os.fstat(fds[0])
-        finally:
-            os.close(fds[0])
-
-    async def list(self, path: str = "") -> list[FileInfo]:
-        """List a folder in the order of names, at most ``MAX_LISTED`` entries."""
-        fd = await self.open(path, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            return await in_thread(fd, list_folder)
-        finally:
-            os.close(fd)
-
-    async def snapshot(self) -> Process:
-        """Write the workspace as tar: read ``stdout`` to its end, then ``wait``."""
-        answer, fds = await self.request("snapshot")
-        process = self._started(answer, fds, 2, is_pipe, "pipe")
-        process.stdout = ByteSource(fds[0])
-        process.stderr = ByteSource(fds[1])
-        return process
-
-    async def restore(self, source: int) -> None:
-        """Unpack the tar stream behind the descriptor ``source`` into the workspace."""
-        answer, fds = await self.request("restore", [source])
-        process = self._started(answer, fds, 1, is_pipe, "pipe")
-        process.stderr = ByteSource(fds[0])
-        await self._finish(process, "restore", "")
-
-    async def _finish(self, process: Process, op: str, path: str) -> None:
-        """Wait for a job that does one request's work; raise what it complained about."""
-        assert process.stderr is not None
-        try:
-            async with asyncio.timeout(LONG_TIMEOUT_S):
-                complaint = b""
-                while data := await process.stderr.read():
-                    complaint = (complaint + data)[-2000:]
-                status = await process.wait()
-        except TimeoutError:
-            with contextlib.suppress(ProcessLookupError):
-                await process.signal(signals.SIGKILL)
-            raise SandboxTimeoutError(op, LONG_TIMEOUT_S) from None
-        finally:
-            process.close()
-        if status.code != 0:
-            lines = complaint.decode(errors="replace").strip().splitlines()
-            raise SandboxRequestError(op, errno.EIO, path, lines[-1] if lines else str(status))
 
     # Ports.
 

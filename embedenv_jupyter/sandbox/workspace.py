@@ -287,19 +287,3 @@ def rename(root: int, path: str, to: str, *, replace: bool = False) -> None:
 def is_directory(parent: int, name: str) -> bool:
     """Tell whether a name is a directory, without following it."""
     return stat.S_ISDIR(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode)
-
-
-def listening_ports() -> list[int]:
-    """Return the TCP ports that listen in this network namespace (proc_net_tcp(5))."""
-    ports: set[int] = set()
-    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
-        try:
-            with open(table, "rb") as file:
-                lines = file.read().splitlines()[1:]
-        except OSError:
-            continue
-        for line in lines:
-            fields = line.split()
-            if fields[3] == b"0A":
-                ports.add(int(fields[1].rpartition(b":")[2], 16))
-    return sorted(ports)

@@ -329,7 +329,7 @@ class EngineConversation:
             self._socket.close_with(self._connection.close_code, self._connection.close_reason)
 
     def _guarded(self, work: Callable[[], Awaitable[None]]) -> Coroutine[Any, Any, None]:
-        return guarded(work, self._socket, self._send_timeout_s, "Engine")
+        return guarded(work, self._socket.close_with, self._send_timeout_s, "the Engine protocol")
 
     async def aclose(self) -> None:
         """Leave the sessions and end the tasks; idempotent. Streamed runs of named sessions go on."""

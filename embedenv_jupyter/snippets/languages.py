@@ -49,7 +49,7 @@ class LanguageSurvey:
         self._listed = None
 
     async def _asked(self) -> LanguageList:
-        opened = await self._rooms.open(LOCAL_ACCOUNT, space=SPACE, cost=0)
+        opened = await self._rooms.open(LOCAL_ACCOUNT, space=SPACE, cost=0, is_listed=False)
         try:
             findings = await survey(opened.room.sandbox, self._languages)
         finally:

@@ -191,7 +191,7 @@ class Sessions:
             raise InsufficientCreditsError(price, left)
 
     async def _started(self, account: Account, name: str, limits: Limits | None) -> Session:
-        opened = await self._rooms.open(account, space=SPACE, limits=limits, cost=0)
+        opened = await self._rooms.open(account, space=SPACE, limits=limits, cost=0, is_listed=False)
         frames_log = Log(
             self._logs / f"{opened.room.id}.engine",
             memory_bytes=self.settings.log_memory_bytes,

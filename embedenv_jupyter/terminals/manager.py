@@ -82,7 +82,7 @@ class RoomTerminals(NamedTermManager):
         if not folder or ".." in PurePosixPath(folder).parts:
             return None
         try:
-            return folder if (await self.room.sandbox.stat(folder)).type == "folder" else None
+            return folder if (await self.room.sandbox.files.stat(folder)).type == "folder" else None
         except (SandboxError, ValueError) as exc:
             log.info("room %s has no folder %.200r for a terminal: %s", self.room.id, folder, exc)
             return None

@@ -34,7 +34,9 @@ export const CommandIDs = {
   openPreviewOutside: "embedenv:open-preview-outside",
   sharePreview: "embedenv:share-preview",
   stopSharingPreview: "embedenv:stop-sharing-preview",
-  showLatency: "embedenv:show-latency",
+  showLatency: "embedenv:open-latency-monitor",
+  showInspector: "embedenv:open-wire-inspector",
+  showLanguages: "embedenv:open-language-board",
 } as const;
 
 /** The category of our cards in the launcher and of our commands in the palette. */

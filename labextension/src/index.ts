@@ -4,8 +4,11 @@ import { copiesPlugin } from "./plugins/copies.js";
 import { drivesPlugin } from "./plugins/drives.js";
 import { editingPlugin } from "./plugins/editing.js";
 import { filesPlugin } from "./plugins/files.js";
+import { inspectorPlugin } from "./plugins/inspector.js";
 import { joiningPlugin } from "./plugins/joining.js";
 import { kernelsPlugin } from "./plugins/kernels.js";
+import { languagesPlugin } from "./plugins/languages.js";
+import { latencyPlugin } from "./plugins/latency.js";
 import { launcherPlugin } from "./plugins/launcher.js";
 import { lifecyclePlugin } from "./plugins/lifecycle.js";
 import { notificationsPlugin } from "./plugins/notifications.js";
@@ -39,4 +42,7 @@ export default [
   editingPlugin,
   terminalsPlugin,
   previewsPlugin,
+  latencyPlugin,
+  inspectorPlugin,
+  languagesPlugin,
 ];

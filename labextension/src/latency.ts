@@ -20,6 +20,11 @@ export class Latency {
     this.most = Math.max(this.most, latencyMs);
   }
 
+  /** How many there were, those included that are not kept. */
+  get total(): number {
+    return this.count;
+  }
+
   /** The last sixty, oldest first. */
   get recentMs(): readonly number[] {
     return [...this.samples];

@@ -57,18 +57,8 @@ export async function request(
   parts: readonly string[],
   body?: unknown,
 ): Promise<unknown> {
-  const init: RequestInit =
-    body === undefined ? { method } : { method, body: JSON.stringify(body) };
-  let response: Response;
-  try {
-    response = await ServerConnection.makeRequest(urlOf(settings, ...parts), init, settings);
-  } catch (error) {
-    throw new RequestError(error instanceof Error ? error.message : String(error), 0, "");
-  }
+  const response = await answered(settings, method, parts, body);
   const text = await response.text();
-  if (!response.ok) {
-    throw refusal(response, text);
-  }
   if (text === "") {
     return null;
   }
@@ -77,6 +67,46 @@ export async function request(
   } catch {
     throw new RequestError("The gateway answered with what is no JSON.", response.status, "");
   }
+}
+
+/** Posts a request whose answer comes bit by bit: text, cut anywhere between two characters. */
+export async function* streamed(
+  settings: ServerConnection.ISettings,
+  parts: readonly string[],
+): AsyncGenerator<string> {
+  const response = await answered(settings, "POST", parts, {});
+  const reader = response.body?.pipeThrough(new TextDecoderStream()).getReader();
+  try {
+    for (;;) {
+      const piece = await reader?.read();
+      if (piece === undefined || piece.done) {
+        return;
+      }
+      yield piece.value;
+    }
+  } finally {
+    await reader?.cancel();
+  }
+}
+
+async function answered(
+  settings: ServerConnection.ISettings,
+  method: string,
+  parts: readonly string[],
+  body?: unknown,
+): Promise<Response> {
+  const init: RequestInit =
+    body === undefined ? { method } : { method, body: JSON.stringify(body) };
+  let response: Response;
+  try {
+    response = await ServerConnection.makeRequest(urlOf(settings, ...parts), init, settings);
+  } catch (error) {
+    throw new RequestError(error instanceof Error ? error.message : String(error), 0, "");
+  }
+  if (!response.ok) {
+    throw refusal(response, await response.text());
+  }
+  return response;
 }
 
 function refusal(response: Response, text: string): RequestError {

@@ -43,7 +43,7 @@ async def open_file(page: Any, room: str, name: str) -> None:
 
 
 def notebook(source: str) -> dict[str, Any]:
-    cell: dict[str, Any] = {
+    cell: dict[str, object] = {
         "cell_type": "code",
         "id": "one",
         "metadata": {},

@@ -204,7 +204,7 @@ class Desk:
         if door.role < Role.OWN:
             raise RoleError(f"let people into the room {called(door.room)}", "own", door.role.word)
         expires_at = None if wanted.expires_s is None else time.time() + wanted.expires_s
-        key = door.room.keys.issue(wanted.role, expires_at=expires_at)
+        key = door.room.people.keys.issue(wanted.role, expires_at=expires_at)
         until = "never"
         if expires_at is not None:
             until = f"{datetime.fromtimestamp(expires_at, UTC):%Y-%m-%d %H:%M:%S} UTC"

@@ -62,7 +62,7 @@ class Programs:
         room = self._kernel.room
         turn.execution.cost = await room.charge_command(program_command(language, source), turn.execution.run)
         try:
-            await room.sandbox.write_file(f"{folder}/{language.source}", source.encode("utf-8", "replace"))
+            await room.sandbox.files.write(f"{folder}/{language.source}", source.encode("utf-8", "replace"))
         except SandboxRequestError as exc:
             await room.refund_cell(turn.execution.run)
             raise WorkspaceError(exc.path or folder, exc.detail or str(exc)) from exc

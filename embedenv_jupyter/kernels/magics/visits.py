@@ -174,15 +174,14 @@ class Visit:
 
     def _come_in(self) -> Member:
         member, room = self._session.member, self._door.room
-        visitor = room.admit(member.user, member.colour, self._door.role, self._token)
+        visitor = room.people.admit(
+            member.user, member.colour, self._door.role, self._token, put_out=self._put_out
+        )
         self._token, visitor.key = visitor.token, self._door.key
-        visitor.put_out.append(self._put_out)
         return visitor
 
     def _go_out(self, member: Member) -> None:
-        with contextlib.suppress(ValueError):
-            member.put_out.remove(self._put_out)
-        self._door.room.leave(member)
+        self._door.room.people.leave(member, self._put_out)
 
     def _put_out(self, reason: str) -> None:
         self._is_revoked = True

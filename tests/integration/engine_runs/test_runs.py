@@ -94,7 +94,7 @@ async def test_the_folder_of_a_run_is_gone_after_it(engine: Engine) -> None:
     seen = await run(engine, BASH, "touch left; pwd")
     await engine.aclose()
     with pytest.raises(SandboxRequestError):
-        await engine.sandbox.stat(f"{RUNS}/{seen.stdout.strip().rpartition('/')[2]}")
+        await engine.sandbox.files.stat(f"{RUNS}/{seen.stdout.strip().rpartition('/')[2]}")
 
 
 async def test_a_file_may_not_take_the_place_of_the_code(engine: Engine) -> None:

@@ -198,4 +198,4 @@ async def test_a_closed_session_takes_no_run_and_leaves_no_folder(engine: Engine
     with pytest.raises(SessionError, match="was closed"):
         await session.start(Source("1"))
     with pytest.raises(SandboxRequestError):
-        await engine.sandbox.stat(f"{SESSIONS}/{folder.rpartition('/')[2]}")
+        await engine.sandbox.files.stat(f"{SESSIONS}/{folder.rpartition('/')[2]}")

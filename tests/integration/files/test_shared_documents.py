@@ -187,7 +187,7 @@ async def test_a_revoked_key_puts_out(files: FilesApi, as_role: KeyOf) -> None:
     await new_file(files, "a.txt", "one\n")
     editor = await as_role("edit")
     async with Writer(editor, "a.txt").connected() as bob:
-        files.room.revoke(editor.authorization.removeprefix("Bearer "))
+        files.room.people.revoke(editor.authorization.removeprefix("Bearer "))
         assert (await bob.ended())[0] == CloseCode.REVOKED
     with pytest.raises(websockets.InvalidStatus, match="401"):
         async with Writer(editor, "a.txt").connected():

@@ -84,12 +84,12 @@ async def gateway(tmp_path: Path, temporary: Path) -> AsyncIterator[Gateway]:
 async def use_a_room(gateway: Gateway) -> None:
     opened = await gateway.rooms.open(LOCAL_ACCOUNT, space="soak")
     room = opened.room
-    member = room.admit("ann", "#123456", Role.OWN)
+    member = room.people.admit("ann", "#123456", Role.OWN)
     run = await room.shell(member, "echo hello; sleep 1000 &")
     async with asyncio.timeout(20):
         await run.ended.wait()
     await room.files.write(member, "project/a.txt", b"x" * 1000)
-    room.leave(member)
+    room.people.leave(member)
     await room.aclose("stopped")
     async with asyncio.timeout(20):
         while len(gateway.rooms):  # its log is removed after its end

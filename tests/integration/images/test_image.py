@@ -79,7 +79,7 @@ async def test_rooms_and_kernels_stand_on_it(built: Built) -> None:
         found = "open('found', 'w').write(f'{sys.executable} {sys.prefix} {ssl.__file__}')"
         lines = f"--IPKernelApp.exec_lines=import {modules}; {found}"
         kernel = await sandbox.fork_kernel("k1", "secret", argv=[lines])
-        executable, prefix, library = (await sandbox.read_file("found")).decode().split()
+        executable, prefix, library = (await sandbox.files.read("found")).decode().split()
         assert executable == PYTHONS[0]
         assert prefix == os.path.dirname(os.path.dirname(PYTHONS[0]))
         assert library.startswith("/usr/lib/python3")

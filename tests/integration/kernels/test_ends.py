@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -211,6 +212,30 @@ async def test_sessions_are_those_of_jupyterlab(room: OpenRoom) -> None:
     assert (await room.api("GET", f"{room.path}/kernels")).body == []
 
 
+async def test_a_kernel_starts_in_the_folder_of_its_document(room: OpenRoom) -> None:
+    folder = {"type": "directory"}
+    assert (await room.api("PUT", f"{room.path}/contents/lessons", folder)).status == 201
+    where = "import os; print(os.getcwd())"
+    for path, expected in (("lessons/a.ipynb", "/home/user/lessons"), ("gone/b.ipynb", "/home/user")):
+        wanted = {"path": path, "type": "notebook", "name": path, "kernel": {"name": "python3"}}
+        session = (await room.api("POST", f"{room.path}/sessions", wanted)).body
+        async with socket_to(replace(room, kernel=session["kernel"]["id"])) as socket:
+            assert (await KernelPeer(socket).run(where))[0] == f"{expected}\n"
+
+
+async def test_ports_of_a_debugger_are_nobodys_business(room: OpenRoom) -> None:
+    listening = "import socket; s = socket.socket(); s.bind(('127.0.0.1', 8081)); s.listen()"
+    async with socket_to(room) as socket:
+        peer = KernelPeer(socket)
+        text, _, _ = await peer.run("import debugpy; print(debugpy.listen(('127.0.0.1', 0))[1] > 0)")
+        assert text == "True\n"
+        await peer.run(listening)
+        async with asyncio.timeout(DEADLINE_S):
+            while not (ports := (await room.api("GET", f"{room.path}/ports")).body):
+                await asyncio.sleep(0.05)
+        assert ports == [{"port": 8081}]
+
+
 @configured(kernel_pool_size=1)
 async def test_a_kernel_that_stands_ready_is_handed_out(served: Served, api: Api) -> None:
     for _ in range(2):
@@ -235,7 +260,7 @@ async def test_a_ready_kernel_that_is_broken_is_replaced(served: Served, signum:
         await stopped()  # the signal reaches one thread, and until that runs the others go on
     kernel = await gateway.kernels.of(opened.room).start()
     assert kernel.state == "idle"
-    assert kernel._process is not None and not kernel._process.stood_ready
+    assert kernel._processes.current is not None and not kernel._processes.current.stood_ready
 
 
 @pytest.mark.parametrize(

@@ -203,8 +203,8 @@ async def test_a_death_withdraws_a_question_even_one_of_a_thread(
     code = "import os; open('pid', 'w').write(str(os.getpid()))\n" + ASK
     id, _ = await asked(peer, code)
     kernel = served.gateway.kernels.of_id(room.id).find(room.kernel)
-    assert kernel._process is not None
-    await kernel._process.signal(signal.SIGKILL)
+    assert kernel._processes.current is not None
+    await kernel._processes.current.signal(signal.SIGKILL)
     (*_, reply) = await peer.until("execute_reply", id)
     assert "SIGKILL" in reply.content["evalue"]
     await none_pending(room)

@@ -168,7 +168,7 @@ async def test_what_is_sent_after_the_revocation_is_not_done(served: Served, roo
         await KernelPeer(socket).run("x = 1")
         found = served.gateway.rooms.find(room.id)
         assert found is not None
-        found.revoke(key)
+        found.people.revoke(key)
         await socket.send(protocol.encode(protocol.Message("shell", execute("x = 2"))))
         assert (await closed(socket))[0] == CloseCode.REVOKED
     async with socket_to(room) as socket:

@@ -87,7 +87,7 @@ async def shown(served: Served, api: Api) -> AsyncIterator[Shown]:
     assert answer.status == 201, answer
     room = served.gateway.rooms.find(answer.body["id"])
     assert room is not None
-    await room.sandbox.write_file("program.py", PROGRAM.read_bytes())
+    await room.sandbox.files.write("program.py", PROGRAM.read_bytes())
     process = await room.sandbox.spawn(["python3", "program.py", str(PORT)])
     await listening(room, PORT)
     shown = Shown(served, api, room)

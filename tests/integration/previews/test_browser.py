@@ -87,3 +87,13 @@ async def test_page_reads_nothing_of_the_server(shown: Shown, page: Any) -> None
     }}"""
     for answer in await page.evaluate(script):
         assert "connections" not in answer and "started" not in answer
+
+
+async def test_page_comes_by_itself_once_the_program_listens(shown: Shown, page: Any) -> None:
+    shown.path = await shown.make(port=5997)
+    await page.goto(f"http://{shown.served.host}{shown.path}")
+    await page.wait_for_selector("text=Nothing listens on port 5997")
+    await shown.room.sandbox.files.write("site/index.html", b"<h1>at last</h1>")
+    process = await shown.room.sandbox.spawn(["python3", "-m", "http.server", "-d", "site", "5997"])
+    await page.wait_for_selector("text=at last")
+    process.close()

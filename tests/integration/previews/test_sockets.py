@@ -73,3 +73,17 @@ async def test_end_of_the_preview_closes(shown: Shown) -> None:
         with pytest.raises(websockets.ConnectionClosed):
             await socket.recv()
         assert socket.close_code == 1001
+
+
+async def test_broken_handshake_leaves_nothing_open(shown: Shown) -> None:
+    head = f"GET {shown.path}ws HTTP/1.1\r\nHost: {shown.served.host}\r\nUpgrade: websocket\r\n"
+    answer = await shown.raw(f"{head}Connection: close\r\n\r\n".encode())
+    assert answer.startswith(b"HTTP/1.1 400")
+    async with asyncio.timeout(60):
+        while any(task.get_name() == "leave a preview" for task in asyncio.all_tasks()):
+            await asyncio.sleep(0.02)
+    script = "print(sum(line.split()[3] == '01' for line in open('/proc/net/tcp').readlines()[1:]))"
+    process = await shown.room.sandbox.spawn(["python3", "-c", script])
+    assert process.stdout is not None
+    assert (await process.stdout.read()).strip() == b"0", "no connection of the room is established"
+    process.close()

@@ -145,13 +145,13 @@ REQUESTS: dict[str, Callable[[Sandbox], Any]] = {
     "spawn": lambda s: s.spawn(["true"]),
     "spawn_pty": lambda s: s.spawn_pty(["true"]),
     "fork_kernel": lambda s: s.fork_kernel("k1", "key"),
-    "snapshot": lambda s: s.snapshot(),
-    "open": lambda s: s.open("x"),
-    "list": lambda s: s.list(),
-    "stat": lambda s: s.stat("x"),
-    "read": lambda s: s.read_file("x"),
+    "snapshot": lambda s: s.files.snapshot(),
+    "open": lambda s: s.files.open("x"),
+    "list": lambda s: s.files.list(),
+    "stat": lambda s: s.files.stat("x"),
+    "read": lambda s: s.files.read("x"),
     "connect": lambda s: s.connect(80),
-    "remove": lambda s: s.remove("x", recursive=True),
+    "remove": lambda s: s.files.remove("x", recursive=True),
 }
 
 
@@ -210,7 +210,7 @@ async def test_any_error_becomes_a_short_refusal(error: Any) -> None:
         await peer.says_ready()
         serving = asyncio.create_task(peer.answers(({"error": error}, null_devices(4)())))
         with pytest.raises(SandboxRequestError) as caught:
-            await peer.sandbox.open("x")
+            await peer.sandbox.files.open("x")
         assert len(str(caught.value)) < 5000
         await serving
 
@@ -232,7 +232,7 @@ async def test_any_error_becomes_a_short_refusal(error: Any) -> None:
 async def test_what_is_no_message_ends_the_sandbox(data: bytes) -> None:
     async with hostile() as peer:
         await peer.says_ready()
-        pending = asyncio.create_task(peer.sandbox.open("x"))
+        pending = asyncio.create_task(peer.sandbox.files.open("x"))
         with opened() as fd:
             socket.send_fds(peer.end, [data], [fd])
         async with asyncio.timeout(DEADLINE_S):
@@ -335,7 +335,7 @@ async def test_channel_closed_by_a_supervisor_that_lives_on_ends_the_sandbox(
     monkeypatch.setattr("embedenv_jupyter.sandbox.sandbox.CLOSE_TIMEOUT_S", 0.1)
     async with hostile() as peer:
         await peer.says_ready()
-        pending = asyncio.create_task(peer.sandbox.open("x"))
+        pending = asyncio.create_task(peer.sandbox.files.open("x"))
         peer.end.shutdown(socket.SHUT_RDWR)
         async with asyncio.timeout(DEADLINE_S):
             assert await peer.sandbox.wait_gone() == "died: signal SIGKILL"
@@ -347,7 +347,7 @@ async def test_channel_closed_by_a_supervisor_that_lives_on_ends_the_sandbox(
 async def test_content_that_the_supervisor_keeps_is_freed() -> None:
     async with hostile() as peer:
         await peer.says_ready()
-        writing = asyncio.create_task(peer.sandbox.write_file("x", b"x" * 1_000_000))
+        writing = asyncio.create_task(peer.sandbox.files.write("x", b"x" * 1_000_000))
         received = await asyncio.to_thread(channel.receive, peer.end)
         assert received is not None
         asked, (content,) = received

@@ -73,7 +73,7 @@ async def test_rooms_do_not_share_random_numbers() -> None:
         kernels = [await room.fork_kernel("k1", "secret", argv=argv) for room in rooms]
         # The same number in each room, so nothing may be derived from it.
         assert kernels[0].pid == kernels[1].pid
-        drawn = [(await room.read_file("drawn")).split() for room in rooms]
+        drawn = [(await room.files.read("drawn")).split() for room in rooms]
         assert not set(drawn[0]) & set(drawn[1])
         for kernel in kernels:
             kernel.close()

@@ -103,10 +103,10 @@ def tier_name() -> str:
 
 async def test_programs_do_as_with_an_interpreter_of_their_own(sandbox: Sandbox) -> None:
     env = {"COLOUR": "red"}
-    await sandbox.write_file("p/beside.py", b"VALUE = 6\n")
+    await sandbox.files.write("p/beside.py", b"VALUE = 6\n")
     differences: list[tuple[object, ...]] = []
     for name, source in PROGRAMS.items():
-        await sandbox.write_file("p/main.py", source.encode("utf-8", "surrogateescape"))
+        await sandbox.files.write("p/main.py", source.encode("utf-8", "surrogateescape"))
         own = await sandbox.spawn([sys.executable, "main.py", "a b", "-c"], cwd="p", env=env)
         expected = await outcome(own, b"Ana\nx\xc3\xa9\n")
         forked = await sandbox.fork_script("main.py", ["a b", "-c"], cwd="p", env=env)
@@ -117,7 +117,7 @@ async def test_programs_do_as_with_an_interpreter_of_their_own(sandbox: Sandbox)
 
 
 async def test_a_prompt_is_there_before_its_answer(sandbox: Sandbox) -> None:
-    await sandbox.write_file("main.py", b"print('hello ' + input('name> '))\n")
+    await sandbox.files.write("main.py", b"print('hello ' + input('name> '))\n")
     process = await sandbox.fork_script("main.py")
     assert process.stdin is not None
     assert await read_until(process, b"> ") == b"name> "
@@ -127,7 +127,7 @@ async def test_a_prompt_is_there_before_its_answer(sandbox: Sandbox) -> None:
 
 
 async def test_an_interrupt_ends_it_as_an_interpreter(sandbox: Sandbox) -> None:
-    await sandbox.write_file("main.py", b"print('on')\nwhile True: pass\n")
+    await sandbox.files.write("main.py", b"print('on')\nwhile True: pass\n")
     process = await sandbox.fork_script("main.py")
     await read_until(process, b"on\n")
     await process.signal(2)
@@ -144,14 +144,14 @@ async def test_a_program_that_is_not_there_is_named(sandbox: Sandbox) -> None:
 
 async def test_a_program_finds_no_way_to_the_gateway(sandbox: Sandbox) -> None:
     """What a fork inherits of the supervisor is streams, and nothing that leads out of the room."""
-    await sandbox.write_file("main.py", LIST_DESCRIPTORS)
+    await sandbox.files.write("main.py", LIST_DESCRIPTORS)
     status, out, _ = await outcome(await sandbox.fork_script("main.py"), b"")
     assert status == ExitStatus(code=0)
     assert b"socket" not in out, out
 
 
 async def test_the_supervisor_serves_on_when_its_fork_does_harm(sandbox: Sandbox) -> None:
-    await sandbox.write_file(
+    await sandbox.files.write(
         "main.py", b"import os, signal\nos.kill(os.getppid(), 9)\nos.closerange(0, 100)\n"
     )
     process = await sandbox.fork_script("main.py")
@@ -159,4 +159,4 @@ async def test_the_supervisor_serves_on_when_its_fork_does_harm(sandbox: Sandbox
         await process.wait()
     process.close()
     assert sandbox.is_alive
-    await sandbox.make_dir("still")
+    await sandbox.files.make_dir("still")

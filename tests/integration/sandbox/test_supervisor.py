@@ -94,7 +94,7 @@ async def test_many_programs_run_at_once(sandbox: Sandbox) -> None:
 
 
 async def test_environment_and_folder_are_given(sandbox: Sandbox) -> None:
-    await sandbox.make_dir("deep/er")
+    await sandbox.files.make_dir("deep/er")
     process = await sandbox.spawn(
         ["sh", "-c", 'echo "$PWD|$HOME|$COLOUR"'], cwd="deep/er", env={"COLOUR": "red"}
     )
@@ -280,7 +280,7 @@ async def test_pause_stops_the_clock_and_resume_starts_it(sandbox: Sandbox) -> N
 
 
 async def test_reset_kills_programs_and_keeps_files(sandbox: Sandbox) -> None:
-    await sandbox.write_file("kept.txt", b"kept")
+    await sandbox.files.write("kept.txt", b"kept")
     script = "setsid sleep 1000 & sleep 1000 & echo begin; wait"
     process = await sandbox.spawn(["sh", "-c", script])
     await read_until(process, b"begin")
@@ -288,7 +288,7 @@ async def test_reset_kills_programs_and_keeps_files(sandbox: Sandbox) -> None:
     assert await wait(process) == ExitStatus(signal=signal.SIGKILL)
     await read_all(process)
     assert b"sleep 1000" not in await output(sandbox, "ps -eo args -u $(id -u)")
-    assert await sandbox.read_file("kept.txt") == b"kept"
+    assert await sandbox.files.read("kept.txt") == b"kept"
 
 
 async def test_reset_ends_a_fork_bomb(sandbox: Sandbox) -> None:
@@ -361,10 +361,10 @@ async def test_death_of_the_supervisor_is_noticed_at_once(sandbox: Sandbox) -> N
 async def test_everything_after_the_end_says_so(sandbox: Sandbox) -> None:
     await sandbox.aclose("idle")
     calls = [
-        sandbox.spawn(["true"]), sandbox.spawn_pty(["true"]), sandbox.open("x"), sandbox.list(),
-        sandbox.write_file("x", b""), sandbox.connect(80), sandbox.ports(), sandbox.snapshot(),
-        sandbox.reset(), sandbox.make_dir("x"), sandbox.rename("x", "y"), sandbox.remove("x"),
-        sandbox.stat("x"),
+        sandbox.spawn(["true"]), sandbox.spawn_pty(["true"]), sandbox.files.open("x"), sandbox.files.list(),
+        sandbox.files.write("x", b""), sandbox.connect(80), sandbox.ports(), sandbox.files.snapshot(),
+        sandbox.reset(), sandbox.files.make_dir("x"), sandbox.files.rename("x", "y"),
+        sandbox.files.remove("x"), sandbox.files.stat("x"),
     ]  # fmt: skip
     for call in calls:
         with pytest.raises(SandboxGoneError) as caught:
@@ -378,18 +378,18 @@ async def test_everything_after_the_end_says_so(sandbox: Sandbox) -> None:
 
 
 async def test_two_hundred_requests_at_once(sandbox: Sandbox) -> None:
-    await sandbox.write_file("x", b"x")
+    await sandbox.files.write("x", b"x")
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(sandbox.open("x")) for _ in range(200)]
+        tasks = [group.create_task(sandbox.files.open("x")) for _ in range(200)]
     for task in tasks:
         os.close(task.result())
 
 
 async def test_cancelled_requests_leak_no_descriptor(sandbox: Sandbox) -> None:
-    await sandbox.write_file("x", b"x")
+    await sandbox.files.write("x", b"x")
     before = len(os.listdir("/proc/self/fd"))
     for turns in range(8):
-        tasks = [asyncio.create_task(sandbox.open("x")) for _ in range(50)]
+        tasks = [asyncio.create_task(sandbox.files.open("x")) for _ in range(50)]
         for _ in range(turns):
             await asyncio.sleep(0)
         for task in tasks:

@@ -155,7 +155,7 @@ async def test_kernel_is_forked_and_computes(sandbox: Sandbox, links: Path) -> N
         client.stop_channels()
         for fd in opened:
             os.close(fd)
-    assert await sandbox.read_file("x") == b"seen"
+    assert await sandbox.files.read("x") == b"seen"
     await kernel.signal(9)
     assert (await kernel.wait()).signal == 9
     kernel.close()

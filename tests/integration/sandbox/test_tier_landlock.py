@@ -45,7 +45,7 @@ async def test_files_of_the_host_are_out_of_reach(sandbox: Sandbox, outside: Pat
                    f"ln {outside}/secret here", f"mv {outside}/secret here", "cat /etc/shadow"):  # fmt: skip
         assert await output(sandbox, f"{script} 2>/dev/null; true") == b""
     assert [entry.name for entry in outside.iterdir()] == ["secret"]
-    assert await sandbox.list() == []
+    assert await sandbox.files.list() == []
 
 
 async def test_link_out_of_the_workspace_leads_nowhere(sandbox: Sandbox, outside: Path) -> None:

@@ -95,7 +95,7 @@ async def test_work_in_the_background_is_no_idleness(member: Asking, room: Room)
             await asyncio.sleep(0.01)
             looked += 1
     assert room.end_reason is None
-    await room.sandbox.write_file("go", b"")
+    await room.sandbox.files.write("go", b"")
     async with asyncio.timeout(DEADLINE_S):
         await room.ended.wait()
     assert room.end_reason == "idle"

@@ -40,7 +40,7 @@ def room(served: Served, member: Asking) -> Room:
 
 
 async def join_as(room: Room, role: Role, dial: Dial) -> Asking:
-    return await Asking.join(dial, room.keys.issue(role).key)
+    return await Asking.join(dial, room.people.keys.issue(role).key)
 
 
 async def outcome(peer: Asking, kind: str, inside: Frame, beside: Frame) -> Frame:
@@ -98,7 +98,7 @@ async def test_a_published_client_that_may_only_watch_sees_all_and_waits_for_no_
     member: Asking, room: Room, dial: Dial
 ) -> None:
     peer = await dial()
-    await peer.send(type="join", join=room.keys.issue(Role.VIEW).key, user="viewer", color="#fff")
+    await peer.send(type="join", join=room.people.keys.issue(Role.VIEW).key, user="viewer", color="#fff")
     await peer.receive()
     await peer.shell("echo mine")
     assert [frame["type"] for frame in await peer.until("terminal-data-end")] == [
@@ -124,8 +124,8 @@ async def test_a_changed_role_counts_from_the_next_frame_on(member: Asking, room
 
 
 async def test_revoked_and_expired_keys_open_nothing(member: Asking, room: Room, dial: Dial) -> None:
-    revoked, expired = room.keys.issue(Role.EDIT), room.keys.issue(Role.EDIT, expires_at=1.0)
-    room.keys.revoke(revoked.key)
+    revoked, expired = room.people.keys.issue(Role.EDIT), room.people.keys.issue(Role.EDIT, expires_at=1.0)
+    room.people.keys.revoke(revoked.key)
     for key in (revoked.key, expired.key, "", "x" * 257, member.token):
         peer = await dial()
         await peer.send(type="join", join=key, user="a", color="#fff", resume=0, member=member.token)

@@ -95,7 +95,7 @@ async def test_output_without_anybody_goes_on(
     found = served.gateway.rooms.find(room.id)
     assert found is not None
     async with asyncio.timeout(60):
-        while "finished" not in {entry.name for entry in await found.sandbox.list()}:
+        while "finished" not in {entry.name for entry in await found.sandbox.files.list()}:
             await asyncio.sleep(0.05)
     again = await dial_terminal("1")
     await again.until("400000\r\n")

@@ -31,7 +31,7 @@ async def test_name_and_folder_as_jupyterlab_asks_for_them(
 ) -> None:
     found = served.gateway.rooms.find(room.id)
     assert found is not None
-    await found.sandbox.make_dir("lesson/one")
+    await found.sandbox.files.make_dir("lesson/one")
     assert await room.open(name="build", cwd="lesson/one") == "build"
     peer = await dial_terminal("build")
     await peer.type("pwd; echo en''d\r")

@@ -36,11 +36,11 @@ async def shell_in(dial: Dial, key: str) -> Peer:
 
 
 async def write(served: Served, room: dict[str, Any], path: str, content: bytes) -> None:
-    await room_of(served, room).sandbox.write_file(path, content)
+    await room_of(served, room).sandbox.files.write(path, content)
 
 
 async def read(served: Served, room: dict[str, Any], path: str) -> bytes:
-    return await room_of(served, room).sandbox.read_file(path)
+    return await room_of(served, room).sandbox.files.read(path)
 
 
 # Limits.
@@ -351,6 +351,15 @@ async def test_the_last_fifty_ends_are_kept_the_newest_first(
         rooms.endings.add(room)
     names = [end["name"] for end in (await api("GET", "api/ended-rooms")).body]
     assert names == [str(number) for number in range(59, 9, -1)]
+
+
+async def test_rooms_that_serve_the_engine_are_in_nobodys_list(served: Served, api: Api) -> None:
+    ticket = (await api("POST", "api/tickets")).body["ticket"]
+    wanted = {"language": "python", "code": "print(6 * 7)"}
+    ran = await api.with_key(ticket)("POST", "api/v1/execute", wanted)
+    assert ran.status == 200 and "42" in str(ran.body), ran.body
+    assert (await api("GET", "api/rooms")).body == []
+    assert (await api("GET", "api/ended-rooms")).body == []
 
 
 async def test_the_account_says_what_it_has_and_what_things_cost(served: Served, api: Api) -> None:

@@ -132,7 +132,7 @@ async def test_join_ends_when_the_key_is_revoked(
     assert (await peer.run(f"%embedenv join {key}"))[1]["status"] == "ok"
     assert (await peer.run("print('there')"))[0] == "there\n"
     assert all(key not in str(message) for message in await watcher.until("stream"))
-    found(served, there).revoke(key)
+    found(served, there).people.revoke(key)
     _, reply, _ = await peer.run("print('lost')")
     assert "not valid any more" in reply["evalue"]
     assert "not run" in reply["evalue"]
@@ -147,7 +147,7 @@ async def test_completion_does_not_bring_a_client_home_unnoticed(
     key = await key_of(there, "run")
     peer = await enter(room)
     await peer.run(f"%embedenv join {key}")
-    found(served, there).revoke(key)
+    found(served, there).people.revoke(key)
     id = await peer.send("shell", "complete_request", {"code": "pri", "cursor_pos": 3})
     await peer.until("complete_reply", id)
     text, reply, _ = await peer.run("print('lost')")

@@ -33,7 +33,7 @@ async def test_cell_runs_in_another_room_and_all_of_it_comes_back(
     assert reply.metadata["embedenv"]["room"] == there.id
     assert (await peer.run(f"%%room {there.join}\nprint(x)"))[0] == "there\n"
     assert (await peer.run("print(x)"))[0] == "home\n"
-    assert await found(served, there).sandbox.read_file("made") == b"there"
+    assert await found(served, there).sandbox.files.read("made") == b"there"
     runs = await events(found(served, there), RunStarted)
     assert [run.command for run in runs] == [code, "print(x)"]
     assert not any("room" in run.command for run in await events(found(served, room), RunStarted))
@@ -63,7 +63,7 @@ async def test_revoked_key_ends_the_cell_that_it_brought(
     peer = await enter(room)
     id = await peer.execute(f"%%room {key}\nprint('on', flush=True)\nimport time\ntime.sleep(600)")
     await peer.until("stream", id)
-    found(served, there).revoke(key)
+    found(served, there).people.revoke(key)
     (*_, reply) = await peer.until("execute_reply", id)
     assert "revoked" in reply.content["evalue"]
     _, content, _ = await peer.run(f"%%room {key}\nprint('no')")
