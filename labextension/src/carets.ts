@@ -31,7 +31,14 @@ export interface IOther {
   readonly name: string;
   /** `#rrggbb`. */
   readonly color: string;
-  readonly selections: readonly { readonly anchor: number; readonly head: number }[];
+  readonly selections: readonly ISelection[];
+}
+
+export interface ISelection {
+  readonly anchor: number;
+  readonly head: number;
+  /** Is another one when the other moves, and not when the text around does. */
+  readonly place: string;
 }
 
 /** Who else is in this text, and where. */
@@ -44,7 +51,9 @@ export function othersIn(text: Text, awareness: Awareness): readonly IOther[] {
       selections: listIn(state[CURSORS]).flatMap((cursor) => {
         const anchor = positionIn(cursor, "anchor", text);
         const head = positionIn(cursor, "head", text);
-        return anchor === null || head === null ? [] : [{ anchor, head }];
+        return anchor === null || head === null
+          ? []
+          : [{ anchor, head, place: JSON.stringify(cursor) }];
       }),
     }));
 }
@@ -129,7 +138,9 @@ class Carets {
           );
         }
         const side = head < anchor ? 1 : -1;
-        drawn.push(Decoration.widget({ widget: new Caret(other), side }).range(head));
+        drawn.push(
+          Decoration.widget({ widget: new Caret(other, selection.place), side }).range(head),
+        );
       }
     }
     return Decoration.set(drawn, true);
@@ -137,12 +148,17 @@ class Carets {
 }
 
 class Caret extends WidgetType {
-  constructor(private readonly other: IOther) {
+  constructor(
+    private readonly other: IOther,
+    private readonly place: string,
+  ) {
     super();
   }
 
-  override eq(caret: Caret): boolean {
-    return caret.other.name === this.other.name && caret.other.color === this.other.color;
+  /** Another one is drawn when the other moves: the name shows again for a moment. */
+  override eq({ other, place }: Caret): boolean {
+    const { color, name } = this.other;
+    return other.name === name && other.color === color && place === this.place;
   }
 
   override toDOM(): HTMLElement {

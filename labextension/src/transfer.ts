@@ -66,8 +66,11 @@ async function copyFile(
   const isNotebook = type === "notebook";
   const form = isNotebook ? { type } : { type: "file", format: "base64" as const };
   const loaded = await contents.get(path, { ...form, content: true });
-  const content: unknown = loaded.content;
-  await contents.save(target, { type: form.type, format: loaded.format, content });
+  const { format } = loaded;
+  const given: unknown = loaded.content;
+  // Jupyter breaks it into lines, which not everybody takes.
+  const content = format === "base64" ? String(given).replaceAll(/\s/g, "") : given;
+  await contents.save(target, { type: form.type, format, content });
   return true;
 }
 

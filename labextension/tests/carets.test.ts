@@ -23,8 +23,9 @@ test("a caret moves with the text around it", () => {
   const cursors = [{ anchor: at(text, 4), head: at(text, 7) }];
   awareness.states.set(awareness.clientID + 1, { user, cursors });
   text.insert(0, "zero ");
+  const place = JSON.stringify(cursors[0]);
   expect(othersIn(text, awareness)).toEqual([
-    { name: "Bob", color: "#00ff00", selections: [{ anchor: 9, head: 12 }] },
+    { name: "Bob", color: "#00ff00", selections: [{ anchor: 9, head: 12, place }] },
   ]);
   awareness.destroy();
 });

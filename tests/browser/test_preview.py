@@ -62,7 +62,7 @@ async def test_link_is_shared_for_a_time_and_taken_back(serve_lab: ServeLab, vis
         })"""
     )
     await page.evaluate("() => { void jupyterapp.commands.execute('embedenv:share-preview'); }")
-    await page.click(".jp-Dialog >> text=Copy")
+    await page.click(".jp-Dialog .jp-mod-accept")
     await page.wait_for_function("() => window.copied.length > 0")
     link = (await page.evaluate("() => window.copied"))[0]
 

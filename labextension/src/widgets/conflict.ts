@@ -35,6 +35,8 @@ export async function askAboutConflict(
     buttons: isGone
       ? [Dialog.cancelButton(), Dialog.okButton({ label: trans.__("Save") })]
       : [Dialog.cancelButton(), show, ...choices(trans)],
+    // Enter must lose nothing.
+    defaultButton: isGone ? 0 : 1,
   });
   if (isGone) {
     return result.button.accept ? "overwrite" : "cancel";
@@ -56,6 +58,7 @@ async function askWithDifferences(
         ? trans.__("This is no text, so the two versions cannot be shown side by side.")
         : new Differences(versions, trans),
     buttons: [Dialog.cancelButton(), ...choices(trans)],
+    defaultButton: 0,
   });
   return decisionIn(result.button);
 }
