@@ -24,9 +24,23 @@ class FilesApi:
     served: Served
     room: Room
     authorization: str
+    cookie: str = ""
+    """The pass of a browser, in place of what is authorized."""
 
     def with_key(self, key: str) -> FilesApi:
         return FilesApi(self.served, self.room, f"Bearer {key}")
+
+    async def with_pass(self) -> FilesApi:
+        """See the room as a browser does that handed this key in."""
+        join = json.dumps({"join": self.authorization.removeprefix("Bearer ")})
+        url = f"{self.served.http_url}embedenv/api/join"
+        response = await AsyncHTTPClient().fetch(HTTPRequest(url, method="POST", body=join))
+        return FilesApi(self.served, self.room, "", response.headers["Set-Cookie"].partition(";")[0])
+
+    @property
+    def proof(self) -> dict[str, str]:
+        """The header that says who asks."""
+        return {"Cookie": self.cookie} if self.cookie else {"Authorization": self.authorization}
 
     @property
     def url(self) -> str:
@@ -41,7 +55,7 @@ class FilesApi:
         headers: dict[str, str] | None = None,
         **options: Any,
     ) -> HTTPResponse:
-        given = {"Authorization": self.authorization, **(headers or {})}
+        given = {**self.proof, **(headers or {})}
         request = HTTPRequest(
             f"{self.url}/{path}", method=method, headers=given, body=body,
             allow_nonstandard_methods=True, request_timeout=DEADLINE_S, **options,

@@ -214,12 +214,13 @@ async def test_the_end_of_the_room_saves_and_puts_out(files: FilesApi) -> None:
     assert saved == ["zero\none\n"]
 
 
-async def test_one_person_with_many_documents_is_one_member(files: FilesApi) -> None:
+async def test_one_person_with_many_documents_is_one_member(files: FilesApi, as_role: KeyOf) -> None:
     for name in "abc":
         await new_file(files, name, name)
+    editor = await (await as_role("edit")).with_pass()
     async with AsyncExitStack() as stack:
         for name in "abc":
-            await stack.enter_async_context(Writer(files, name).connected())
+            await stack.enter_async_context(Writer(editor, name).connected())
         assert len(files.room.members.present) == 1
     assert not files.room.members.present
 

@@ -42,8 +42,7 @@ class Writer:
     async def connected(self, wait: bool = True) -> AsyncIterator[Writer]:
         """Be connected; what was written before is sent, too."""
         url = f"{self.files.url.replace('http', 'ws', 1)}/documents/{quote(self.path)}"
-        headers = {"Authorization": self.files.authorization}
-        async with websockets.connect(url, additional_headers=headers, max_size=None) as socket:
+        async with websockets.connect(url, additional_headers=self.files.proof, max_size=None) as socket:
             self._socket, self._synced, self.close_code = socket, False, None
             self._subscription = self.doc.observe(self._note)
             async with asyncio.TaskGroup() as tasks:
