@@ -21,7 +21,10 @@ export class DriveNames {
     }
   }
 
-  /** The name of a room's drive, which stays while the room is there: `Room-` and what the room is called. */
+  /**
+   * The name of a room's drive, which stays while the room is there: `Room-` and what the room is called,
+   * where that does not begin with it.
+   */
   nameFor(roomId: string, roomName: string): string {
     const names = this.all();
     const known = names.get(roomId);
@@ -29,7 +32,8 @@ export class DriveNames {
       return known;
     }
     const taken = new Set(names.values());
-    const plain = `Room-${spelled(roomName)}`;
+    const called = spelled(roomName);
+    const plain = called.startsWith("Room-") ? called : `Room-${called}`;
     const name = taken.has(plain) ? `${plain}-${roomId.slice(0, 8)}` : plain;
     this.write(new Map([...names, [roomId, name]]));
     return name;

@@ -45,6 +45,7 @@ test("rooms of one name have drives of their own", () => {
 
 test.each([
   ["a/b: c", "Room-a-b-c"],
+  ["Room 1", "Room-1"],
   ["../..", "Room-"],
   ["Café №1", "Room-Café-№1"],
   ["x".repeat(200), `Room-${"x".repeat(64)}`],

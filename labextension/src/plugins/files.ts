@@ -80,7 +80,7 @@ export const filesPlugin: JupyterFrontEndPlugin<void> = {
         void commands.execute("docmanager:open", { path: `${drive.name}:${path}` });
       });
       browser.title.icon = roomFilesIcon;
-      browser.title.caption = trans.__("Files of %1", drive.name);
+      browser.title.caption = trans.__("Files of %1", rooms.get(roomId)?.name ?? drive.name);
       browser.node.setAttribute("role", "region");
       browser.node.setAttribute("aria-label", browser.title.caption);
       browser.header.addWidget(heading(browser.title.caption));

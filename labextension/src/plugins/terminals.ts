@@ -72,6 +72,10 @@ export const terminalsPlugin: JupyterFrontEndPlugin<void> = {
       shell.add(widget, "main", { type: "Terminal" });
       await tracker.add(widget);
       shell.activateById(widget.id);
+      await content.ready;
+      if (shell.currentWidget === widget) {
+        content.activate(); // which takes the focus, as it could not before there was anything to type into
+      }
     };
 
     /** The key that leaves a terminal, as schema/terminals.json or the user has it. */

@@ -118,7 +118,7 @@ function nameOf({ kind, name, trans }: ILinkCardProps): string {
     case "list":
       return trans.__("List of rooms");
     case "room":
-      return trans.__("Room %1", name);
+      return name;
     case "engine":
       return trans.__("Engine");
     default:
