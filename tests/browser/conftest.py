@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -39,9 +40,9 @@ class Lab:
     folder: Path
     process: subprocess.Popen[str]
 
-    def stop(self) -> None:
-        """End it as Ctrl+C does, with all its rooms."""
-        self.process.terminate()
+    def stop(self, how: signal.Signals) -> None:
+        """End it, with all its rooms."""
+        self.process.send_signal(how)
         self.process.wait()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import signal
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -88,10 +89,17 @@ async def test_nothing_is_lost_nor_doubled_by_a_cut(serve_lab: ServeLab, visit: 
         await wait_for_line(page, CELL_TEXT, f"cell {LINES - 1}")
         assert numbers(await page.evaluate(TERMINAL_TEXT), "term") == list(range(LINES))
         assert numbers(await page.evaluate(CELL_TEXT), "cell") == list(range(LINES))
-        assert await page.evaluate("() => document.querySelector('.jp-Dialog') === null")
+        told = await page.inner_text(".embedenv-Status-state")
+        assert told == "", "events were missed"
 
 
-async def test_page_comes_back_with_its_server(serve_lab: ServeLab, visit: Visit, shoot: Shoot) -> None:
+@pytest.mark.parametrize(
+    ("how", "told"),
+    [(signal.SIGTERM, "the room has ended: gateway stopped"), (signal.SIGKILL, "Before is gone")],
+)
+async def test_page_comes_back_with_its_server(
+    serve_lab: ServeLab, visit: Visit, shoot: Shoot, how: signal.Signals, told: str
+) -> None:
     lab = serve_lab()
     page = await visit(lab)
     await execute(page, "embedenv:show-rooms")
@@ -102,13 +110,16 @@ async def test_page_comes_back_with_its_server(serve_lab: ServeLab, visit: Visit
     await run_in_first_cell(page, "print(6 * 7)")
     await wait_for_line(page, CELL_TEXT, "42")
 
-    lab.stop()
+    lab.stop(how)
     await page.wait_for_function(SAYS_LOST)
     await page.wait_for_selector(".embedenv-RoomsPanel >> text=No connection to the gateway")
     serve_lab(f"--ServerApp.port={urlsplit(lab.url).port}", "--ServerApp.port_retries=0")
     await page.wait_for_function(IS_CONNECTED)
     await page.wait_for_selector(".embedenv-RoomsPanel >> text=No room is open")
     assert await page.locator('.embedenv-Room:has-text("Before")').count() == 0
+    await page.wait_for_selector(f".jp-toast-message >> text={told}", state="attached")
+    # Nobody is left to reconnect to.
+    await page.wait_for_selector(".embedenv-RoomTerminal", state="detached")
     await shoot(page, "server-back")
 
     room = await execute(page, "embedenv:new-room", name="After")

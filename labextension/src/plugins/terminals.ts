@@ -1,6 +1,7 @@
 import type { JupyterFrontEnd, JupyterFrontEndPlugin } from "@jupyterlab/application";
 import { ILayoutRestorer } from "@jupyterlab/application";
 import { ICommandPalette, IThemeManager, WidgetTracker } from "@jupyterlab/apputils";
+import type { Terminal as Sessions } from "@jupyterlab/services";
 import { ISettingRegistry } from "@jupyterlab/settingregistry";
 import type { ITerminal } from "@jupyterlab/terminal";
 import { ITranslator, nullTranslator } from "@jupyterlab/translation";
@@ -173,26 +174,39 @@ export const terminalsPlugin: JupyterFrontEndPlugin<void> = {
       name: ({ roomId, session }) => `${roomId}:${session.name}`,
     });
 
-    rooms.changed.connect(() => {
-      tracker.forEach(follow);
-    });
-    rooms.roomEnded.connect((_, { id }) => {
-      terminals.forget(id);
-    });
-    const wake = (): void => {
+    const wake = (...statuses: readonly Sessions.ConnectionStatus[]): void => {
       tracker.forEach(({ session }) => {
-        // The stock client gives up after some tries; a laptop may sleep longer than that.
-        if (
-          !document.hidden &&
-          session.connectionStatus === "disconnected" &&
-          !session.isDisposed
-        ) {
+        if (statuses.includes(session.connectionStatus) && !session.isDisposed) {
           session.reconnect().catch(() => undefined);
         }
       });
     };
-    window.addEventListener("online", wake);
-    document.addEventListener("visibilitychange", wake);
+    let wasConnected = true;
+    rooms.changed.connect(() => {
+      tracker.forEach(follow);
+      const isConnected = rooms.link.state === "connected";
+      if (isConnected && !wasConnected) {
+        // The stock client waits ever longer between its tries, and gives up after some.
+        wake("connecting", "disconnected");
+      }
+      wasConnected = isConnected;
+    });
+    void rooms.ready.then(() => {
+      // A server that was killed cannot tell how its rooms have ended.
+      rooms.changed.connect(() => {
+        terminals.keep(new Set(rooms.all.map(({ id }) => id)));
+      });
+    });
+    rooms.roomEnded.connect((_, { id }) => {
+      terminals.forget(id);
+    });
+    const wakeWhenSeen = (): void => {
+      if (!document.hidden) {
+        wake("disconnected");
+      }
+    };
+    window.addEventListener("online", wakeWhenSeen);
+    document.addEventListener("visibilitychange", wakeWhenSeen);
 
     themes?.themeChanged.connect(() => {
       tracker.forEach(({ content }) => {
