@@ -28,6 +28,8 @@ from tools import frontend
 ROOT = frontend.ROOT
 TOKEN = "tell-nobody"
 DEADLINE_MS = 60_000
+OURS = "/extensions/embedenv-jupyter/"
+"""In each line of a stack that is of our own scripts."""
 
 IS_STARTED = "() => window.jupyterapp !== undefined && jupyterapp.restored.then(() => true)"
 
@@ -113,7 +115,8 @@ def serve_lab(start_process: StartProcess, tmp_path: Path) -> ServeLab:
 async def visit(chromium: str) -> AsyncIterator[Visit]:
     """Open JupyterLab as another visitor: a page with cookies and storage of its own, ready to use.
 
-    An error that no page expects fails the test.
+    An error that no page expects fails the test. JupyterLab itself expects no server that is away:
+    it saves its workspace all the same.
     """
     from playwright.async_api import async_playwright
 
@@ -128,14 +131,14 @@ async def visit(chromium: str) -> AsyncIterator[Visit]:
             await context.grant_permissions(["clipboard-read", "clipboard-write"])
             page = await context.new_page()
             page.set_default_timeout(DEADLINE_MS)
-            page.on("pageerror", lambda error: errors.append(str(error)))
+            page.on("pageerror", lambda error: errors.append(error.stack or error.message))
             joint = "&" if "?" in path else "?"
             await page.goto(f"{lab.url}{path}{joint}token={TOKEN}{fragment}")
             await page.wait_for_function(IS_STARTED)
             return page
 
         yield open_page
-    assert errors == []
+    assert [error for error in errors if "Failed to fetch" not in error or OURS in error] == []
 
 
 @pytest.fixture
