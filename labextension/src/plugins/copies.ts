@@ -4,9 +4,10 @@ import { ITranslator, nullTranslator } from "@jupyterlab/translation";
 import { copyIcon, downloadIcon, refreshIcon } from "@jupyterlab/ui-components";
 
 import type { IWantedLimits } from "../api.js";
+import { isSure } from "../asking.js";
 import { CATEGORY, CommandIDs, describedBy, textOf } from "../commands.js";
 import { bytes } from "../format.js";
-import { isSure, RoomCommands } from "../room_commands.js";
+import { RoomCommands } from "../room_commands.js";
 import { IRooms } from "../tokens.js";
 
 export const copiesPlugin: JupyterFrontEndPlugin<void> = {
