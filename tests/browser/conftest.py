@@ -27,7 +27,7 @@ from tools import frontend
 
 ROOT = frontend.ROOT
 TOKEN = "tell-nobody"
-DEADLINE_MS = 60_000
+DEADLINE_MS = 15_000
 
 IS_STARTED = "() => window.jupyterapp !== undefined && jupyterapp.restored.then(() => true)"
 
@@ -97,7 +97,9 @@ def serve_lab(start_process: StartProcess, tmp_path: Path) -> ServeLab:
                 sys.executable, str(ROOT / "tools" / "run_lab.py"), f"--IdentityProvider.token={TOKEN}",
                 "--expose-app-in-browser", "--LabApp.extension_manager=readonly", "--LabApp.news_url=",
                 f"--ServerApp.root_dir={folder}", f"--ServerApp.base_url={base_url}",
-                f"--EmbedenvApp.data_dir={tmp_path / 'data'}", *options,
+                f"--EmbedenvApp.data_dir={tmp_path / 'data'}",
+                "--IdentityProvider.updatable_fields=display_name",
+                "--IdentityProvider.updatable_fields=color", *options,
                 env=env, stdout=subprocess.PIPE, stderr=log, text=True,
             )  # fmt: skip
         assert process.stdout is not None
@@ -113,7 +115,8 @@ def serve_lab(start_process: StartProcess, tmp_path: Path) -> ServeLab:
 async def visit(chromium: str) -> AsyncIterator[Visit]:
     """Open JupyterLab as another visitor: a page with cookies and storage of its own, ready to use.
 
-    An error that no page expects fails the test.
+    With a ``name`` and a ``color`` (``#rrggbb``) others see them as that. An error that no page expects fails
+    the test.
     """
     from playwright.async_api import async_playwright
 
@@ -122,10 +125,18 @@ async def visit(chromium: str) -> AsyncIterator[Visit]:
         playwright = await stack.enter_async_context(async_playwright())
         browser = await playwright.chromium.connect_over_cdp(chromium)
 
-        async def open_page(lab: Lab, path: str = "lab?reset", fragment: str = "") -> Any:
+        async def open_page(
+            lab: Lab, path: str = "lab?reset", fragment: str = "", name: str = "", color: str = ""
+        ) -> Any:
             context = await browser.new_context(viewport={"width": 1280, "height": 800})
             stack.push_async_callback(context.close)
             await context.grant_permissions(["clipboard-read", "clipboard-write"])
+            if name:
+                # A login is somebody by chance; this one says who.
+                answer = await context.request.patch(
+                    f"{lab.url}api/me?token={TOKEN}", data={"display_name": name, "color": color}
+                )
+                assert answer.ok, await answer.text()
             page = await context.new_page()
             page.set_default_timeout(DEADLINE_MS)
             page.on("pageerror", lambda error: errors.append(str(error)))
