@@ -27,7 +27,7 @@ from tools import frontend
 
 ROOT = frontend.ROOT
 TOKEN = "tell-nobody"
-DEADLINE_MS = 15_000
+DEADLINE_MS = 60_000
 
 IS_STARTED = "() => window.jupyterapp !== undefined && jupyterapp.restored.then(() => true)"
 
@@ -75,7 +75,7 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def serve_lab(start_process: StartProcess, tmp_path: Path) -> ServeLab:
-    """Start JupyterLab under a base URL, with folders of its own."""
+    """Start JupyterLab under a base URL, with folders of its own, perhaps ``within`` another program."""
     frontend.build()
     share = tmp_path / "share" / "jupyter"
     (share / "labextensions").mkdir(parents=True)
@@ -87,14 +87,14 @@ def serve_lab(start_process: StartProcess, tmp_path: Path) -> ServeLab:
     own.mkdir(parents=True)
     (own / "notification.jupyterlab-settings").write_text('{"fetchNews": "false", "checkForUpdates": false}')
 
-    def serve(*options: str, base_url: str = "/") -> Lab:
+    def serve(*options: str, base_url: str = "/", within: tuple[str, ...] = ()) -> Lab:
         folder = tmp_path / "work"
         folder.mkdir(exist_ok=True)
         env = {name: value for name, value in os.environ.items() if not name.startswith("JUPYTER")}
         env |= {"HOME": str(tmp_path), "JUPYTER_PATH": str(share), "PYTHONPATH": str(ROOT)}
         with (tmp_path / "lab.log").open("w") as log:
             process = start_process(
-                sys.executable, str(ROOT / "tools" / "run_lab.py"), f"--IdentityProvider.token={TOKEN}",
+                *within, sys.executable, str(ROOT / "tools" / "run_lab.py"), f"--IdentityProvider.token={TOKEN}",
                 "--expose-app-in-browser", "--LabApp.extension_manager=readonly", "--LabApp.news_url=",
                 f"--ServerApp.root_dir={folder}", f"--ServerApp.base_url={base_url}",
                 f"--EmbedenvApp.data_dir={tmp_path / 'data'}",
