@@ -94,8 +94,9 @@ def serve_lab(start_process: StartProcess, tmp_path: Path) -> ServeLab:
         env |= {"HOME": str(tmp_path), "JUPYTER_PATH": str(share), "PYTHONPATH": str(ROOT)}
         with (tmp_path / "lab.log").open("w") as log:
             process = start_process(
-                *within, sys.executable, str(ROOT / "tools" / "run_lab.py"), f"--IdentityProvider.token={TOKEN}",
-                "--expose-app-in-browser", "--LabApp.extension_manager=readonly", "--LabApp.news_url=",
+                *within, sys.executable, str(ROOT / "tools" / "run_lab.py"),
+                f"--IdentityProvider.token={TOKEN}", "--expose-app-in-browser",
+                "--LabApp.extension_manager=readonly", "--LabApp.news_url=",
                 f"--ServerApp.root_dir={folder}", f"--ServerApp.base_url={base_url}",
                 f"--EmbedenvApp.data_dir={tmp_path / 'data'}",
                 "--IdentityProvider.updatable_fields=display_name",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import tarfile
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -52,11 +53,18 @@ async def toast(page: Any, text: str) -> Any:
     return found.first
 
 
-async def test_files_of_a_room_outlive_its_programs(
-    serve_lab: ServeLab, visit: Visit, shoot: Shoot, tmp_path: Any
+async def test_what_becomes_of_a_room_and_what_people_are_told_of_it(
+    serve_lab: ServeLab, visit: Visit, shoot: Shoot, tmp_path: Path
 ) -> None:
-    page = await visit(serve_lab())
+    page = await visit(serve_lab("--EmbedenvApp.idle_s=100"))
     await execute(page, "embedenv:show-rooms")
+    await files_outlive_programs(page, shoot, tmp_path)
+    room = await memory_ran_out(page, shoot)
+    await idle_room_is_kept(page, room, shoot)
+    await credits_run_low(page)
+
+
+async def files_outlive_programs(page: Any, shoot: Shoot, folder: Path) -> None:
     room = await execute(page, "embedenv:new-room", name="Workshop")
     await put(page, room, "notes.txt", "kept\n")
     await execute(page, "embedenv:open-terminal", room=room)
@@ -66,8 +74,8 @@ async def test_files_of_a_room_outlive_its_programs(
         await choose(page, room, "Download Snapshot")
     download = await downloading.value
     assert download.suggested_filename == "Workshop.tar"
-    await download.save_as(tmp_path / "snapshot.tar")
-    with tarfile.open(tmp_path / "snapshot.tar") as archive:
+    await download.save_as(folder / "snapshot.tar")
+    with tarfile.open(folder / "snapshot.tar") as archive:
         notes = next(member for member in archive if member.name.endswith("notes.txt"))
         found = archive.extractfile(notes)
         assert found is not None and found.read() == b"kept\n"
@@ -105,11 +113,8 @@ async def test_files_of_a_room_outlive_its_programs(
     await shoot(page, "restarted")
 
 
-async def test_memory_that_ran_out_an_idle_room_and_the_last_credits(
-    serve_lab: ServeLab, visit: Visit, shoot: Shoot
-) -> None:
-    page = await visit(serve_lab("--EmbedenvApp.idle_s=100"))
-    await execute(page, "embedenv:show-rooms")
+async def memory_ran_out(page: Any, shoot: Shoot) -> str:
+    """Let a program take too much, and start its room anew with more; returns the new room."""
     limits = {"memory_bytes": 64 * MIB}
     room = (await page.evaluate(ASK, ["POST", "rooms", {"name": "Small", "limits": limits}]))["id"]
     await room_called(page, "Small")
@@ -132,17 +137,22 @@ async def test_memory_that_ran_out_an_idle_room_and_the_last_credits(
     assert "oom" in shown and "restarted" in shown and "of 64 MiB" in shown
     await shoot(page, "post-mortem")
     await page.keyboard.press("Escape")
+    return again
 
+
+async def idle_room_is_kept(page: Any, room: str, shoot: Shoot) -> None:
     # Nobody is in it from now on, so its last 100 s are counted down.
-    await execute(page, "embedenv:leave-room", room=again)
+    await execute(page, "embedenv:leave-room", room=room)
     told = await toast(page, "Small stops in")
     await shoot(page, "idle-countdown")
     await told.locator("text=Keep for an hour").click()
     await toast(page, "Small is kept for")
     await page.wait_for_selector(".Toastify__toast:has-text('Small stops in')", state="detached")
-    stop_at = (await page.evaluate(ASK, ["GET", f"rooms/{again}", None]))["idle_stop_at"]
+    stop_at = (await page.evaluate(ASK, ["GET", f"rooms/{room}", None]))["idle_stop_at"]
     assert stop_at > await page.evaluate("() => Date.now() / 1000") + 3500
 
+
+async def credits_run_low(page: Any) -> None:
     # The account of a server's own users has no limit, so what the server says of it is filled in here.
     async def nearly_broke(route: Any) -> None:
         answer = await route.fetch()

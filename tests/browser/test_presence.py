@@ -45,8 +45,15 @@ async def run_cell(page: Any, source: str) -> None:
     await page.keyboard.press("Control+Enter")
 
 
-async def test_cells_and_terminals_say_who(serve_lab: ServeLab, visit: Visit, shoot: Shoot) -> None:
+async def test_members_see_who_does_what_and_follow_each_other(
+    serve_lab: ServeLab, visit: Visit, shoot: Shoot
+) -> None:
     ada, bob, room = await two_members(serve_lab(), visit)
+    await cells_and_terminals_say_who(ada, bob, room, shoot)
+    await a_member_is_followed_until_somebody_ends_that(ada, bob, room, shoot)
+
+
+async def cells_and_terminals_say_who(ada: Any, bob: Any, room: str, shoot: Shoot) -> None:
     await execute(ada, "embedenv:new-notebook", room=room)
     await run_in_first_cell(ada, "print(6 * 7)")
     await ada.wait_for_selector(".embedenv-CellAuthor >> text=Run by you")
@@ -82,10 +89,7 @@ async def test_cells_and_terminals_say_who(serve_lab: ServeLab, visit: Visit, sh
     await bob.wait_for_selector(".embedenv-CellAuthor >> text=Run by Ada", state="attached")
 
 
-async def test_a_member_is_followed_until_somebody_ends_that(
-    serve_lab: ServeLab, visit: Visit, shoot: Shoot
-) -> None:
-    ada, bob, room = await two_members(serve_lab(), visit)
+async def a_member_is_followed_until_somebody_ends_that(ada: Any, bob: Any, room: str, shoot: Shoot) -> None:
     await put(ada, room, "main.py", "print('here')\n")
     drive = "Room-Workshop"
     await bob.click(f'{PANEL} .embedenv-Members li:has-text("Ada") >> text="follow"')
@@ -95,12 +99,11 @@ async def test_a_member_is_followed_until_somebody_ends_that(
     await execute(ada, "docmanager:open", path=f"{drive}:main.py")
     await has_in_front(bob, "main.py")
     await shoot(bob, "following")
-    await execute(ada, "embedenv:new-notebook", room=room)
-    notebook = await ada.evaluate("() => jupyterapp.shell.currentWidget.title.label")
-    await has_in_front(bob, notebook)
-    await execute(ada, "embedenv:open-terminal", room=room)
-    await type_line(ada, f"python3 -m http.server {PORT}")
+    await ada.click(".lm-TabBar-tab:has-text('Untitled')")
+    await has_in_front(bob, "Untitled")
+    await execute(ada, "embedenv:open-terminal", room=room, name="1")
     await has_in_front(bob, "terminal 1")
+    await type_line(ada, f"python3 -m http.server {PORT}")
     await ada.click(f".Toastify__toast:has-text('{PORT}') >> text=Open")
     await has_in_front(bob, f"port {PORT}")
 

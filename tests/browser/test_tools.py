@@ -141,7 +141,7 @@ HIDDEN = (
     f'mkdir -p {TOOLCHAINS} && mount -t tmpfs languages {TOOLCHAINS} && exec "$@"',
     "sh",
 )
-"""Runs a server that finds nothing where languages are installed, and what it installs there is gone with it."""
+"""Runs a server that finds nothing where languages are installed; what it installs there goes with it."""
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can hide what is installed")
