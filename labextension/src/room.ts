@@ -181,10 +181,16 @@ export class Room implements IRoom {
       welcomed: ({ member, token, room }) => {
         this.options.memory.remember(this.id, token);
         this.selfNow = member;
+        // From here on the news of this socket are newer than those of the list.
+        this.places.clear();
+        room.members.forEach(({ id, where }) => this.places.set(id, where));
         this.update(room);
       },
       happened: (event) => {
         this.present?.link.heard();
+        if (event.what.event === "member-left") {
+          this.places.delete(event.what.member);
+        }
         this.happenedSignal.emit(event);
       },
       missed: ({ count }) => {

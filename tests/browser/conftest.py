@@ -86,7 +86,7 @@ def free_port() -> int:
 
 @pytest.fixture
 def serve_lab(start_process: StartProcess, tmp_path: Path) -> ServeLab:
-    """Start JupyterLab under a base URL, with folders of its own."""
+    """Start JupyterLab under a base URL, with folders of its own, perhaps ``within`` another program."""
     frontend.build()
     share = tmp_path / "share" / "jupyter"
     (share / "labextensions").mkdir(parents=True)
@@ -98,17 +98,23 @@ def serve_lab(start_process: StartProcess, tmp_path: Path) -> ServeLab:
     own.mkdir(parents=True)
     (own / "notification.jupyterlab-settings").write_text('{"fetchNews": "false", "checkForUpdates": false}')
 
-    def serve(*options: str, base_url: str = "/", port: int | None = None) -> Lab:
+    def serve(
+        *options: str, base_url: str = "/", port: int | None = None, within: tuple[str, ...] = ()
+    ) -> Lab:
         folder = tmp_path / "work"
         folder.mkdir(exist_ok=True)
         env = {name: value for name, value in os.environ.items() if not name.startswith("JUPYTER")}
         env |= {"HOME": str(tmp_path), "JUPYTER_PATH": str(share), "PYTHONPATH": str(ROOT)}
         with (tmp_path / "lab.log").open("w") as log:
             process = start_process(
-                sys.executable, str(ROOT / "tools" / "run_lab.py"), f"--IdentityProvider.token={TOKEN}",
-                f"--ServerApp.port={port or free_port()}", "--expose-app-in-browser", "--LabApp.extension_manager=readonly", "--LabApp.news_url=",
+                *within, sys.executable, str(ROOT / "tools" / "run_lab.py"),
+                f"--ServerApp.port={port or free_port()}", f"--IdentityProvider.token={TOKEN}",
+                "--expose-app-in-browser",
+                "--LabApp.extension_manager=readonly", "--LabApp.news_url=",
                 f"--ServerApp.root_dir={folder}", f"--ServerApp.base_url={base_url}",
-                f"--EmbedenvApp.data_dir={tmp_path / 'data'}", *options,
+                f"--EmbedenvApp.data_dir={tmp_path / 'data'}",
+                "--IdentityProvider.updatable_fields=display_name",
+                "--IdentityProvider.updatable_fields=color", *options,
                 env=env, stdout=subprocess.PIPE, stderr=log, text=True,
             )  # fmt: skip
         assert process.stdout is not None
@@ -124,8 +130,9 @@ def serve_lab(start_process: StartProcess, tmp_path: Path) -> ServeLab:
 async def visit(chromium: str) -> AsyncIterator[Visit]:
     """Open JupyterLab as another visitor: a page with cookies and storage of its own, ready to use.
 
-    An error that no page expects fails the test. JupyterLab itself expects no server that is away:
-    it saves its workspace and asks after its kernels all the same.
+    With a ``name`` and a ``color`` (``#rrggbb``) others see them as that. An error that no page expects
+    fails the test. JupyterLab itself expects no server that is away: it saves its workspace and asks
+    after its kernels all the same.
     """
     from playwright.async_api import async_playwright
 
@@ -134,10 +141,18 @@ async def visit(chromium: str) -> AsyncIterator[Visit]:
         playwright = await stack.enter_async_context(async_playwright())
         browser = await playwright.chromium.connect_over_cdp(chromium)
 
-        async def open_page(lab: Lab, path: str = "lab?reset", fragment: str = "") -> Any:
+        async def open_page(
+            lab: Lab, path: str = "lab?reset", fragment: str = "", name: str = "", color: str = ""
+        ) -> Any:
             context = await browser.new_context(viewport={"width": 1280, "height": 800})
             stack.push_async_callback(context.close)
             await context.grant_permissions(["clipboard-read", "clipboard-write"])
+            if name:
+                # A login is somebody by chance; this one says who.
+                answer = await context.request.patch(
+                    f"{lab.url}api/me?token={TOKEN}", data={"display_name": name, "color": color}
+                )
+                assert answer.ok, await answer.text()
             page = await context.new_page()
             page.set_default_timeout(DEADLINE_MS)
             page.on("pageerror", lambda error: errors.append(error.stack or error.message))

@@ -6,6 +6,7 @@ import { html5Icon, IFrame } from "@jupyterlab/ui-components";
 import type { CommandRegistry } from "@lumino/commands";
 
 import type { IPreview, PreviewsApi } from "../previews.js";
+import type { IWhere } from "../protocols/rooms.js";
 
 /** Without the origin: what a room serves may be anything, and sees nothing of Jupyter. */
 const SANDBOX: IFrame.SandboxExceptions[] = [
@@ -55,6 +56,11 @@ export class Preview extends MainAreaWidget<IFrame> {
     for (const command of options.tools) {
       this.toolbar.addItem(command, this.button(command));
     }
+  }
+
+  /** What this shows of the room. */
+  get where(): IWhere {
+    return { kind: "preview", path: String(this.port) };
   }
 
   /** The address that is shown. */
