@@ -1,13 +1,8 @@
 import type { JupyterFrontEnd, JupyterFrontEndPlugin } from "@jupyterlab/application";
 import { ILayoutRestorer } from "@jupyterlab/application";
-import {
-  ICommandPalette,
-  showErrorMessage,
-  ToolbarButton,
-  WidgetTracker,
-} from "@jupyterlab/apputils";
+import { ICommandPalette, showErrorMessage, WidgetTracker } from "@jupyterlab/apputils";
 import type { FileBrowser } from "@jupyterlab/filebrowser";
-import { IFileBrowserFactory, Uploader } from "@jupyterlab/filebrowser";
+import { IFileBrowserFactory } from "@jupyterlab/filebrowser";
 import { ITranslator, nullTranslator } from "@jupyterlab/translation";
 import { folderIcon, newFolderIcon, refreshIcon } from "@jupyterlab/ui-components";
 import { Debouncer } from "@lumino/polling";
@@ -21,6 +16,7 @@ import { IRooms } from "../tokens.js";
 // Subclasses of what JupyterLab has loaded on every page.
 import { ChangedFiles } from "../widgets/changed_files.js";
 import { ChangedRenderer, roomFilesIcon } from "../widgets/room_browser.js";
+import { ToolButton, UploadButton } from "../widgets/tool_button.js";
 
 /** A program that writes all the time must not have the folder listed all the time. */
 const REFRESH_MS = 200;
@@ -131,7 +127,7 @@ export const filesPlugin: JupyterFrontEndPlugin<void> = {
       };
       toolbar.addItem(
         "new-folder",
-        new ToolbarButton({
+        new ToolButton({
           icon: newFolderIcon,
           tooltip: trans.__("New Folder"),
           onClick: () => {
@@ -139,10 +135,10 @@ export const filesPlugin: JupyterFrontEndPlugin<void> = {
           },
         }),
       );
-      toolbar.addItem("upload", new Uploader({ model, ...(translator && { translator }) }));
+      toolbar.addItem("upload", new UploadButton({ model, ...(translator && { translator }) }));
       toolbar.addItem(
         "refresh",
-        new ToolbarButton({
+        new ToolButton({
           icon: refreshIcon,
           tooltip: trans.__("Refresh"),
           onClick: () => {
