@@ -32,17 +32,20 @@ export const filesPlugin: JupyterFrontEndPlugin<void> = {
   id: "embedenv-jupyter:files",
   description: "Shows the files of rooms in file browsers of their own.",
   autoStart: true,
-  requires: [IRooms, IRoomDrives, IFileBrowserFactory],
-  optional: [ICommandPalette, ILayoutRestorer, ITranslator],
+  requires: [IRooms, IRoomDrives],
+  optional: [IFileBrowserFactory, ICommandPalette, ILayoutRestorer, ITranslator],
   activate: (
     app: JupyterFrontEnd,
     rooms: IRooms,
     drives: IRoomDrives,
-    factory: IFileBrowserFactory,
+    factory: IFileBrowserFactory | null,
     palette: ICommandPalette | null,
     restorer: ILayoutRestorer | null,
     translator: ITranslator | null,
   ): void => {
+    if (factory === null) {
+      return;
+    }
     const trans = (translator ?? nullTranslator).load("embedenv_jupyter");
     const { commands, shell } = app;
     const inRoom = new RoomCommands(commands, rooms, trans, palette);

@@ -9,6 +9,7 @@ import { CATEGORY, CommandIDs, describedBy } from "../commands.js";
 import { wireIcon } from "../icons.js";
 import type { Inspector } from "../inspector/inspector.js";
 import type { SnippetId } from "../inspector/snippets.js";
+import { place } from "../placing.js";
 import { REAL_TIME } from "../time.js";
 import { IRooms } from "../tokens.js";
 import { tab } from "../widgets/tab.js";
@@ -104,7 +105,7 @@ export const inspectorPlugin: JupyterFrontEndPlugin<void> = {
             changed();
           }
         });
-        shell.add(panel, "main", { type: "Embedenv" });
+        place(shell, panel, { type: "Embedenv" });
         shell.activateById(panel.id);
       },
     });

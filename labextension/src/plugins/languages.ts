@@ -17,6 +17,7 @@ import { CATEGORY, CommandIDs, describedBy } from "../commands.js";
 import { languagesIcon } from "../icons.js";
 import type { LanguageBoardModel } from "../language_board.js";
 import type { ILanguage } from "../languages.js";
+import { place } from "../placing.js";
 import type { LanguageBoard } from "../widgets/language_board.js";
 import { tab } from "../widgets/tab.js";
 
@@ -107,7 +108,7 @@ export const languagesPlugin: JupyterFrontEndPlugin<void> = {
       execute: async () => {
         const panel = tracker.find(() => true) ?? (await open());
         if (!panel.isAttached) {
-          shell.add(panel, "main", { type: "Embedenv" });
+          place(shell, panel, { type: "Embedenv" });
         }
         shell.activateById(panel.id);
       },

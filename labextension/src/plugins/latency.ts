@@ -10,6 +10,7 @@ import { latencyIcon } from "../icons.js";
 // From the start, so that cuts are known that came before anybody looked.
 // eslint-disable-next-line jupyter/prefer-lazy-imports
 import { LatencyModel } from "../latency_model.js";
+import { place } from "../placing.js";
 import { REAL_TIME } from "../time.js";
 import { IRooms } from "../tokens.js";
 import type { LatencyMonitor } from "../widgets/latency_monitor.js";
@@ -71,7 +72,7 @@ export const latencyPlugin: JupyterFrontEndPlugin<void> = {
       execute: async () => {
         const panel = tracker.find(() => true) ?? (await open());
         if (!panel.isAttached) {
-          shell.add(panel, "main", { mode: "split-right", type: "Embedenv" });
+          place(shell, panel, { mode: "split-right", type: "Embedenv" });
         }
         shell.activateById(panel.id);
       },
