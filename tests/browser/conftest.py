@@ -32,6 +32,7 @@ DEADLINE_MS = 60_000
 STOCK = ("Failed to fetch", "Kernel is dead")
 OURS = "/extensions/embedenv-jupyter/"
 """In each line of a stack that is of our own scripts."""
+THEMES = ("JupyterLab Light", "JupyterLab Dark", "JupyterLab Dark High Contrast")
 
 IS_STARTED = "() => window.jupyterapp !== undefined && jupyterapp.restored.then(() => true)"
 
@@ -167,27 +168,29 @@ async def visit(chromium: str) -> AsyncIterator[Visit]:
 
 @pytest.fixture
 def shoot() -> Shoot:
-    """Take pictures of a page in both themes, where somebody wants them."""
+    """Take pictures of a page in all themes, where somebody wants them."""
     folder = os.environ.get("EMBEDENV_SCREENSHOTS")
 
     async def take(page: Any, name: str) -> None:
         if folder is None:
             return
         Path(folder).mkdir(parents=True, exist_ok=True)
-        for theme in ("Light", "Dark"):
-            await page.evaluate(
-                "theme => jupyterapp.commands.execute('apputils:change-theme', { theme })",
-                f"JupyterLab {theme}",
-            )
-            is_light = "true" if theme == "Light" else "false"
-            await page.wait_for_selector("#jupyterlab-splash", state="detached")
-            await page.wait_for_selector(f'body[data-jp-theme-light="{is_light}"]', state="attached")
-            await page.screenshot(path=Path(folder) / f"{name}-{theme.lower()}.png")
-        await page.evaluate(
-            "() => jupyterapp.commands.execute('apputils:change-theme', { theme: 'JupyterLab Light' })"
-        )
+        for theme in THEMES:
+            await set_theme(page, theme)
+            kind = theme.removeprefix("JupyterLab ").lower().replace(" ", "-")
+            await page.screenshot(path=Path(folder) / f"{name}-{kind}.png")
+        await set_theme(page, THEMES[0])
 
     return take
+
+
+async def set_theme(page: Any, theme: str) -> None:
+    """Show a page in one of :data:`THEMES`, and wait until it is."""
+    await page.evaluate(
+        "theme => { void jupyterapp.commands.execute('apputils:change-theme', { theme }); }", theme
+    )
+    await page.wait_for_selector(f'body[data-jp-theme-name="{theme}"]', state="attached")
+    await page.wait_for_selector("#jupyterlab-splash", state="detached")
 
 
 async def execute(page: Any, command: str, **args: str) -> Any:

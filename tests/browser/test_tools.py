@@ -29,7 +29,7 @@ async def test_latency_monitor_tells_of_each_connection(
     page = await visit(serve_lab())
     await execute(page, "embedenv:new-room", name="Workshop")
     await page.click(".embedenv-Status button")
-    room = page.locator('.embedenv-LinkCard:has(h2:text-is("Workshop"))')
+    room = page.locator('.embedenv-LinkCard:has(h2:text-is("Room Workshop"))')
     await room.wait_for()
     await page.click('.jp-Toolbar-item:has-text("Measure the Engine")')
     engine = page.locator('.embedenv-LinkCard[data-link="engine"]')

@@ -9,6 +9,7 @@ import { terminalIcon } from "@jupyterlab/ui-components";
 import { CommandRegistry } from "@lumino/commands";
 
 import { CATEGORY, CommandIDs, describedBy, textOf } from "../commands.js";
+import { place } from "../placing.js";
 import { RoomCommands } from "../room_commands.js";
 // eslint-disable-next-line jupyter/prefer-lazy-imports -- small, and restoring needs it at once
 import { Terminals } from "../terminals.js";
@@ -70,7 +71,7 @@ export const terminalsPlugin: JupyterFrontEndPlugin<void> = {
       const widget = new RoomTerminal(options);
       widget.node.addEventListener("keydown", leave, true);
       follow(widget);
-      shell.add(widget, "main", { type: "Terminal" });
+      place(shell, widget, { type: "Terminal" });
       await tracker.add(widget);
       shell.activateById(widget.id);
       await content.ready;

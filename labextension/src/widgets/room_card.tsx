@@ -19,6 +19,7 @@ import { bytes, clock, ofBytes, oneLine, short } from "../format.js";
 import type { IMember, IRun, IWhere } from "../protocols/rooms.js";
 import { ownRoleText, roleText } from "../roles.js";
 import type { IRoom } from "../tokens.js";
+import { useDomId } from "./dom_id.js";
 import { IconButton } from "./icon_button.js";
 import { Meter } from "./meter.js";
 
@@ -44,7 +45,7 @@ const ACTIONS: readonly (readonly [string, LabIcon])[] = [
 
 export function RoomCard(props: IRoomCardProps): React.ReactElement {
   const { commands, isOpen, openMenu, room, toggle, trans } = props;
-  const id = React.useId();
+  const id = useDomId();
   const args = { room: room.id };
   return (
     <section className="embedenv-Room" aria-labelledby={id} data-room={room.id}>

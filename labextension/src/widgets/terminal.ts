@@ -98,6 +98,7 @@ export class RoomTerminal extends MainAreaWidget<ITerminal.ITerminal> {
       ? trans.__("%1: terminal %2", roomName, session.name)
       : trans.__("%1: terminal %2 (view only)", roomName, session.name);
     this.title.caption = this.title.label;
+    this.content.node.setAttribute("aria-label", this.title.label);
   }
 }
 
