@@ -174,7 +174,14 @@ export const terminalsPlugin: JupyterFrontEndPlugin<void> = {
     });
 
     rooms.changed.connect(() => {
-      tracker.forEach(follow);
+      tracker.forEach((widget) => {
+        const { mayType, session } = widget;
+        follow(widget);
+        if (widget.mayType !== mayType && !session.isDisposed) {
+          // Its socket was made by somebody with the other role, and may do what that role may.
+          session.reconnect().catch(() => undefined);
+        }
+      });
     });
     rooms.roomEnded.connect((_, { id }) => {
       terminals.forget(id);
