@@ -16,6 +16,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -37,6 +38,11 @@ class Lab:
 
     url: str
     folder: Path
+
+    @property
+    def authority(self) -> str:
+        """Its host and port."""
+        return urlsplit(self.url).netloc
 
 
 ServeLab = Callable[..., Lab]
