@@ -102,7 +102,7 @@ def main() -> NoReturn:
 def _scratch() -> str | None:
     """Make a folder for what the zygote writes while it warms up; it may be ended in the middle of that."""
     try:
-        tempfile.tempdir = tempfile.mkdtemp(prefix="zygote-")
+        tempfile.tempdir = tempfile.mkdtemp(prefix=f"zygote-{os.getpid()}-")
     except OSError:  # no place for temporary files: then what needs some is left to each kernel
         return None
     return tempfile.tempdir

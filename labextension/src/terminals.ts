@@ -34,6 +34,11 @@ export class Terminals {
     this.managers.delete(roomId);
   }
 
+  /** Forgets the terminals of all other rooms. */
+  keep(roomIds: ReadonlySet<string>): void {
+    [...this.managers.keys()].filter((id) => !roomIds.has(id)).forEach((id) => this.forget(id));
+  }
+
   private managerOf(roomId: string): TerminalManager {
     const known = this.managers.get(roomId);
     if (known !== undefined) {

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -23,9 +24,9 @@ import pytest
 from tests.conftest import StartProcess
 from tests.integration.published import CHROMIUM_OPTIONS
 from tests.lacking import lacking
+from tools import frontend
 
-ROOT = Path(__file__).parents[2]
-BUILT = ROOT / "embedenv_jupyter" / "labextension"
+ROOT = frontend.ROOT
 TOKEN = "tell-nobody"
 DEADLINE_MS = 60_000
 
@@ -38,6 +39,12 @@ class Lab:
 
     url: str
     folder: Path
+    process: subprocess.Popen[str]
+
+    def stop(self, how: signal.Signals) -> None:
+        """End it, with all its rooms."""
+        self.process.send_signal(how)
+        self.process.wait()
 
     @property
     def authority(self) -> str:
@@ -75,10 +82,11 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture
 def serve_lab(start_process: StartProcess, tmp_path: Path) -> ServeLab:
     """Start JupyterLab under a base URL, with folders of its own."""
+    frontend.build()
     share = tmp_path / "share" / "jupyter"
     (share / "labextensions").mkdir(parents=True)
     # What an editable install has may be older.
-    (share / "labextensions" / "embedenv-jupyter").symlink_to(BUILT)
+    (share / "labextensions" / "embedenv-jupyter").symlink_to(frontend.BUILT)
     shutil.copytree(ROOT / "jupyter-config" / "kernels", share / "kernels")
 
     own = tmp_path / ".jupyter" / "lab" / "user-settings" / "@jupyterlab" / "apputils-extension"
@@ -101,7 +109,7 @@ def serve_lab(start_process: StartProcess, tmp_path: Path) -> ServeLab:
         assert process.stdout is not None
         for line in process.stdout:
             if match := re.search(r"(http://\S+:\d+\S*/)lab", line):
-                return Lab(match[1], folder)
+                return Lab(match[1], folder, process)
         raise AssertionError(f"JupyterLab did not start: {(tmp_path / 'lab.log').read_text()[-2000:]}")
 
     return serve
@@ -109,24 +117,31 @@ def serve_lab(start_process: StartProcess, tmp_path: Path) -> ServeLab:
 
 @pytest.fixture
 async def visit(chromium: str) -> AsyncIterator[Visit]:
-    """Open JupyterLab as another visitor: a page with cookies and storage of its own, ready to use."""
+    """Open JupyterLab as another visitor: a page with cookies and storage of its own, ready to use.
+
+    An error that no page expects fails the test.
+    """
     from playwright.async_api import async_playwright
 
+    errors: list[str] = []
     async with AsyncExitStack() as stack:
         playwright = await stack.enter_async_context(async_playwright())
         browser = await playwright.chromium.connect_over_cdp(chromium)
 
-        async def open_page(lab: Lab, path: str = "lab?reset") -> Any:
+        async def open_page(lab: Lab, path: str = "lab?reset", fragment: str = "") -> Any:
             context = await browser.new_context(viewport={"width": 1280, "height": 800})
             stack.push_async_callback(context.close)
+            await context.grant_permissions(["clipboard-read", "clipboard-write"])
             page = await context.new_page()
             page.set_default_timeout(DEADLINE_MS)
+            page.on("pageerror", lambda error: errors.append(str(error)))
             joint = "&" if "?" in path else "?"
-            await page.goto(f"{lab.url}{path}{joint}token={TOKEN}")
+            await page.goto(f"{lab.url}{path}{joint}token={TOKEN}{fragment}")
             await page.wait_for_function(IS_STARTED)
             return page
 
         yield open_page
+    assert errors == []
 
 
 @pytest.fixture

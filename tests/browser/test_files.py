@@ -90,6 +90,11 @@ async def test_two_write_in_one_file(serve_lab: ServeLab, visit: Visit, shoot: S
     )
 
 
+HAS_SETTLED = """() => document.querySelector('.jp-Dialog') !== null
+  || [...jupyterapp.shell.widgets('main')].some(widget => widget.sessionContext?.isReady)"""
+"""A notebook has its kernel, or JupyterLab asks for one, and would take what is typed next."""
+
+
 async def test_conflict_is_shown_before_anything_is_lost(
     serve_lab: ServeLab, visit: Visit, shoot: Shoot
 ) -> None:
@@ -98,6 +103,7 @@ async def test_conflict_is_shown_before_anything_is_lost(
     await put(ada, room, "work.ipynb", notebook("first = 1"))
     await open_file(ada, room, "work.ipynb")
     await ada.wait_for_selector(".jp-Notebook .cm-content")
+    await ada.wait_for_function(HAS_SETTLED)
     if await ada.locator(".jp-Dialog:has-text('Select Kernel')").count():
         await ada.click(".jp-Dialog .jp-mod-reject")
     await ada.click(".jp-Notebook .cm-content")

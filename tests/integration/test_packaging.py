@@ -13,10 +13,12 @@ from typing import TypedDict
 import pytest
 
 from embedenv_jupyter import __version__
+from tools import frontend
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "embedenv_jupyter"
 SHARED_DATA = f"embedenv_jupyter-{__version__}.data/data/"
+FRONT_END = "share/jupyter/labextensions/embedenv-jupyter/"
 KERNEL_FILE = "share/jupyter/kernels/embedenv/kernel.json"
 ENABLING_FILE = "etc/jupyter/jupyter_server_config.d/embedenv_jupyter.json"
 
@@ -78,7 +80,7 @@ def test_wheel_holds_every_file_of_the_package(wheel: Path) -> None:
     expected = {
         str(path.relative_to(ROOT))
         for path in PACKAGE.rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts
+        if path.is_file() and "__pycache__" not in path.parts and not path.is_relative_to(frontend.BUILT)
     }
     held = {name for name in zipfile.ZipFile(wheel).namelist() if name.startswith("embedenv_jupyter/")}
     assert held == expected
@@ -96,6 +98,9 @@ def test_wheel_holds_what_is_read_at_run_time(wheel: Path, pattern: str) -> None
 
 def test_wheel_enables_the_extension_and_brings_the_kernel_and_nothing_else(wheel: Path) -> None:
     shared = {name for name in zipfile.ZipFile(wheel).namelist() if name.startswith(SHARED_DATA)}
+    front_end = {name for name in shared if name.startswith(SHARED_DATA + FRONT_END)}
+    assert front_end
+    shared -= front_end
     assert shared == {SHARED_DATA + ENABLING_FILE, SHARED_DATA + KERNEL_FILE}
 
 

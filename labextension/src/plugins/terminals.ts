@@ -1,6 +1,7 @@
 import type { JupyterFrontEnd, JupyterFrontEndPlugin } from "@jupyterlab/application";
 import { ILayoutRestorer } from "@jupyterlab/application";
 import { ICommandPalette, IThemeManager, WidgetTracker } from "@jupyterlab/apputils";
+import type { Terminal as Sessions } from "@jupyterlab/services";
 import { ISettingRegistry } from "@jupyterlab/settingregistry";
 import type { ITerminal } from "@jupyterlab/terminal";
 import { ITranslator, nullTranslator } from "@jupyterlab/translation";
@@ -173,6 +174,14 @@ export const terminalsPlugin: JupyterFrontEndPlugin<void> = {
       name: ({ roomId, session }) => `${roomId}:${session.name}`,
     });
 
+    const wake = (...statuses: readonly Sessions.ConnectionStatus[]): void => {
+      tracker.forEach(({ session }) => {
+        if (statuses.includes(session.connectionStatus) && !session.isDisposed) {
+          session.reconnect().catch(() => undefined);
+        }
+      });
+    };
+    let wasConnected = true;
     rooms.changed.connect(() => {
       tracker.forEach((widget) => {
         const { mayType, session } = widget;
@@ -182,24 +191,32 @@ export const terminalsPlugin: JupyterFrontEndPlugin<void> = {
           session.reconnect().catch(() => undefined);
         }
       });
+      const isConnected = rooms.link.state === "connected";
+      if (isConnected && !wasConnected) {
+        // The stock client waits ever longer between its tries, and gives up after some.
+        wake("connecting", "disconnected");
+      }
+      wasConnected = isConnected;
+    });
+    void rooms.ready.then(() => {
+      // A server that was killed cannot tell how its rooms have ended.
+      rooms.changed.connect(() => {
+        // A room that is joined with another role goes and is back at once; its terminals stay.
+        queueMicrotask(() => {
+          terminals.keep(new Set(rooms.all.map(({ id }) => id)));
+        });
+      });
     });
     rooms.roomEnded.connect((_, { id }) => {
       terminals.forget(id);
     });
-    const wake = (): void => {
-      tracker.forEach(({ session }) => {
-        // The stock client gives up after some tries; a laptop may sleep longer than that.
-        if (
-          !document.hidden &&
-          session.connectionStatus === "disconnected" &&
-          !session.isDisposed
-        ) {
-          session.reconnect().catch(() => undefined);
-        }
-      });
+    const wakeWhenSeen = (): void => {
+      if (!document.hidden) {
+        wake("disconnected");
+      }
     };
-    window.addEventListener("online", wake);
-    document.addEventListener("visibilitychange", wake);
+    window.addEventListener("online", wakeWhenSeen);
+    document.addEventListener("visibilitychange", wakeWhenSeen);
 
     themes?.themeChanged.connect(() => {
       tracker.forEach(({ content }) => {

@@ -103,7 +103,6 @@ async def test_room_is_ready_in_milliseconds() -> None:
 
 async def test_zygote_that_nobody_asks_rehearses_and_leaves_nothing() -> None:
     """It grows by what all rooms then share, and is still what a room can be forked from."""
-    others = scratch_folders()
     async with ns_tier(kernels=True) as tier:
         await (await tier.start(SandboxSpec(id="before"))).aclose()
         before = resident_kib(zygote_of(tier))
@@ -113,16 +112,17 @@ async def test_zygote_that_nobody_asks_rehearses_and_leaves_nothing() -> None:
         room = await tier.start(SandboxSpec(id="after"))
         (await room.fork_kernel("k1", "secret")).close()
         assert len(os.listdir(f"/proc/{zygote_of(tier)}/task")) == 1
-        own = scratch_folders() - others
-        assert len(own) == 1
+        assert tier.zygote is not None
+        guard = tier.zygote.pid
+        assert len(scratch_folders(guard)) == 1
     async with asyncio.timeout(DEADLINE_S):
-        while own & scratch_folders():  # the guard removes it, when the zygote has ended
+        while scratch_folders(guard):  # the guard removes it, when the zygote has ended
             await asyncio.sleep(0.01)
 
 
-def scratch_folders() -> set[Path]:
-    """Return the folders for temporary files of the zygotes that live now."""
-    return set(Path(tempfile.gettempdir()).glob("zygote-*"))
+def scratch_folders(guard: int) -> list[Path]:
+    """Return the folders for temporary files of the zygote that a process guards."""
+    return list(Path(tempfile.gettempdir()).glob(f"zygote-{guard}-*"))
 
 
 def resident_kib(pid: int) -> int:

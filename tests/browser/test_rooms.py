@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from tests.integration.lab.conftest import OpenPage
+from tests.browser.conftest import ServeLab, Visit
 
 # Chromium and JupyterLab start within it, on machines that do other things as well.
 pytestmark = pytest.mark.timeout(240)
 
+BASE_URL = "/user/ada/"
 PANEL = "#embedenv-rooms"
 NEW_ROOM = '.jp-LauncherCard[data-category="Embedenv"] >> text=New Room'
 
@@ -35,8 +36,8 @@ async def choose(page: Any, action: str) -> None:
     await page.click(f'.lm-Menu-itemLabel >> text="{action}"')
 
 
-async def test_keyboard_from_the_launcher_to_a_running_cell(open_page: OpenPage) -> None:
-    page = await open_page()
+async def test_keyboard_from_the_launcher_to_a_running_cell(serve_lab: ServeLab, visit: Visit) -> None:
+    page = await visit(serve_lab(base_url=BASE_URL))
     card = page.locator('.jp-LauncherCard[data-category="Embedenv"]').first
     await card.focus()
     await page.keyboard.press("Enter")
@@ -62,8 +63,9 @@ async def test_keyboard_from_the_launcher_to_a_running_cell(open_page: OpenPage)
     await page.wait_for_selector('.jp-LauncherCard >> text="Room 1"', state="attached")
 
 
-async def test_a_link_lets_in_as_what_it_says_until_it_is_revoked(open_page: OpenPage) -> None:
-    owner = await open_page()
+async def test_a_link_lets_in_as_what_it_says_until_it_is_revoked(serve_lab: ServeLab, visit: Visit) -> None:
+    lab = serve_lab(base_url=BASE_URL)
+    owner = await visit(lab)
     await new_room(owner)
     await owner.click(f'{PANEL} button[aria-label^="Copy Join Link"]')
     await owner.select_option(".embedenv-Form select >> nth=0", "view")
@@ -74,7 +76,7 @@ async def test_a_link_lets_in_as_what_it_says_until_it_is_revoked(open_page: Ope
     assert address.endswith("/user/ada/lab")
     assert fragment.startswith("embedenv-join=")
 
-    guest = await open_page(f"#{fragment}")
+    guest = await visit(lab, fragment=f"#{fragment}")
     await guest.click('.jp-Dialog button:has-text("Join")')
     await guest.wait_for_selector(f"{PANEL} .embedenv-Members li >> text=(you)")
     assert "embedenv-join" not in guest.url
@@ -90,8 +92,8 @@ async def test_a_link_lets_in_as_what_it_says_until_it_is_revoked(open_page: Ope
     await owner.wait_for_selector(".jp-Dialog", state="detached")
 
 
-async def test_a_room_is_stopped_and_shows_how_it_ended(open_page: OpenPage) -> None:
-    page = await open_page()
+async def test_a_room_is_stopped_and_shows_how_it_ended(serve_lab: ServeLab, visit: Visit) -> None:
+    page = await visit(serve_lab(base_url=BASE_URL))
     await new_room(page)
     await page.wait_for_selector(f"{PANEL} [role=meter]")
     await choose(page, "Pause Room")
