@@ -17,7 +17,6 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 
@@ -46,13 +45,9 @@ class Lab:
         self.process.send_signal(how)
         self.process.wait()
 
-    @property
-    def authority(self) -> str:
-        """Its host and port."""
-        return urlsplit(self.url).netloc
-
 
 ServeLab = Callable[..., Lab]
+OpenPage = Callable[[], Awaitable[Any]]
 Visit = Callable[..., Awaitable[Any]]
 Shoot = Callable[[Any, str], Awaitable[None]]
 
@@ -80,8 +75,8 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture
-def serve_lab(start_process: StartProcess, tmp_path: Path) -> ServeLab:
-    """Start JupyterLab under a base URL, with folders of its own."""
+def lab_env(tmp_path: Path) -> dict[str, str]:
+    """Return an environment in which JupyterLab has this checkout's extension, and a home of its own."""
     frontend.build()
     share = tmp_path / "share" / "jupyter"
     (share / "labextensions").mkdir(parents=True)
@@ -93,18 +88,24 @@ def serve_lab(start_process: StartProcess, tmp_path: Path) -> ServeLab:
     own.mkdir(parents=True)
     (own / "notification.jupyterlab-settings").write_text('{"fetchNews": "false", "checkForUpdates": false}')
 
+    env = {name: value for name, value in os.environ.items() if not name.startswith("JUPYTER")}
+    return env | {"HOME": str(tmp_path), "JUPYTER_PATH": str(share), "PYTHONPATH": str(ROOT)}
+
+
+@pytest.fixture
+def serve_lab(start_process: StartProcess, lab_env: dict[str, str], tmp_path: Path) -> ServeLab:
+    """Start JupyterLab under a base URL, with folders of its own."""
+
     def serve(*options: str, base_url: str = "/") -> Lab:
         folder = tmp_path / "work"
         folder.mkdir(exist_ok=True)
-        env = {name: value for name, value in os.environ.items() if not name.startswith("JUPYTER")}
-        env |= {"HOME": str(tmp_path), "JUPYTER_PATH": str(share), "PYTHONPATH": str(ROOT)}
         with (tmp_path / "lab.log").open("w") as log:
             process = start_process(
                 sys.executable, str(ROOT / "tools" / "run_lab.py"), f"--IdentityProvider.token={TOKEN}",
                 "--expose-app-in-browser", "--LabApp.extension_manager=readonly", "--LabApp.news_url=",
                 f"--ServerApp.root_dir={folder}", f"--ServerApp.base_url={base_url}",
                 f"--EmbedenvApp.data_dir={tmp_path / 'data'}", *options,
-                env=env, stdout=subprocess.PIPE, stderr=log, text=True,
+                env=lab_env, stdout=subprocess.PIPE, stderr=log, text=True,
             )  # fmt: skip
         assert process.stdout is not None
         for line in process.stdout:
@@ -116,8 +117,8 @@ def serve_lab(start_process: StartProcess, tmp_path: Path) -> ServeLab:
 
 
 @pytest.fixture
-async def visit(chromium: str) -> AsyncIterator[Visit]:
-    """Open JupyterLab as another visitor: a page with cookies and storage of its own, ready to use.
+async def open_page(chromium: str) -> AsyncIterator[OpenPage]:
+    """Open an empty page with cookies and storage of its own, as another person's browser has.
 
     An error that no page expects fails the test.
     """
@@ -128,20 +129,31 @@ async def visit(chromium: str) -> AsyncIterator[Visit]:
         playwright = await stack.enter_async_context(async_playwright())
         browser = await playwright.chromium.connect_over_cdp(chromium)
 
-        async def open_page(lab: Lab, path: str = "lab?reset", fragment: str = "") -> Any:
+        async def open_one() -> Any:
             context = await browser.new_context(viewport={"width": 1280, "height": 800})
             stack.push_async_callback(context.close)
             await context.grant_permissions(["clipboard-read", "clipboard-write"])
             page = await context.new_page()
             page.set_default_timeout(DEADLINE_MS)
             page.on("pageerror", lambda error: errors.append(str(error)))
-            joint = "&" if "?" in path else "?"
-            await page.goto(f"{lab.url}{path}{joint}token={TOKEN}{fragment}")
-            await page.wait_for_function(IS_STARTED)
             return page
 
-        yield open_page
+        yield open_one
     assert errors == []
+
+
+@pytest.fixture
+def visit(open_page: OpenPage) -> Visit:
+    """Open JupyterLab as another visitor, ready to use."""
+
+    async def visit_lab(lab: Lab, path: str = "lab?reset", fragment: str = "") -> Any:
+        page = await open_page()
+        joint = "&" if "?" in path else "?"
+        await page.goto(f"{lab.url}{path}{joint}token={TOKEN}{fragment}")
+        await page.wait_for_function(IS_STARTED)
+        return page
+
+    return visit_lab
 
 
 @pytest.fixture

@@ -2,37 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import re
-import shutil
-import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.browser.conftest import ROOT, Lab, ServeLab, Shoot, Visit
+from tests.browser.conftest import IS_STARTED, OpenPage, ServeLab, Shoot, Visit
+from tests.browser.fronts import PASSWORD, jupyterhub, nginx
 from tests.browser.smoke import smoke
 from tests.conftest import StartProcess
-from tests.lacking import lacking
 
-pytestmark = pytest.mark.timeout(240)
-
-NGINX = """
-daemon off;
-master_process off;  # one process, which the test ends
-pid {folder}/nginx.pid;
-error_log {folder}/error.log;
-events {{}}
-http {{
-    access_log off;
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    scgi_temp_path {folder}/scgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    {documented}
-}}
-"""
+pytestmark = pytest.mark.timeout(300)
 
 
 async def test_by_itself(serve_lab: ServeLab, visit: Visit, shoot: Shoot) -> None:
@@ -45,37 +25,31 @@ async def test_by_itself(serve_lab: ServeLab, visit: Visit, shoot: Shoot) -> Non
 async def test_behind_nginx_on_a_path(
     serve_lab: ServeLab, start_process: StartProcess, visit: Visit, shoot: Shoot, tmp_path: Path
 ) -> None:
-    nginx = find_nginx()
-    lab = serve_lab(base_url="/jupyter/")
-    folder = tmp_path / "nginx"
-    folder.mkdir()
-    # nginx takes over a socket that already listens, as from its predecessor: nobody else gets its port.
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        port = listening.getsockname()[1]
-        documented = documented_block("nginx")
-        for ours, theirs in (("listen 80;", f"listen 127.0.0.1:{port};"), ("127.0.0.1:8888", lab.authority)):
-            assert ours in documented
-            documented = documented.replace(ours, theirs)
-        (folder / "nginx.conf").write_text(NGINX.format(folder=folder, documented=documented))
-        start_process(
-            nginx, "-p", folder, "-c", "nginx.conf", "-e", "error.log",
-            env={**os.environ, "NGINX": f"{listening.fileno()};"}, pass_fds=[listening.fileno()],
-        )  # fmt: skip
-    front = Lab(f"http://127.0.0.1:{port}/jupyter/", lab.folder)
-    owner = await visit(front)
-    await smoke(owner, await visit(front, "lab/workspaces/guest?reset"))
-    await shoot(owner, "smoke-nginx")
+    async with nginx(serve_lab(base_url="/jupyter/"), start_process, tmp_path / "nginx") as lab:
+        owner = await visit(lab)
+        await smoke(owner, await visit(lab, "lab/workspaces/guest?reset"))
+        await shoot(owner, "smoke-nginx")
 
 
-def find_nginx() -> str:
-    # Debian keeps it in /usr/sbin, which an ordinary user's PATH lacks.
-    path = shutil.which("nginx", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin")
-    return path or lacking("nginx", "nginx")
+async def test_under_jupyterhub(
+    lab_env: dict[str, str],
+    start_process: StartProcess,
+    open_page: OpenPage,
+    shoot: Shoot,
+    tmp_path: Path,
+) -> None:
+    async with jupyterhub(lab_env, start_process, tmp_path / "hub") as url:
+        owner, guest = await open_page(), await open_page()
+        await log_in(owner, url, "ada", "hub/spawn")
+        await log_in(guest, url, "bob", "user/ada/lab/workspaces/guest?reset")
+        await smoke(owner, guest)
+        await shoot(owner, "smoke-hub")
 
 
-def documented_block(language: str) -> str:
-    """Return what docs/jupyterlab.md tells people to write into a configuration."""
-    text = (ROOT / "docs" / "jupyterlab.md").read_text()
-    match = re.search(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    assert match is not None
-    return match[1]
+async def log_in(page: Any, url: str, name: str, path: str) -> None:
+    """Go to ``path`` of the hub, by way of its form, and of the servers' question who is to be let in."""
+    await page.goto(f"{url}{path}")
+    await page.fill("#username_input", name)
+    await page.fill("#password_input", PASSWORD)
+    await page.click("#login_submit")
+    await page.wait_for_function(IS_STARTED)
