@@ -59,6 +59,7 @@ c.Authenticator.allowed_users = {{"ada", "bob"}}
 c.JupyterHub.spawner_class = "simple"
 c.SimpleLocalProcessSpawner.home_dir_template = {home!r}
 c.Spawner.environment = {{"JUPYTER_PATH": {share!r}}}
+c.Spawner.cmd = [{python!r}, "-m", "jupyterhub.singleuser"]
 c.Spawner.args = ["--allow-root", "--LabApp.expose_app_in_browser=True", "--LabApp.news_url="]
 c.Spawner.start_timeout = c.Spawner.http_timeout = {start_s}
 {documented}
@@ -102,7 +103,7 @@ async def jupyterhub(env: dict[str, str], start_process: StartProcess, folder: P
     settings: dict[str, Any] = {
         "url": url, "hub_port": hub_port, "api_port": api_port, "password": PASSWORD,
         "proxy": [frontend.node_command(), str(script)], "home": env["HOME"], "share": env["JUPYTER_PATH"],
-        "start_s": START_S, "documented": documented_block("python"),
+        "python": sys.executable, "start_s": START_S, "documented": documented_block("python"),
     }  # fmt: skip
     folder.mkdir()
     (folder / "jupyterhub_config.py").write_text(HUB.format(**settings))

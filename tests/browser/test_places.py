@@ -9,10 +9,32 @@ import pytest
 
 from tests.browser.conftest import IS_STARTED, OpenPage, ServeLab, Shoot, Visit
 from tests.browser.fronts import PASSWORD, jupyterhub, nginx
-from tests.browser.smoke import smoke
+from tests.browser.smoke import PANEL, smoke
+from tests.browser.test_terminal import shows, type_line
 from tests.conftest import StartProcess
 
 pytestmark = pytest.mark.timeout(300)
+
+STREAM = """async () => {
+  const { baseUrl, token } = jupyterapp.serviceManager.serverSettings;
+  const post = (path, headers, body) =>
+    fetch(`${baseUrl}embedenv/api/${path}`, { method: 'POST', headers, body: JSON.stringify(body) });
+  const { ticket } = await (await post('tickets', { Authorization: `token ${token}` }, {})).json();
+  const answer = await post(
+    'v1/execute',
+    { Authorization: `Bearer ${ticket}`, 'Content-Type': 'application/json', Accept: 'text/event-stream' },
+    { language: 'python', code: "import time; print('fi' + 'rst', flush=True); time.sleep(20)" },
+  );
+  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+  let text = '';
+  for (let part = { done: false }; !part.done && !text.includes('first'); ) {
+    part = await reader.read();
+    text += part.value ?? '';
+  }
+  await reader.cancel();
+  return text;
+}"""
+"""Returns what has come of a stream of events when the first output of its program has."""
 
 
 async def test_by_itself(serve_lab: ServeLab, visit: Visit, shoot: Shoot) -> None:
@@ -29,6 +51,8 @@ async def test_behind_nginx_on_a_path(
         owner = await visit(lab)
         await smoke(owner, await visit(lab, "lab/workspaces/guest?reset"))
         await shoot(owner, "smoke-nginx")
+        streamed = await owner.evaluate(STREAM)
+        assert "first" in streamed and "event: result" not in streamed, "nginx has kept it until the end"
 
 
 async def test_under_jupyterhub(
@@ -40,16 +64,21 @@ async def test_under_jupyterhub(
 ) -> None:
     async with jupyterhub(lab_env, start_process, tmp_path / "hub") as url:
         owner, guest = await open_page(), await open_page()
-        await log_in(owner, url, "ada", "hub/spawn")
-        await log_in(guest, url, "bob", "user/ada/lab/workspaces/guest?reset")
+        await log_in(owner, f"{url}hub/spawn", "ada")
+        await log_in(guest, f"{url}user/ada/lab/workspaces/guest?reset", "bob")
         await smoke(owner, guest)
+        await owner.wait_for_selector(f"{PANEL} li:has-text('bob') >> text=may look")
         await shoot(owner, "smoke-hub")
+        await type_line(owner, "echo the hub told $(env | grep -c JUPYTERHUB) secrets")
+        await shows(owner, "the hub told 0 secrets")
 
 
-async def log_in(page: Any, url: str, name: str, path: str) -> None:
-    """Go to ``path`` of the hub, by way of its form, and of the servers' question who is to be let in."""
-    await page.goto(f"{url}{path}")
+async def log_in(page: Any, url: str, name: str) -> None:
+    """Go to a page of ada's by way of the hub's form; others are asked whether her server may know them."""
+    await page.goto(url)
     await page.fill("#username_input", name)
     await page.fill("#password_input", PASSWORD)
     await page.click("#login_submit")
+    if name != "ada":
+        await page.click('button:has-text("Authorize")')
     await page.wait_for_function(IS_STARTED)
