@@ -53,9 +53,16 @@ def _has_engine() -> bool:
     return bool(shutil.which("podman")) or run_quietly("docker", "info")[0]
 
 
+# Debian keeps some programs in /usr/sbin, which an ordinary user's PATH lacks.
+_SYSTEM_PATH = "/usr/bin:/usr/sbin:/usr/local/bin:/usr/local/sbin"
+
+
 def _has_runc() -> bool:
-    # Debian keeps it in /usr/sbin, which an ordinary user's PATH lacks.
-    return bool(shutil.which("runc", path="/usr/bin:/usr/sbin:/usr/local/bin:/usr/local/sbin"))
+    return bool(shutil.which("runc", path=_SYSTEM_PATH))
+
+
+def _has_nginx() -> bool:
+    return bool(shutil.which("nginx", path=_SYSTEM_PATH))
 
 
 PYTHON_VENV = SystemPackage(
@@ -70,6 +77,7 @@ FOR_TESTS = (
     SystemPackage("postgresql", "accounts on PostgreSQL", _has_postgres),
     SystemPackage("mmdebstrap", "images that rooms stand on", _on_path("mmdebstrap")),
     SystemPackage("chromium", "the published browser sample", _on_path("chromium", "chromium-browser")),
+    SystemPackage("nginx", "JupyterLab behind a proxy on a path", _has_nginx),
 )
 
 TESTED_LANGUAGES = (

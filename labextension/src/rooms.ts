@@ -120,6 +120,11 @@ export class Rooms implements IRooms, IDisposable {
 
   async join(key: string): Promise<IRoom> {
     const model = await this.api.join(key);
+    const known = this.rooms.get(model.id);
+    if (known !== undefined && known.role !== model.role) {
+      // What is open of it, in here and in JupyterLab, was opened by somebody who may something else.
+      this.drop(model.id);
+    }
     // The socket was made by somebody without this pass.
     this.connection.reopen();
     return this.add(model);

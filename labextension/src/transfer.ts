@@ -67,9 +67,7 @@ async function copyFile(
   const form = isNotebook ? { type } : { type: "file", format: "base64" as const };
   const loaded = await contents.get(path, { ...form, content: true });
   const { format } = loaded;
-  const given: unknown = loaded.content;
-  // Jupyter breaks it into lines, which not everybody takes.
-  const content = format === "base64" ? String(given).replaceAll(/\s/g, "") : given;
+  const content: unknown = loaded.content;
   await contents.save(target, { type: form.type, format, content });
   return true;
 }

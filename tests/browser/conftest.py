@@ -52,6 +52,7 @@ class Lab:
 
 
 ServeLab = Callable[..., Lab]
+OpenPage = Callable[[], Awaitable[Any]]
 Visit = Callable[..., Awaitable[Any]]
 Shoot = Callable[[Any, str], Awaitable[None]]
 
@@ -86,8 +87,8 @@ def free_port() -> int:
 
 
 @pytest.fixture
-def serve_lab(start_process: StartProcess, tmp_path: Path) -> ServeLab:
-    """Start JupyterLab under a base URL, with folders of its own, perhaps ``within`` another program."""
+def lab_env(tmp_path: Path) -> dict[str, str]:
+    """Return an environment in which JupyterLab has this checkout's extension, and a home of its own."""
     frontend.build()
     share = tmp_path / "share" / "jupyter"
     (share / "labextensions").mkdir(parents=True)
@@ -99,13 +100,19 @@ def serve_lab(start_process: StartProcess, tmp_path: Path) -> ServeLab:
     own.mkdir(parents=True)
     (own / "notification.jupyterlab-settings").write_text('{"fetchNews": "false", "checkForUpdates": false}')
 
+    env = {name: value for name, value in os.environ.items() if not name.startswith("JUPYTER")}
+    return env | {"HOME": str(tmp_path), "JUPYTER_PATH": str(share), "PYTHONPATH": str(ROOT)}
+
+
+@pytest.fixture
+def serve_lab(start_process: StartProcess, lab_env: dict[str, str], tmp_path: Path) -> ServeLab:
+    """Start JupyterLab under a base URL, with folders of its own, perhaps ``within`` another program."""
+
     def serve(
         *options: str, base_url: str = "/", port: int | None = None, within: tuple[str, ...] = ()
     ) -> Lab:
         folder = tmp_path / "work"
         folder.mkdir(exist_ok=True)
-        env = {name: value for name, value in os.environ.items() if not name.startswith("JUPYTER")}
-        env |= {"HOME": str(tmp_path), "JUPYTER_PATH": str(share), "PYTHONPATH": str(ROOT)}
         with (tmp_path / "lab.log").open("w") as log:
             process = start_process(
                 *within, sys.executable, str(ROOT / "tools" / "run_lab.py"),
@@ -116,7 +123,7 @@ def serve_lab(start_process: StartProcess, tmp_path: Path) -> ServeLab:
                 f"--EmbedenvApp.data_dir={tmp_path / 'data'}",
                 "--IdentityProvider.updatable_fields=display_name",
                 "--IdentityProvider.updatable_fields=color", *options,
-                env=env, stdout=subprocess.PIPE, stderr=log, text=True,
+                env=lab_env, stdout=subprocess.PIPE, stderr=log, text=True,
             )  # fmt: skip
         assert process.stdout is not None
         for line in process.stdout:
@@ -128,12 +135,11 @@ def serve_lab(start_process: StartProcess, tmp_path: Path) -> ServeLab:
 
 
 @pytest.fixture
-async def visit(chromium: str) -> AsyncIterator[Visit]:
-    """Open JupyterLab as another visitor: a page with cookies and storage of its own, ready to use.
+async def open_page(chromium: str) -> AsyncIterator[OpenPage]:
+    """Open an empty page with cookies and storage of its own, as another person's browser has.
 
-    With a ``name`` and a ``color`` (``#rrggbb``) others see them as that. An error that no page expects
-    fails the test. JupyterLab itself expects no server that is away: it saves its workspace and asks
-    after its kernels all the same.
+    An error that no page expects fails the test. JupyterLab itself expects no server that is away:
+    it saves its workspace and asks after its kernels all the same.
     """
     from playwright.async_api import async_playwright
 
@@ -142,28 +148,42 @@ async def visit(chromium: str) -> AsyncIterator[Visit]:
         playwright = await stack.enter_async_context(async_playwright())
         browser = await playwright.chromium.connect_over_cdp(chromium)
 
-        async def open_page(
-            lab: Lab, path: str = "lab?reset", fragment: str = "", name: str = "", color: str = ""
-        ) -> Any:
+        async def open_one() -> Any:
             context = await browser.new_context(viewport={"width": 1280, "height": 800})
             stack.push_async_callback(context.close)
             await context.grant_permissions(["clipboard-read", "clipboard-write"])
-            if name:
-                # A login is somebody by chance; this one says who.
-                answer = await context.request.patch(
-                    f"{lab.url}api/me?token={TOKEN}", data={"display_name": name, "color": color}
-                )
-                assert answer.ok, await answer.text()
             page = await context.new_page()
             page.set_default_timeout(DEADLINE_MS)
             page.on("pageerror", lambda error: errors.append(error.stack or error.message))
-            joint = "&" if "?" in path else "?"
-            await page.goto(f"{lab.url}{path}{joint}token={TOKEN}{fragment}")
-            await page.wait_for_function(IS_STARTED)
             return page
 
-        yield open_page
+        yield open_one
     assert [error for error in errors if OURS in error or not any(map(error.__contains__, STOCK))] == []
+
+
+@pytest.fixture
+def visit(open_page: OpenPage) -> Visit:
+    """Open JupyterLab as another visitor, ready to use.
+
+    With a ``name`` and a ``color`` (``#rrggbb``) others see them as that.
+    """
+
+    async def visit_lab(
+        lab: Lab, path: str = "lab?reset", fragment: str = "", name: str = "", color: str = ""
+    ) -> Any:
+        page = await open_page()
+        if name:
+            # A login is somebody by chance; this one says who.
+            answer = await page.context.request.patch(
+                f"{lab.url}api/me?token={TOKEN}", data={"display_name": name, "color": color}
+            )
+            assert answer.ok, await answer.text()
+        joint = "&" if "?" in path else "?"
+        await page.goto(f"{lab.url}{path}{joint}token={TOKEN}{fragment}")
+        await page.wait_for_function(IS_STARTED)
+        return page
+
+    return visit_lab
 
 
 @pytest.fixture

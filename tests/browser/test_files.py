@@ -90,6 +90,35 @@ async def test_two_write_in_one_file(serve_lab: ServeLab, visit: Visit, shoot: S
     )
 
 
+RENAME = """async name => {
+  const { path } = [...jupyterapp.shell.widgets('main')].at(-1).context;
+  await jupyterapp.serviceManager.contents.rename(path, path.replace(/[^:]*$/, name));
+}"""
+
+
+async def test_shared_file_is_renamed_while_two_write(serve_lab: ServeLab, visit: Visit) -> None:
+    ada, bob, room = await two_visitors(serve_lab(), visit)
+    await put(ada, room, "draft.py", "begin = 1\n")
+    for page in (ada, bob):
+        await open_file(page, room, "draft.py")
+        await page.wait_for_selector(".jp-FileEditor .cm-line:has-text('begin')")
+    await ada.evaluate(RENAME, "final.py")
+    await ada.wait_for_selector(".lm-TabBar-tab:has-text('final.py')")
+    text = "begin = 1\n"
+    for writer, line in ((ada, "by_ada = 2\n"), (bob, "by_bob = 3\n")):
+        await writer.click(".jp-FileEditor .cm-content")
+        await writer.keyboard.press("Control+End")
+        await writer.keyboard.type(line)
+        text += line
+        for page in (ada, bob):
+            await page.wait_for_function(f"text => ({TEXT})() === text", arg=text)
+    await ada.wait_for_function(
+        f"async ([text, room]) => (await ({GET})([room, 'final.py'])) === text", arg=[text, room]
+    )
+    listed = await ada.evaluate(f"async room => (await ({GET})([room, ''])).map(file => file.name)", room)
+    assert "draft.py" not in listed
+
+
 HAS_SETTLED = """() => document.querySelector('.jp-Dialog') !== null
   || [...jupyterapp.shell.widgets('main')].some(widget => widget.sessionContext?.isReady)"""
 """A notebook has its kernel, or JupyterLab asks for one, and would take what is typed next."""

@@ -66,6 +66,29 @@ async def test_preview_with_assets_and_websocket(serve_lab: ServeLab, visit: Vis
         assert await heard.get() == "from the page"
 
 
+async def test_preview_is_back_after_a_reload(serve_lab: ServeLab, visit: Visit) -> None:
+    lab = serve_lab(base_url="/user/ada/")
+    page = await visit(lab)
+    room = await started(page)
+    await page.wait_for_selector(f".Toastify__toast:has-text('{PORT}')")
+    async with page.expect_request(has_kept_preview):
+        await execute(page, "embedenv:open-preview", room=room, port=PORT)
+    before = await page.get_attribute(".embedenv-Preview iframe", "src")
+
+    await page.goto(f"{lab.url}lab")
+    frame = page.frame_locator(".embedenv-Preview iframe")
+    await frame.locator("text=PUT module").wait_for()
+    await frame.locator("text=from the page chat").wait_for()
+    iframe = page.locator(".embedenv-Preview iframe")
+    assert await iframe.get_attribute("src") != before, "an address of one tab is not kept anywhere"
+    assert await iframe.get_attribute("title") == f"Workshop: port {PORT}"
+
+
+def has_kept_preview(request: Any) -> bool:
+    """Whether the page keeps a layout that has a preview in it."""
+    return request.method == "PUT" and "/api/workspaces/" in request.url and PORT in str(request.post_data)
+
+
 async def test_link_is_shared_for_a_time_and_taken_back(serve_lab: ServeLab, visit: Visit) -> None:
     page = await visit(serve_lab(base_url="/user/ada/"))
     heard = heard_by_previews(page)

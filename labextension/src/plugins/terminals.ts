@@ -190,7 +190,14 @@ export const terminalsPlugin: JupyterFrontEndPlugin<void> = {
     };
     let wasConnected = true;
     rooms.changed.connect(() => {
-      tracker.forEach(follow);
+      tracker.forEach((widget) => {
+        const { mayType, session } = widget;
+        follow(widget);
+        if (widget.mayType !== mayType && !session.isDisposed) {
+          // Its socket was made by somebody with the other role, and may do what that role may.
+          session.reconnect().catch(() => undefined);
+        }
+      });
       const isConnected = rooms.link.state === "connected";
       if (isConnected && !wasConnected) {
         // The stock client waits ever longer between its tries, and gives up after some.
@@ -201,7 +208,10 @@ export const terminalsPlugin: JupyterFrontEndPlugin<void> = {
     void rooms.ready.then(() => {
       // A server that was killed cannot tell how its rooms have ended.
       rooms.changed.connect(() => {
-        terminals.keep(new Set(rooms.all.map(({ id }) => id)));
+        // A room that is joined with another role goes and is back at once; its terminals stay.
+        queueMicrotask(() => {
+          terminals.keep(new Set(rooms.all.map(({ id }) => id)));
+        });
       });
     });
     rooms.roomEnded.connect((_, { id }) => {

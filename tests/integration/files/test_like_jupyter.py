@@ -48,6 +48,8 @@ JOURNEY = [
     Asked("GET", "a.txt", query="content=0&hash=1"),
     Asked("GET", "a.txt", query="type=file&format=text"),
     Asked("GET", "a.txt", query="type=file&format=base64"),
+    Asked("PUT", "lines.bin", {"type": "file", "format": "base64", "content": "/w\nD\r\n+\n"}),
+    Asked("GET", "lines.bin", query="hash=1"),
     Asked("GET", "a.txt", query="type=notebook"),
     Asked("GET", "a.txt", query="type=directory"),
     Asked("GET", "a.txt", query="format=wrong"),
