@@ -36,11 +36,11 @@ async def test_by_itself(serve_lab: ServeLab, visit: Visit, shoot: Shoot) -> Non
 async def test_behind_nginx_on_a_path(
     serve_lab: ServeLab, start_process: StartProcess, visit: Visit, shoot: Shoot, tmp_path: Path
 ) -> None:
-    async with nginx(serve_lab(base_url="/jupyter/"), start_process, tmp_path / "nginx") as lab:
-        owner = await visit(lab)
-        await smoke(owner, await visit(lab, "lab/workspaces/guest?reset"))
-        await shoot(owner, "smoke-nginx")
-        assert await owner.evaluate(FIRST_EVENT) == "data: 0\n\n"
+    lab = await nginx(serve_lab(base_url="/jupyter/"), start_process, tmp_path / "nginx")
+    owner = await visit(lab)
+    await smoke(owner, await visit(lab, "lab/workspaces/guest?reset"))
+    await shoot(owner, "smoke-nginx")
+    assert await owner.evaluate(FIRST_EVENT) == "data: 0\n\n"
 
 
 async def test_under_jupyterhub(
