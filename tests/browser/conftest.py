@@ -135,7 +135,7 @@ async def open_page(chromium: str) -> AsyncIterator[OpenPage]:
             await context.grant_permissions(["clipboard-read", "clipboard-write"])
             page = await context.new_page()
             page.set_default_timeout(DEADLINE_MS)
-            page.on("pageerror", lambda error: errors.append(str(error)))
+            page.on("pageerror", lambda error: errors.append(error.stack or str(error)))
             return page
 
         yield open_one
