@@ -34,10 +34,10 @@ bench: $(VENV)/.installed-dev ## Run the benchmarks, one after another
 
 clean: ## Remove what building, linting and testing left behind
 	rm -rf build dist embedenv_jupyter/labextension labextension/build labextension/lib .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
-	find . -path ./$(VENV) -prune -o -path ./labextension/node_modules -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
+	find . -path ./$(VENV) -prune -o -name node_modules -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean ## Remove the virtual environment and the packages of npm, too
-	rm -rf $(VENV) labextension/node_modules
+	rm -rf $(VENV) labextension/node_modules tests/browser/hub_proxy/node_modules
 
 # The stamp is written last, so that an interrupted set-up is made again.
 $(VENV)/.installed-%: $(SOURCES_OF_SETUP)

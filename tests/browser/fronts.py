@@ -66,9 +66,8 @@ c.Spawner.start_timeout = c.Spawner.http_timeout = {start_s}
 """
 
 
-@asynccontextmanager
-async def nginx(lab: Lab, start_process: StartProcess, folder: Path) -> AsyncIterator[Lab]:
-    """Put nginx before JupyterLab, whose base URL is /jupyter/; yields it as it is behind nginx."""
+async def nginx(lab: Lab, start_process: StartProcess, folder: Path) -> Lab:
+    """Put nginx before JupyterLab, whose base URL is /jupyter/; returns it as it is behind nginx."""
     # Debian keeps it in /usr/sbin, which an ordinary user's PATH lacks.
     program = shutil.which("nginx", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin")
     if program is None:
@@ -86,8 +85,7 @@ async def nginx(lab: Lab, start_process: StartProcess, folder: Path) -> AsyncIte
     process = start_process(program, "-p", folder, "-c", "nginx.conf", "-e", "error.log")
     url = f"http://127.0.0.1:{port}/jupyter/"
     await is_served(f"{url}api", process)
-    yield replace(lab, url=url)
-    process.kill()
+    return replace(lab, url=url)
 
 
 @asynccontextmanager
@@ -107,10 +105,7 @@ async def jupyterhub(env: dict[str, str], start_process: StartProcess, folder: P
     }  # fmt: skip
     folder.mkdir()
     (folder / "jupyterhub_config.py").write_text(HUB.format(**settings))
-    with (folder / "hub.log").open("w") as log:
-        process = start_process(
-            sys.executable, "-m", "jupyterhub", cwd=folder, env=env, stdout=log, stderr=subprocess.STDOUT
-        )
+    process = start_process(sys.executable, "-m", "jupyterhub", cwd=folder, env=env)
     try:
         await is_served(f"{url}hub/health", process)
         yield url
@@ -132,11 +127,12 @@ async def is_served(url: str, process: subprocess.Popen[Any]) -> None:
 
 async def ended(process: subprocess.Popen[Any]) -> None:
     """End JupyterHub, and see to it that it ends what it has started."""
+    if process.poll() is not None:
+        return
     family = psutil.Process(process.pid).children(recursive=True)
     process.terminate()
     try:
-        async with asyncio.timeout(STOP_S):
-            await asyncio.to_thread(process.wait, STOP_S)
+        await asyncio.to_thread(process.wait, STOP_S)
     finally:
         process.kill()
         _, left = await asyncio.to_thread(psutil.wait_procs, family, STOP_S)
@@ -150,15 +146,15 @@ def free_ports(count: int) -> list[int]:
 
     They are below those that the system gives away, so nobody has one by chance before its server does.
     """
-    ports: list[int] = []
+    ports: set[int] = set()
     while len(ports) < count:
         port = random.randrange(10_000, 32_000)
         try:
             socket.create_server(("127.0.0.1", port)).close()
         except OSError:
             continue
-        ports.append(port)
-    return ports
+        ports.add(port)
+    return list(ports)
 
 
 def documented_block(language: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -36,29 +37,29 @@ async def test_by_itself(serve_lab: ServeLab, visit: Visit, shoot: Shoot) -> Non
 async def test_behind_nginx_on_a_path(
     serve_lab: ServeLab, start_process: StartProcess, visit: Visit, shoot: Shoot, tmp_path: Path
 ) -> None:
-    async with nginx(serve_lab(base_url="/jupyter/"), start_process, tmp_path / "nginx") as lab:
-        owner = await visit(lab)
-        await smoke(owner, await visit(lab, "lab/workspaces/guest?reset"))
-        await shoot(owner, "smoke-nginx")
-        assert await owner.evaluate(FIRST_EVENT) == "data: 0\n\n"
+    lab = await nginx(serve_lab(base_url="/jupyter/"), start_process, tmp_path / "nginx")
+    owner = await visit(lab)
+    await smoke(owner, await visit(lab, "lab/workspaces/guest?reset"))
+    await shoot(owner, "smoke-nginx")
+    assert await owner.evaluate(FIRST_EVENT) == "data: 0\n\n"
 
 
-async def test_under_jupyterhub(
-    lab_env: dict[str, str],
-    start_process: StartProcess,
-    open_page: OpenPage,
-    shoot: Shoot,
-    tmp_path: Path,
-) -> None:
+@pytest.fixture
+async def hub(lab_env: dict[str, str], start_process: StartProcess, tmp_path: Path) -> AsyncIterator[str]:
+    """Start JupyterHub; it ends after the pages, in which programs would complain that they are cut off."""
     async with jupyterhub(lab_env, start_process, tmp_path / "hub") as url:
-        owner, guest = await open_page(), await open_page()
-        await log_in(owner, f"{url}hub/spawn", "ada")
-        await log_in(guest, f"{url}user/ada/lab/workspaces/guest?reset", "bob")
-        await smoke(owner, guest)
-        await owner.wait_for_selector(f"{PANEL} li:has-text('bob') >> text=may look")
-        await shoot(owner, "smoke-hub")
-        await type_line(owner, "echo the hub told $(env | grep -c JUPYTERHUB) secrets")
-        await shows(owner, "the hub told 0 secrets")
+        yield url
+
+
+async def test_under_jupyterhub(hub: str, open_page: OpenPage, shoot: Shoot) -> None:
+    owner, guest = await open_page(), await open_page()
+    await log_in(owner, f"{hub}hub/spawn", "ada")
+    await log_in(guest, f"{hub}user/ada/lab/workspaces/guest?reset", "bob")
+    await smoke(owner, guest)
+    await owner.wait_for_selector(f"{PANEL} li:has-text('bob') >> text=may look")
+    await shoot(owner, "smoke-hub")
+    await type_line(owner, "echo the hub told $(env | grep -c JUPYTERHUB) secrets")
+    await shows(owner, "the hub told 0 secrets")
 
 
 async def log_in(page: Any, url: str, name: str) -> None:
