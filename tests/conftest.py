@@ -10,9 +10,14 @@ from typing import Any
 
 import psutil
 import pytest
+from hypothesis import settings
 from traitlets.config import Config
 
 pytest_plugins = ["pytest_jupyter.jupyter_server", "tests.async_fixtures"]
+
+# How long an example takes says how busy the machine is; speed is for benchmarks/.
+settings.register_profile("embedenv", deadline=None)
+settings.load_profile("embedenv")
 
 StartProcess = Callable[..., subprocess.Popen[Any]]
 

@@ -202,5 +202,5 @@ def test_the_books_balance_whatever_is_asked(tmp_path: Path) -> None:
 
     run_state_machine_as_test(
         MoneyInAFreshDatabase,
-        settings=settings(max_examples=25, stateful_step_count=25, deadline=None),
+        settings=settings(max_examples=25, stateful_step_count=25),
     )

@@ -394,4 +394,4 @@ class Cuts(RuleBasedStateMachine):
 
 
 TestCuts = Cuts.TestCase
-TestCuts.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestCuts.settings = settings(max_examples=60, stateful_step_count=40)

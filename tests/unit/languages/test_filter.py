@@ -141,7 +141,7 @@ def block(text: str, begin: str, end: str) -> str:
 
 
 @pytest.mark.parametrize("language", QUOTED)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(text=TEXTS)
 def test_no_text_is_a_finding(language: str, text: str) -> None:
     text = text.replace("\0", " ")
@@ -150,7 +150,7 @@ def test_no_text_is_a_finding(language: str, text: str) -> None:
 
 
 @pytest.mark.parametrize("language", COMMENT)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(text=TEXTS)
 def test_no_comment_is_a_finding(language: str, text: str) -> None:
     # A C compiler takes a line that ends in a backslash together with the next.
@@ -162,7 +162,7 @@ def test_no_comment_is_a_finding(language: str, text: str) -> None:
 
 
 @pytest.mark.parametrize("language", sorted(JUDGED | {"no such language", ""}))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     code=st.one_of(
         st.text(),

@@ -99,7 +99,6 @@ VALUES = st.recursive(
 NEARLY = st.dictionaries(NAMES, VALUES, max_size=5).map(json.dumps)
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=60) | ANY_TEXT | NEARLY | NEARLY.map(str.encode))
 def test_any_bytes_are_a_frame_or_the_peers_fault(data: bytes | str) -> None:
     try:
@@ -113,20 +112,17 @@ def test_any_bytes_are_a_frame_or_the_peers_fault(data: bytes | str) -> None:
         msgspec.json.encode(frame.execution_time_ms)
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=60) | ANY_TEXT)
 def test_any_bytes_are_a_request_or_the_peers_fault(data: bytes | str) -> None:
     with contextlib.suppress(RemoteProtocolError):
         assert isinstance(engine.decode_client_frame(data), Execute)
 
 
-@settings(deadline=None)
 @given(ANSWERS | REFUSALS)
 def test_an_answer_is_read_as_it_was_written(frame: Answer | Refusal) -> None:
     assert engine.decode_server_frame(engine.encode_server_frame(frame)) == frame
 
 
-@settings(deadline=None)
 @given(st.text(min_size=1, max_size=40), ANY_TEXT, ANY_TEXT)
 def test_a_request_is_read_as_it_was_written(language: str, code: str, key: str) -> None:
     frame = Execute(language, code, key)
@@ -176,7 +172,7 @@ class Exchange(RuleBasedStateMachine):
 
 
 TestExchange = Exchange.TestCase
-TestExchange.settings = settings(max_examples=50, stateful_step_count=20, deadline=None)
+TestExchange.settings = settings(max_examples=50, stateful_step_count=20)
 
 
 # Limits.

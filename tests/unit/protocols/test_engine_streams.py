@@ -475,7 +475,7 @@ def deliver(streams: EngineStreams, gateway: Gateway, heard: Heard, count: int) 
         heard.take(streams.receive_frame(encode(frame)))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(STEPS)
 def test_each_runs_text_comes_once_and_in_order_whatever_is_cut(steps: list[tuple[str, int]]) -> None:
     streams, gateway, heard = EngineStreams(KEY, "s"), Gateway(), Heard()

@@ -53,7 +53,7 @@ def test_every_event_is_in_the_table_with_its_fields(entry: dict[str, Any]) -> N
 
 def test_every_close_code_that_may_come_is_in_the_table() -> None:
     listed = {int(code) for code in re.findall(r"^\| (\d{4}) \|", PAGE, re.MULTILINE)}
-    assert listed == {int(code) for code in CloseCode} - {CloseCode.GOING_AWAY, CloseCode.ROOM_ENDED}
+    assert listed == {int(code) for code in CloseCode} - {CloseCode.GOING_AWAY}
 
 
 def test_limits_are_those_of_the_code() -> None:

@@ -6,7 +6,7 @@ import json
 import re
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
 
@@ -49,7 +49,6 @@ def test_all_else_is_refused(url: str) -> None:
     assert not caught.value.is_fatal
 
 
-@settings(deadline=None)
 @given(st.text(st.characters(), max_size=30), st.sampled_from(["/", "?", "/a?b=", ""]))
 def test_a_target_never_ends_the_request_line(text: str, head: str) -> None:
     try:
@@ -83,7 +82,6 @@ def test_headers_are_kept_but_for_outer_spaces() -> None:
     assert read_headers(Raw(b"null")) == {}
 
 
-@settings(deadline=None)
 @given(
     st.dictionaries(st.text(st.characters(), max_size=5), st.text(st.characters(), max_size=5), max_size=3)
 )

@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from embedenv_jupyter.errors import RemoteProtocolError
@@ -64,13 +64,11 @@ CLIENT_FRAMES = st.one_of([field_values(kind, TEXT) for kind in get_args(frames.
 SERVER_FRAMES = st.one_of([field_values(kind, TEXT) for kind in get_args(frames.ServerFrame)])
 
 
-@settings(deadline=None)
 @given(CLIENT_FRAMES)
 def test_a_client_frame_is_read_as_it_was_written(frame: frames.ClientFrame) -> None:
     assert comparable(decode_client_frame(encode(frame))) == comparable(frame)
 
 
-@settings(deadline=None)
 @given(SERVER_FRAMES)
 def test_a_server_frame_is_read_as_it_was_written(frame: frames.ServerFrame) -> None:
     assert decode_server_frame(encode(frame)) == frame
@@ -85,7 +83,6 @@ def comparable(value: Any) -> Any:
     return value
 
 
-@settings(deadline=None)
 @given(st.one_of([field_values(kind, ANY_TEXT) for kind in get_args(frames.ServerFrame)]))
 def test_any_text_can_be_written(frame: frames.ServerFrame) -> None:
     json.loads(encode(frame).decode("utf-8", "strict"))
@@ -98,7 +95,6 @@ def test_halves_of_characters_are_mended() -> None:
     )
 
 
-@settings(deadline=None)
 @given(st.binary() | st.text(st.characters()))
 def test_anything_is_a_frame_or_a_protocol_error(data: bytes | str) -> None:
     for decode in (decode_client_frame, decode_server_frame):
@@ -128,7 +124,6 @@ NEARLY_FRAMES = st.builds(
 )
 
 
-@settings(deadline=None)
 @given(NEARLY_FRAMES, st.booleans())
 def test_nearly_a_frame_is_a_request_or_an_error_frame(frame: dict[str, Any], asks: bool) -> None:
     session = spaces.SpacesSession()

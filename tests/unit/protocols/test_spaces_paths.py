@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from embedenv_jupyter.protocols.spaces import FrameError
@@ -56,7 +56,6 @@ def test_what_leads_out_or_cannot_be_is_refused(text: str, reason: str) -> None:
         workspace_path(text)
 
 
-@settings(deadline=None)
 @given(st.text(st.sampled_from("./a\0é\ud800b"), max_size=12))
 def test_a_path_stays_in_the_workspace_or_is_refused(text: str) -> None:
     try:
@@ -68,7 +67,6 @@ def test_a_path_stays_in_the_workspace_or_is_refused(text: str) -> None:
     assert posixpath.normpath(f"/workspace/{path}").startswith("/workspace")
 
 
-@settings(deadline=None)
 @given(st.text(st.sampled_from("./a\0é\ud800"), max_size=4))
 def test_a_name_is_one_name_or_refused(text: str) -> None:
     try:

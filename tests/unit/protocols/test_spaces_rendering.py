@@ -6,7 +6,7 @@ import json
 import time
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from embedenv_jupyter.protocols.spaces import (
@@ -42,7 +42,6 @@ def slow(first_n: int, text: str, *, run: str, prompt: bool, asking: bool) -> li
     return [encode(frame) for frame in frames]
 
 
-@settings(deadline=None)
 @given(WHOLE_OUTPUT, st.booleans(), st.booleans(), st.integers(1, 2**53 - 200), st.integers(0, 90))
 def test_the_fast_way_is_the_slow_way(text: str, prompt: bool, asking: bool, first_n: int, skip: int) -> None:
     expected = slow(first_n, text, run='r"1', prompt=prompt, asking=asking)
@@ -53,7 +52,6 @@ def test_the_fast_way_is_the_slow_way(text: str, prompt: bool, asking: bool, fir
         )
 
 
-@settings(deadline=None)
 @given(OUTPUT, st.booleans(), st.booleans(), st.booleans())
 def test_any_text_makes_valid_frames_that_say_it_again(
     text: str, prompt: bool, asking: bool, newlines: bool
@@ -74,7 +72,6 @@ def test_any_text_makes_valid_frames_that_say_it_again(
         assert [frame["n"] for frame in frames] == list(range(1, 1 + output_count(text, prompt=prompt)))
 
 
-@settings(deadline=None)
 @given(WHOLE_OUTPUT, st.integers(0, 90))
 def test_without_newline_frames_skipping_keeps_what_has_a_later_number(text: str, skip: int) -> None:
     frames = render_output(1, text, run="r", skip=skip, newlines=False)

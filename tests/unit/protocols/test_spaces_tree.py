@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from embedenv_jupyter.errors import RemoteProtocolError
@@ -148,7 +148,6 @@ NODES: st.SearchStrategy[Any] = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(NODES)
 def test_a_tree_is_safe_files_or_a_refusal(structure: Any) -> None:
     try:

@@ -146,7 +146,7 @@ class WritingTogether(RuleBasedStateMachine):
 
 
 TestWritingTogether = WritingTogether.TestCase
-TestWritingTogether.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestWritingTogether.settings = settings(max_examples=60, stateful_step_count=40)
 
 
 def loaded(text: str) -> MergedText:
