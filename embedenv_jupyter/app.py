@@ -15,6 +15,7 @@ from embedenv_jupyter.client.gateway_file import GatewayFile, remove_gateway_fil
 from embedenv_jupyter.gateway import Gateway, GatewaySettings
 from embedenv_jupyter.handlers.engine import EngineHandler, ExecuteHandler
 from embedenv_jupyter.handlers.health import HealthHandler
+from embedenv_jupyter.handlers.notebook_sockets import know_senders
 from embedenv_jupyter.handlers.routes import engine_routes, own_routes, watching_routes
 from embedenv_jupyter.handlers.spaces import SpacesHandler, SpacesOptions
 from embedenv_jupyter.kernels.manager import KernelSettings
@@ -216,6 +217,7 @@ class EmbedenvApp(ExtensionApp):
         await self.gateway.start()
         self._picker = KernelPicker()
         serverapp.kernel_spec_manager.kernel_dirs.append(self._picker.folder)
+        know_senders(serverapp.web_app.settings, self.gateway.senders)
         self.gateway.rooms.subscribe(self._show_in_picker)
 
     def _show_in_picker(self, room: Room) -> None:

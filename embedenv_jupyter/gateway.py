@@ -22,6 +22,7 @@ from embedenv_jupyter.accounts.location import DATA_DIR_VARIABLE
 from embedenv_jupyter.accounts.tickets import Tickets
 from embedenv_jupyter.errors import SandboxUnavailableError
 from embedenv_jupyter.images.store import ImageStore
+from embedenv_jupyter.kernels.authors import Senders
 from embedenv_jupyter.kernels.manager import KernelManagers, KernelSettings
 from embedenv_jupyter.kernels.pool import WarmStarter
 from embedenv_jupyter.languages import installing
@@ -72,6 +73,7 @@ class Gateway:
         self.metrics = Metrics()
         self.terminals = TerminalManagers()
         self.previews = PreviewManager()
+        self.senders = Senders()
         self.local_key = secrets.token_urlsafe(32)
         """Stands for the local account, in this process and as long as it lives."""
         self.tickets = Tickets(time.monotonic)

@@ -81,7 +81,15 @@ class Runner:
         """
         if name in source.files:
             raise SourceError(f"files[{name!r}]", "is the file of the code itself; choose another name")
-        await write_files(self.sandbox, folder, {**source.files, name: source.data}, code=name)
+        files = {**source.files, name: source.data}
+        try:
+            await write_files(self.sandbox, folder, files, code=name)
+        except SourceError:
+            if not self._removing:
+                raise
+            # What an earlier run has filled the disk with is being removed.
+            await asyncio.wait(self._removing)
+            await write_files(self.sandbox, folder, files, code=name)
 
     async def compiled(self, program: Program, queue: EventQueue, control: Control) -> Ended:
         """Compile, or take what the same content has given before."""

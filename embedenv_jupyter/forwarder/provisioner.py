@@ -62,8 +62,10 @@ class RoomKernel:
         self._serving: asyncio.Task[None] | None = None
 
     @classmethod
-    async def open(cls, gateway: Gateway, environment: Mapping[str, str]) -> RoomKernel:
+    async def open(cls, gateway: Gateway, environment: Mapping[str, str], id: str) -> RoomKernel:
         """Start a kernel, in the room that the environment names or in a new one.
+
+        It has the ``id`` there that it has in Jupyter, so that who knows one finds the other.
 
         Raises:
             EmbedEnvError: there is none to be had; the text says why.
@@ -74,13 +76,13 @@ class RoomKernel:
             found = gateway.rooms.find(room_id)
             if found is None or found.account != LOCAL_ACCOUNT.id:
                 raise UnknownRoomError(room_id)
-            kernel = await gateway.kernels.of(found).start()
+            kernel = await gateway.kernels.of(found).start(id=id)
             return cls(gateway, found, kernel, is_own_room=False, language=language)
         room = (await gateway.rooms.open(LOCAL_ACCOUNT, space="notebook", warm=True)).room
         if name := PurePosixPath(environment.get(SESSION_NAME, "")).name[:_MAX_NAME_CHARS]:
             gateway.rooms.rename(room, name)
         try:
-            kernel = await gateway.kernels.of(room).start()
+            kernel = await gateway.kernels.of(room).start(id=id)
             return cls(gateway, room, kernel, is_own_room=True, language=language)
         except BaseException:
             await room.aclose("kernel did not start")
@@ -97,7 +99,9 @@ class RoomKernel:
 
     def serve(self, connection_file: Path) -> None:
         """Bind the sockets of a connection file and carry what goes through them."""
-        link = in_language(RoomLink(self._kernel), self._language)
+        senders = self._gateway.senders
+        senders.watch(self._kernel.id)
+        link = in_language(RoomLink(self._kernel, senders), self._language)
         sockets = Sockets(ConnectionInfo.read(connection_file))
         self._relay = Relay(sockets, link, settle_s=SETTLE_S if self._has_served else 0.0)
         self._has_served = True
@@ -133,6 +137,7 @@ class RoomKernel:
     async def end(self) -> None:
         """Shut the kernel down, and the room if it was opened for it and nobody else is there."""
         await self.stop()
+        self._gateway.senders.forget(self._kernel.id)
         try:
             kernels = self._gateway.kernels.of(self._room)
         except RoomClosedError:
@@ -189,7 +194,7 @@ class ForwardingProvisioner(LocalProvisioner):
         if self._held is not None and self._held.is_open:
             await self._held.restart()
         else:
-            self._held = await RoomKernel.open(gateway, self._environment)
+            self._held = await RoomKernel.open(gateway, self._environment, str(self.kernel_id))
         self._held.serve(Path(self._manager.connection_file))
         return self.connection_info
 

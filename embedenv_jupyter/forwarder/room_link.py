@@ -7,6 +7,8 @@ from typing import Final
 
 from embedenv_jupyter.errors import EmbedEnvError
 from embedenv_jupyter.forwarder.link import Event, Gone
+from embedenv_jupyter.kernels import messages
+from embedenv_jupyter.kernels.authors import Senders
 from embedenv_jupyter.kernels.kernel import Kernel
 from embedenv_jupyter.kernels.link import KernelLink
 from embedenv_jupyter.protocols.kernels import Message
@@ -16,10 +18,14 @@ COLOUR: Final = "#6366f1"
 
 
 class RoomLink:
-    """Joins the kernel when it is first used, in the task that uses it."""
+    """Joins the kernel when it is first used, in the task that uses it.
 
-    def __init__(self, kernel: Kernel) -> None:
+    ``senders`` knows who sent what, where several people send through the same relay.
+    """
+
+    def __init__(self, kernel: Kernel, senders: Senders | None = None) -> None:
         self._kernel = kernel
+        self._senders = senders
         self._joined: KernelLink | None = None
         self._joining = asyncio.Lock()
 
@@ -30,7 +36,10 @@ class RoomLink:
             return self._joined
 
     async def send(self, message: Message) -> None:
-        await (await self._link()).send(message)
+        login = None
+        if self._senders is not None:
+            login = self._senders.take(self._kernel.id, messages.id_of(message.parts))
+        await (await self._link()).send(message, login)
 
     async def receive(self) -> Event:
         try:

@@ -59,6 +59,8 @@ class Principal:
     """What tells that two connections are one person's: a pass, or a user of the Jupyter server."""
     is_program: bool = False
     """Whether it has this gateway's own key, as kernels have that the server started."""
+    login: str = ""
+    """The user of the Jupyter server who asks, where one does."""
 
     @property
     def owner(self) -> str:
@@ -70,7 +72,9 @@ class Principal:
     @property
     def visitor(self) -> Visitor:
         """Who this is to a room."""
-        return Visitor(self.user, self.colour, self.role, self.key, self.identity, self.is_program)
+        return Visitor(
+            self.user, self.colour, self.role, self.key, self.identity, self.is_program, self.login
+        )  # fmt: skip
 
 
 def bearer(handler: Any) -> str | None:
@@ -90,9 +94,11 @@ def pass_of(handler: Any, room: Room) -> Pass | None:
     return room.people.passes.find(secret, time.time()) if secret else None
 
 
-def principal_of_pass(held: Pass) -> Principal:
-    """Return who came in with a pass."""
-    return Principal(held.user, held.role, colour=held.colour, key=held.key, identity=held.identity)
+def principal_of_pass(held: Pass, login: str = "") -> Principal:
+    """Return who came in with a pass, as which user of the server if they are one."""
+    return Principal(
+        held.user, held.role, colour=held.colour, key=held.key, identity=held.identity, login=login
+    )
 
 
 async def principal_of(handler: Any, gateway: Gateway, room: Room | None, action: str) -> Principal:
@@ -103,7 +109,7 @@ async def principal_of(handler: Any, gateway: Gateway, room: Room | None, action
     """
     user, key = handler.current_user, bearer(handler)
     if room is not None and key is None and (held := pass_of(handler, room)) is not None:
-        return principal_of_pass(held)
+        return principal_of_pass(held, user.username if user else "")
     if user:
         if not await ensure_async(handler.authorizer.is_authorized(handler, user, action, RESOURCE)):
             raise ProblemError(403, f"This user may not {action} rooms on this server.", "NotAuthorized")
@@ -127,7 +133,7 @@ def _local_principal(user: Any) -> Principal:
     """Return a user of this Jupyter server, who owns the rooms of the local account."""
     return Principal(
         user.display_name or user.username, Role.OWN, LOCAL_ACCOUNT, user.color or DEFAULT_COLOUR,
-        identity=f"user {user.username}",
+        identity=f"user {user.username}", login=user.username,
     )  # fmt: skip
 
 

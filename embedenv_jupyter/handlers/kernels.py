@@ -136,6 +136,15 @@ class KernelHandler(InRoomHandler):
         self.finish()
 
 
+class CellAuthorsHandler(InRoomHandler):
+    """Who ran which cell of a kernel last."""
+
+    @allow_unauthenticated
+    async def get(self, room_id: str, kernel_id: str) -> None:
+        kernels = await self.kernels(room_id, Role.VIEW, "see who runs cells")
+        self.answer(kernels.find(kernel_id).runs.authors.all())
+
+
 class KernelActionHandler(InRoomHandler):
     """``interrupt`` or ``restart``."""
 

@@ -87,9 +87,12 @@ class RoomEventsHandler(WatchingHandler):
             was_theirs = (
                 isinstance(exc, UnknownRoomError) or self.get_cookie(pass_cookie(room_id)) is not None
             )
-            if end is None or not was_theirs:
+            if end is not None and was_theirs:
+                self._refusal = ROOM_ENDED, f"the room has ended: {end.shown['reason']}"
+            elif isinstance(exc, UnknownRoomError):
+                self._refusal = CloseCode.ROOM_ENDED, str(exc)
+            else:
                 raise
-            self._refusal = ROOM_ENDED, f"the room has ended: {end.shown['reason']}"
 
     def converse(self, **kwargs: str) -> RoomConversation:
         return RoomConversation(

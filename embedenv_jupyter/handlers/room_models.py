@@ -9,6 +9,7 @@ from embedenv_jupyter.rooms.events import RunStarted
 from embedenv_jupyter.rooms.members import Member
 from embedenv_jupyter.rooms.room import Room
 from embedenv_jupyter.rooms.room_events import limits_fields
+from embedenv_jupyter.terminals.terminal import Terminal
 
 COMMAND_CHARS: Final = 1000
 """How much of what runs a model shows."""
@@ -30,7 +31,10 @@ def room_model(gateway: Gateway, room: Room, role: str) -> dict[str, Any]:
             {"id": kernel.id, "name": kernel.name, "execution_state": kernel.state}
             for kernel in gateway.kernels.in_room(room)
         ],
-        "terminals": [{"name": name} for name in sorted(room.terminals, key=lambda name: (len(name), name))],
+        "terminals": sorted(
+            map(_terminal_model, gateway.terminals.in_room(room)),
+            key=lambda model: (len(model["name"]), model["name"]),
+        ),
         "ports": room.ports,
         "is_paused": room.is_paused,
         "limits": limits_fields(room.sandbox.spec.limits),
@@ -48,6 +52,14 @@ def member_model(member: Member) -> dict[str, Any]:
     }
     if member.where is not None:
         shown["where"] = {"kind": member.where.kind, "path": member.where.path}
+    return shown
+
+
+def _terminal_model(terminal: Terminal) -> dict[str, Any]:
+    """Describe a terminal; ``typist`` is there once somebody has typed."""
+    shown: dict[str, Any] = {"name": terminal.term_name}
+    if (typist := terminal.typist) is not None:
+        shown["typist"] = {"id": typist.id, "user": typist.user, "color": typist.colour}
     return shown
 
 

@@ -56,6 +56,7 @@ _ROUTES: tuple[tuple[str, Any], ...] = (
     (_KERNEL, kernels.KernelHandler),
     (_KERNEL + r"/(?P<action>interrupt|restart)", kernels.KernelActionHandler),
     (_KERNEL + r"/channels", KernelChannelsHandler),
+    (_KERNEL + r"/authors", kernels.CellAuthorsHandler),
     (_ROOM + r"/sessions", kernels.SessionsHandler),
     (_ROOM + r"/sessions/(?P<session_id>[\w-]{1,64})", kernels.SessionHandler),
     (_CONTENTS + "/checkpoints", contents.CheckpointsHandler),

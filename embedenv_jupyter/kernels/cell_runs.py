@@ -7,10 +7,11 @@ import time
 from typing import Final
 
 from embedenv_jupyter.errors import AccountError, InsufficientCreditsError
+from embedenv_jupyter.kernels import messages
+from embedenv_jupyter.kernels.authors import CellAuthors
 from embedenv_jupyter.kernels.executions import Execution
 from embedenv_jupyter.kernels.magics.turn import Cell
 from embedenv_jupyter.rooms.events import RunEnded, RunStarted
-from embedenv_jupyter.rooms.members import Member
 from embedenv_jupyter.rooms.room import Room
 
 log = logging.getLogger(__name__)
@@ -25,6 +26,7 @@ class CellRuns:
     def __init__(self, room: Room, kernel_id: str) -> None:
         self._room = room
         self._kernel_id = kernel_id
+        self.authors = CellAuthors()
         self._next = 1
         self._owed: list[str] = []
 
@@ -34,16 +36,20 @@ class CellRuns:
         session, request = cell.session, cell.request
         return Execution(
             run=f"{self._kernel_id[:8]}-{self._next - 1}", msg_id=cell.header.msg_id, session=session.id,
-            header=cell.message.parts[0], code=request.code[:COMMAND_CHARS], user=session.member.user,
-            is_silent=request.silent, stop_on_error=request.stop_on_error,
+            header=cell.message.parts[0], code=request.code[:COMMAND_CHARS], author=cell.author,
+            cell=messages.cell_id(cell.message.parts), is_silent=request.silent,
+            stop_on_error=request.stop_on_error,
         )  # fmt: skip
 
-    def begin(self, execution: Execution, member: Member, command: str) -> None:
+    def begin(self, execution: Execution, command: str) -> None:
         """Say in the room's log that somebody runs something here."""
+        author = execution.author
         started = RunStarted(
-            run=execution.run, command=command[:COMMAND_CHARS], user=member.user,
-            member=member.id, kind="cell", kernel=self._kernel_id, at=time.time(),
+            run=execution.run, command=command[:COMMAND_CHARS], user=author.user, member=author.member,
+            kind="cell", kernel=self._kernel_id, cell=execution.cell, colour=author.colour, at=time.time(),
         )  # fmt: skip
+        if not execution.is_silent:
+            self.authors.ran(execution.cell, execution.run, author, started.at)
         self._room.work_began(execution.run, None if execution.is_silent else started)
 
     def end(self, execution: Execution, *, code: int, reason: str) -> None:
@@ -53,7 +59,8 @@ class CellRuns:
             self._room.log.append(
                 RunEnded(
                     run=execution.run, code=code, signal=None, duration_s=execution.duration_s,
-                    cost=execution.cost, reason=reason, kind="cell", user=execution.user, at=time.time(),
+                    cost=execution.cost, reason=reason, kind="cell", user=execution.author.user,
+                    at=time.time(),
                 )
             )  # fmt: skip
 

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from embedenv_jupyter.kernels.authors import Author
+
 MAX_WAITING_BYTES: Final = 16 << 20
 """What all of them may make us keep until they are answered."""
 
@@ -28,7 +30,9 @@ class Execution:
     header: bytes
     """The header of the request, for messages of our own that answer it."""
     code: str
-    user: str
+    author: Author
+    cell: str = ""
+    """The cell's id in its notebook, if the client told one."""
     cost: int = 0
     is_silent: bool = False
     stop_on_error: bool = True
@@ -56,7 +60,7 @@ class Execution:
         return {
             "run": self.run,
             "room": room,
-            "author": self.user,
+            "author": self.author.user,
             "started_at": self.started_at,
             "duration_s": self.duration_s,
             "status": status,

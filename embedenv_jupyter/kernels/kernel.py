@@ -29,6 +29,7 @@ from embedenv_jupyter.errors import (
     UnknownKernelError,
 )
 from embedenv_jupyter.kernels import messages
+from embedenv_jupyter.kernels.authors import Author
 from embedenv_jupyter.kernels.cell_runs import CellRuns
 from embedenv_jupyter.kernels.executions import Executions
 from embedenv_jupyter.kernels.hearing import Hearing
@@ -245,27 +246,29 @@ class Kernel:
 
     # What clients ask.
 
-    async def receive(self, session: KernelSession, message: Message) -> None:
+    async def receive(self, session: KernelSession, message: Message, author: Author | None = None) -> None:
         """Do what one message of a client asks; waits while the kernel takes none.
+
+        ``author`` is who sent it, where that is not the client's member.
 
         Raises:
             RemoteProtocolError: it is no Jupyter message.
         """
         header = messages.header_of(message)
+        author = author or Author.of(session.member)
         self.room.touch()
         await self.settled()
-        if session.member.role < Role.RUN and header.msg_type not in _FOR_ALL:
-            self.stand_in.refuse(
-                session, message, header, RoleError("use a kernel", "run", session.member.role.word)
-            )
+        if author.role < Role.RUN and header.msg_type not in _FOR_ALL:
+            self.stand_in.refuse(session, message, header, RoleError("use a kernel", "run", author.role.word))
             await self._paced()
             return
         match message.channel, header.msg_type:
             case "shell", "execute_request":
-                await self._execute(Cell(session, message, header, messages.execute_request(message)))
+                request = messages.execute_request(message)
+                await self._execute(Cell(session, message, header, request, author))
                 await self._paced()
             case "stdin", "input_reply":
-                if self.prompts.answered_by_message(messages.parent_id(message.parts), session.member.user):
+                if self.prompts.answered_by_message(messages.parent_id(message.parts), author.user):
                     await self._give_input(session, message)
             case "control", "interrupt_request" if await self._cells.interrupt():
                 self.stand_in.reply(session, message, header, {"status": "ok"})
@@ -323,7 +326,7 @@ class Kernel:
             self.stand_in.refuse(session, message, cell.header, exc)
             return
         self.executions.add(execution)
-        self.runs.begin(execution, session.member, execution.code)
+        self.runs.begin(execution, execution.code)
         try:
             await session.send("shell", message.parts)
         except RemoteProtocolError as exc:

@@ -11,6 +11,7 @@ from collections import deque
 
 from embedenv_jupyter.errors import RoomClosedError
 from embedenv_jupyter.kernels import messages
+from embedenv_jupyter.kernels.authors import Author, Login
 from embedenv_jupyter.kernels.kernel import Kernel
 from embedenv_jupyter.kernels.session import KernelSession
 from embedenv_jupyter.protocols.kernels import Message
@@ -46,13 +47,14 @@ class KernelLink:
         await watcher.__aenter__()
         return cls(kernel, member, session, watcher)
 
-    async def send(self, message: Message) -> None:
-        """Give the kernel a message; waits while it takes none.
+    async def send(self, message: Message, login: Login | None = None) -> None:
+        """Give the kernel a message that a user of the server sent; waits while it takes none.
 
         Raises:
             RemoteProtocolError: there is no kernel now.
         """
-        await self._kernel.receive(self._session, message)
+        author = None if login is None else Author.behind(login, self._kernel.room.members)
+        await self._kernel.receive(self._session, message, author)
 
     async def receive(self) -> Message:
         """Return what the kernel says next.

@@ -97,7 +97,7 @@ class RoomKernels:
         path: str = "",
         env: Mapping[str, str] | None = None,
     ) -> Kernel:
-        """Start a kernel in the folder of a document at ``path``.
+        """Start a kernel in the folder of a document at ``path``; ``id`` is one that no other kernel has.
 
         Raises:
             UnknownKernelError: the room has no kernel of this name, or the kernel was shut down meanwhile.

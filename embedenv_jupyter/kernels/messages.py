@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import uuid
 from datetime import UTC, datetime
-from typing import Any, Final, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 
@@ -57,6 +57,12 @@ class InputReply(msgspec.Struct, frozen=True):
     value: str = ""
 
 
+class _CellMetadata(msgspec.Struct, frozen=True):
+    """The metadata of an ``execute_request`` as JupyterLab sends it; ids as nbformat 4.5 has them."""
+
+    cellId: Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9_-]{1,64}$")] = ""  # noqa: N815 (JupyterLab's name)
+
+
 class _Count(msgspec.Struct, frozen=True):
     execution_count: int = 0
 
@@ -78,6 +84,7 @@ _input = msgspec.json.Decoder(InputRequest)
 _status = msgspec.json.Decoder(Status)
 _answer = msgspec.json.Decoder(InputReply)
 _count = msgspec.json.Decoder(_Count)
+_cell_metadata = msgspec.json.Decoder(_CellMetadata)
 _object = msgspec.json.Decoder(dict[str, Any])
 _encoder = msgspec.json.Encoder()
 
@@ -149,6 +156,11 @@ def parent_id(parts: tuple[bytes, ...]) -> str:
 def input_request(parts: tuple[bytes, ...]) -> InputRequest:
     """Read what a kernel asks, empty where it cannot be read."""
     return _said(_input, parts[_CONTENT]) or InputRequest()
+
+
+def cell_id(parts: tuple[bytes, ...]) -> str:
+    """Return which cell of its notebook a request runs; "" where it does not say, or not in a right way."""
+    return (_said(_cell_metadata, parts[_METADATA]) or _CellMetadata()).cellId
 
 
 def count_of(parts: tuple[bytes, ...]) -> int:

@@ -22,7 +22,8 @@ returns what it asks; whoever does that reports by the other methods, and writes
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Final, Literal, TypeAlias, TypeVar, get_args
 
 import msgspec
@@ -39,6 +40,7 @@ MAX_MESSAGE_BYTES: Final = 1 << 20
 MAX_USER_CHARS: Final = 64
 MAX_TOKEN_CHARS: Final = 256
 MAX_PATH_CHARS: Final = 4096
+MAX_PORT: Final = 65_535
 MAX_NUMBER: Final = (1 << 53) - 1
 """The largest integer that all JSON peers share."""
 
@@ -46,7 +48,7 @@ T = TypeVar("T")
 
 Number = Annotated[int, Meta(ge=0, le=MAX_NUMBER)]
 Colour = Annotated[str, Meta(pattern="^#[0-9a-fA-F]{6}$")]
-Kind = Literal["file", "terminal", "notebook"]
+Kind = Literal["file", "notebook", "terminal", "preview", "kernel"]
 User = Annotated[str, Meta(min_length=1, max_length=MAX_USER_CHARS)]
 
 
@@ -75,10 +77,41 @@ class Ping(Struct, frozen=True, tag="ping"):
 
 
 class Where(Struct, frozen=True):
-    """What a member looks at."""
+    """What a member looks at, in this room and nowhere else.
+
+    ``path`` is of a file or a notebook in the workspace, the name of a terminal, the port of a preview, or
+    the id of the kernel of a notebook that lies elsewhere.
+    """
 
     kind: Kind
     path: Annotated[str, Meta(max_length=MAX_PATH_CHARS)]
+
+    def __post_init__(self) -> None:
+        is_right, wanted = _PLACES[self.kind]
+        if not is_right(self.path):
+            # msgspec makes an error of it that says where.
+            raise ValueError(f"the path of a {self.kind} is {wanted}")
+
+
+def _is_in_workspace(path: str) -> bool:
+    parts = path.split("/")
+    return path.isprintable() and not any(part in ("", ".", "..") for part in parts)
+
+
+def _is_port(path: str) -> bool:
+    return _PORT.fullmatch(path) is not None and int(path) <= MAX_PORT
+
+
+_PORT: Final = re.compile(r"[1-9][0-9]{0,4}")
+_IN_WORKSPACE: Final = (_is_in_workspace, "one below the workspace, without '.' or '..'")
+_PLACES: Final[Mapping[Kind, tuple[Callable[[str], object], str]]] = {
+    "file": _IN_WORKSPACE,
+    "notebook": _IN_WORKSPACE,
+    "terminal": (re.compile(r"[A-Za-z0-9_]{1,64}").fullmatch, "the name of one"),
+    "preview": (_is_port, f"a port from 1 to {MAX_PORT}"),
+    "kernel": (re.compile(r"[A-Za-z0-9_-]{1,64}").fullmatch, "the id of one"),
+}
+"""What a path has to be, by the kind of what it names, and how to say so."""
 
 
 class Presence(Struct, frozen=True, tag="presence"):

@@ -91,7 +91,8 @@ class PromptAnswered(_Event, frozen=True, tag="prompt-answered"):
 class RunStarted(_Event, frozen=True, tag="run-started"):
     """Somebody started a run; ``member`` is the author's id, ``user`` the name at that time.
 
-    ``kind`` is ``shell`` or ``cell``; a cell names its ``kernel``.
+    ``kind`` is ``shell`` or ``cell``; a cell names its ``kernel``, and ``cell`` is its id in the notebook.
+    ``member`` is empty where a user of the Jupyter server ran a cell who is not in the room.
     """
 
     run: str
@@ -100,6 +101,8 @@ class RunStarted(_Event, frozen=True, tag="run-started"):
     member: str
     kind: str = "shell"
     kernel: str = ""
+    cell: str = ""
+    colour: str = ""
 
 
 class RunEnded(_Event, frozen=True, tag="run-ended"):

@@ -39,6 +39,8 @@ class Visitor:
     """What tells that two connections are one person's; empty where nothing does."""
     is_program: bool = False
     """Whether it is something that acts for the owner, such as a notebook's kernel."""
+    login: str = ""
+    """The user of this Jupyter server behind it, also behind a pass; empty where there is none."""
 
 
 @dataclass
@@ -61,6 +63,8 @@ class Member:
     """What this member looks at, as their page says."""
     is_program: bool = False
     """Something that acts for the owner of the room, such as a notebook's kernel: listed nowhere."""
+    login: str = ""
+    """The user of the Jupyter server that this member was logged in as when they came in last."""
     put_out: list[Callable[[str], None]] = field(default_factory=list, repr=False)
     """What closes each connection of this member, with a reason, when the key is revoked."""
 
@@ -148,6 +152,12 @@ class Members:
     def find(self, id: str) -> Member | None:
         """Return the member with this id, present or away."""
         return next((member for member in self if member.id == id), None)
+
+    def with_login(self, login: str) -> Member | None:
+        """Return who is here now as a user of the Jupyter server: of several, who came in last."""
+        if not login:
+            return None
+        return next((found for found in reversed(self.present) if found.login == login), None)
 
     def __iter__(self) -> Iterator[Member]:
         return iter(list(self._by_token.values()))

@@ -86,8 +86,9 @@ class People:
                 user or visitor.user, colour or visitor.colour, visitor.role,
                 put_out=put_out, is_program=visitor.is_program,
             )  # fmt: skip
-            member.key, member.identity = visitor.key, visitor.identity
+            member.key, member.identity, member.login = visitor.key, visitor.identity, visitor.login
             return member
+        known.login = visitor.login
         before = known.user, known.colour
         known.user, known.colour = user or known.user, colour or known.colour
         if known.connections and not known.is_program and before != (known.user, known.colour):

@@ -24,6 +24,8 @@ from embedenv_jupyter.rooms.room_frames import render
 from embedenv_jupyter.sandbox.spec import Limits, Usage
 
 ROOM_ENDED: Final = CloseCode.NORMAL
+TELL_EVERY_S: Final = 0.1
+"""Between two rounds of what has no number at least, however often members look at something else."""
 
 
 class Socket(peer.Socket, Protocol):
@@ -165,6 +167,7 @@ class RoomConversation:
             if usage is not None:
                 frames.append(protocol.Usage(usage_fields(usage), limits))
             await self._within(self._socket.send_frames(list(map(protocol.encode, frames))))
+            await asyncio.sleep(TELL_EVERY_S)
 
     async def _carry(self, watcher: Watcher) -> None:
         """Send what the log has after the peer's position until the room's end."""

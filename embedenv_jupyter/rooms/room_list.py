@@ -73,7 +73,7 @@ class RoomsConversation:
             frames: list[protocol.ServerFrame] = [*self._update()]
             rooms = list(self._models.values())
             if rooms != before or frames:
-                frames.insert(0, protocol.Rooms(tuple(rooms)))
+                frames.append(protocol.Rooms(tuple(rooms)))  # last: of what is missing now, the end is told
                 before = rooms
                 await self._send(frames)
             await asyncio.sleep(PAUSE_S)

@@ -159,6 +159,11 @@ class TerminalManagers:
             room.before_close(lambda: self._forget(terminals))
         return terminals
 
+    def in_room(self, room: Room) -> list[Terminal]:
+        """Return the terminals that a room has, also while it ends."""
+        terminals = self._by_room.get(room.id)
+        return [] if terminals is None else list(terminals)
+
     async def _forget(self, terminals: RoomTerminals) -> None:
         self._by_room.pop(terminals.room.id, None)
         await terminals.aclose()

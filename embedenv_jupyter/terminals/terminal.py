@@ -94,6 +94,8 @@ class Terminal(PtyWithClients):
         self.clients = []
         self.ptyproc: Any = _Window(process, size)
         self.last_activity = datetime.now(UTC)
+        self.typist: Member | None = None
+        """Who typed last."""
         self.ended = asyncio.Event()
         self._process = process
         self._on_change = on_change
@@ -154,6 +156,9 @@ class Terminal(PtyWithClients):
         """Type, in turn with everybody else; return what the client is to be told, mostly nothing."""
         if client.member.role >= Role.RUN:
             self.last_activity = datetime.now(UTC)
+            if client.member is not self.typist and not is_automatic(text):
+                self.typist = client.member
+                self._on_change(self)
             await self._typing.type(client, text.encode("utf-8", "replace"))
             return ""
         if client.was_told or is_automatic(text):

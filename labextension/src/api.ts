@@ -3,8 +3,21 @@
 import type { ServerConnection } from "@jupyterlab/services";
 
 import { Fields } from "./protocols/fields.js";
-import type { IAccount, IEndedRoom, IJoinKey, IRoomModel, Role } from "./protocols/rooms.js";
-import { parseAccount, parseEndedRoom, parseJoinKey, parseRoom } from "./protocols/rooms.js";
+import type {
+  IAccount,
+  ICellRun,
+  IEndedRoom,
+  IJoinKey,
+  IRoomModel,
+  Role,
+} from "./protocols/rooms.js";
+import {
+  parseAccount,
+  parseCellRun,
+  parseEndedRoom,
+  parseJoinKey,
+  parseRoom,
+} from "./protocols/rooms.js";
 import { request, urlOf } from "./request.js";
 
 /** Limits that are asked for; what is left out is the operator's. */
@@ -103,6 +116,12 @@ export class RoomsApi {
 
   async changeRole(id: string, member: string, role: Role): Promise<void> {
     await this.ask("PATCH", ["api", "rooms", id, "members", member], { role });
+  }
+
+  /** Who ran each cell of a kernel last, the newest at the end. */
+  async cellRuns(id: string, kernel: string): Promise<readonly ICellRun[]> {
+    const path = ["rooms", id, "api", "kernels", kernel, "authors"];
+    return Fields.list(await this.ask("GET", path)).map(parseCellRun);
   }
 
   /** How the last rooms ended, newest first. */

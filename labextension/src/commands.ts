@@ -12,6 +12,8 @@ export const CommandIDs = {
   copyLink: "embedenv:copy-join-link",
   manageKeys: "embedenv:manage-keys",
   changeRole: "embedenv:change-role",
+  followMember: "embedenv:follow-member",
+  stopFollowing: "embedenv:stop-following",
   renameRoom: "embedenv:rename-room",
   pauseRoom: "embedenv:pause-room",
   resumeRoom: "embedenv:resume-room",

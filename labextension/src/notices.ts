@@ -5,7 +5,7 @@ import type { TranslationBundle } from "@jupyterlab/translation";
 import { CommandIDs } from "./commands.js";
 import { bytes, clock, oneLine } from "./format.js";
 import type { Happening, IEvent } from "./protocols/room_events.js";
-import type { IEndedRoom } from "./protocols/rooms.js";
+import type { IEndedRoom, Role } from "./protocols/rooms.js";
 import type { IPreferences } from "./settings.js";
 import type { IRoom, IRoomEvent, IRooms } from "./tokens.js";
 
@@ -162,12 +162,7 @@ export class Notices {
         break;
       case "role":
         if (what.member === room.self?.id) {
-          const message = trans.__(
-            "In %1 you are a member with the role “%2” now.",
-            room.name,
-            what.role,
-          );
-          this.board.show("info", message, BRIEF_MS, []);
+          this.roleChanged(room, what.role);
         }
         break;
       case "run-started":
@@ -203,6 +198,37 @@ export class Notices {
         break;
       default:
         what satisfies never;
+    }
+  }
+
+  private roleChanged({ name }: IRoom, role: Role): void {
+    const { trans } = this;
+    switch (role) {
+      case "view": {
+        const message = trans.__(
+          "In %1 you may only look now: its terminals, notebooks and files are read-only for you.",
+          name,
+        );
+        // Whoever is in the midst of something has to learn why it stops.
+        this.board.show("warning", message, false, []);
+        break;
+      }
+      case "run": {
+        const message = trans.__("In %1 you may run code now; its files are read-only.", name);
+        this.board.show("info", message, BRIEF_MS, []);
+        break;
+      }
+      case "edit":
+      case "own":
+        this.board.show(
+          "info",
+          trans.__("In %1 you may run code and edit files now.", name),
+          BRIEF_MS,
+          [],
+        );
+        break;
+      default:
+        role satisfies never;
     }
   }
 

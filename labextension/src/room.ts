@@ -7,6 +7,7 @@ import { Signal } from "@lumino/signaling";
 import { Connection } from "./connection.js";
 import type { IWorld } from "./dialling.js";
 import { dialling } from "./dialling.js";
+import { EngineError } from "./errors.js";
 import { Latency } from "./latency.js";
 import { Link } from "./link.js";
 import type { IMemory } from "./memory.js";
@@ -19,8 +20,9 @@ import { settingsOfRoom, socketUrlOf } from "./request.js";
 import type { IRoom } from "./tokens.js";
 import { UsageHistory } from "./usage.js";
 
-/** The room has ended (1000), or this member may not be here: see docs/protocols/rooms.md. */
+/** The room has ended (1000), is unknown (4000), or this member may not be here: see docs/protocols/rooms.md. */
 const FINAL_CODES = new Set([1000, 1008, 4000, 4001]);
+const UNKNOWN = "closed_4000";
 
 export interface IRoomOptions {
   readonly model: IRoomModel;
@@ -179,10 +181,16 @@ export class Room implements IRoom {
       welcomed: ({ member, token, room }) => {
         this.options.memory.remember(this.id, token);
         this.selfNow = member;
+        // From here on the news of this socket are newer than those of the list.
+        this.places.clear();
+        room.members.forEach(({ id, where }) => this.places.set(id, where));
         this.update(room);
       },
       happened: (event) => {
         this.present?.link.heard();
+        if (event.what.event === "member-left") {
+          this.places.delete(event.what.member);
+        }
         this.happenedSignal.emit(event);
       },
       missed: ({ count }) => {
@@ -210,6 +218,10 @@ export class Room implements IRoom {
     this.present = null;
     this.selfNow = null;
     this.usage.interrupted();
+    if (error instanceof EngineError && error.code === UNKNOWN) {
+      this.dispose();
+      return;
+    }
     this.absent.closed(this.farewell === "" ? error : new Error(this.farewell));
     this.farewell = "";
   }

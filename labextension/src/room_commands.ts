@@ -1,6 +1,6 @@
 /** Commands that do something with one room: which one it is, whether it may be done, and what went wrong. */
 
-import { Dialog, InputDialog, showDialog, showErrorMessage } from "@jupyterlab/apputils";
+import { InputDialog, showErrorMessage } from "@jupyterlab/apputils";
 import type { TranslationBundle } from "@jupyterlab/translation";
 import type { LabIcon } from "@jupyterlab/ui-components";
 import type { CommandRegistry } from "@lumino/commands";
@@ -18,6 +18,8 @@ export interface IRoomCommand {
   readonly role: Role;
   /** Whether it makes sense in this room now. */
   readonly fits?: (room: IRoom) => boolean;
+  /** Whether it is on, for commands that switch something. */
+  readonly isToggled?: (args: ReadonlyPartialJSONObject) => boolean;
   /** Further arguments, with what they are. */
   readonly args?: Readonly<Record<string, string>>;
   readonly execute: (room: IRoom, args: ReadonlyPartialJSONObject) => Promise<unknown>;
@@ -53,6 +55,7 @@ export class RoomCommands {
         return room === null ? null : this.tell(command.label, () => command.execute(room, args));
       },
       ...(command.icon === undefined ? {} : { icon: command.icon }),
+      ...(command.isToggled === undefined ? {} : { isToggled: command.isToggled }),
     });
     this.palette?.addItem({ command: id, category: CATEGORY });
   }
@@ -96,22 +99,4 @@ export class RoomCommands {
     });
     return button.accept && value !== null ? (rooms[items.indexOf(value)] ?? null) : null;
   }
-}
-
-/** Asks before what cannot be undone. */
-export async function isSure(
-  trans: TranslationBundle,
-  title: string,
-  text: string,
-  action: string,
-): Promise<boolean> {
-  const { button } = await showDialog({
-    title,
-    body: text,
-    buttons: [
-      Dialog.cancelButton({ label: trans.__("Cancel") }),
-      Dialog.warnButton({ label: action }),
-    ],
-  });
-  return button.accept;
 }

@@ -190,6 +190,7 @@ export class Rooms implements IRooms, IDisposable {
         this.link.heard();
         this.ended = [room, ...this.ended.filter((one) => one.id !== room.id)];
         this.drop(room.id);
+        this.changedSignal.emit();
         this.roomEndedSignal.emit(room);
       },
     };
@@ -226,14 +227,21 @@ export class Rooms implements IRooms, IDisposable {
     this.rooms.set(model.id, room);
     room.changed.connect(this.roomChanged, this);
     room.happened.connect(this.roomHappened, this);
+    // The gateway may say on its socket already that it knows no such room.
+    room.disposed.connect(({ id }) => {
+      this.drop(id);
+    });
     return room;
   }
 
   private drop(id: string): void {
     const room = this.rooms.get(id);
+    if (room === undefined) {
+      return;
+    }
     this.rooms.delete(id);
     this.addedAtMs.delete(id);
-    room?.dispose();
+    room.dispose();
     this.changedSignal.emit();
   }
 

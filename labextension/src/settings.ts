@@ -23,6 +23,8 @@ export interface IPreferences {
   };
   readonly keepSeconds: number;
   readonly statusBar: boolean;
+  /** Say by each cell of a shared notebook who ran it last. */
+  readonly cellAuthors: boolean;
 }
 
 export class Settings implements ISettings {
@@ -66,6 +68,7 @@ export function preferences(settings: ISettingRegistry.ISettings | null): IPrefe
     },
     keepSeconds: all.number("keepSeconds", 3600),
     statusBar: flag(all, "statusBar"),
+    cellAuthors: flag(all, "cellAuthors"),
   };
 }
 

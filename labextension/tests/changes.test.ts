@@ -19,6 +19,8 @@ function started(run: string): Happening {
     member: "m",
     kind: "shell",
     kernel: "",
+    cell: "",
+    color: "",
   };
 }
 

@@ -160,7 +160,7 @@ test("who may only look is not offered to keep the room", () => {
   assert.deepEqual(notice?.actions, []);
 });
 
-const RUN = { run: "r1", kind: "shell", kernel: "" };
+const RUN = { cell: "", color: "", run: "r1", kind: "shell", kernel: "" };
 const ENDED = { ...RUN, event: "run-ended", cost: 0, reason: "exit", user: "Ada" } as const;
 
 test("the end of one's own long run is told when nobody looks", () => {

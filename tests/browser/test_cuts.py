@@ -113,11 +113,13 @@ async def test_page_comes_back_with_its_server(
     lab.stop(how)
     await page.wait_for_function(SAYS_LOST)
     await page.wait_for_selector(".embedenv-RoomsPanel >> text=No connection to the gateway")
-    serve_lab(f"--ServerApp.port={urlsplit(lab.url).port}", "--ServerApp.port_retries=0")
+    serve_lab("--ServerApp.port_retries=0", port=urlsplit(lab.url).port)
     await page.wait_for_function(IS_CONNECTED)
     await page.wait_for_selector(".embedenv-RoomsPanel >> text=No room is open")
     assert await page.locator('.embedenv-Room:has-text("Before")').count() == 0
-    await page.wait_for_selector(f".jp-toast-message >> text={told}", state="attached")
+    toast = page.locator(".jp-toast-message", has_text="Before").first
+    await toast.wait_for(state="attached")
+    assert told in (await toast.text_content() or "")
     # Nobody is left to reconnect to.
     await page.wait_for_selector(".embedenv-RoomTerminal", state="detached")
     await shoot(page, "server-back")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import pytest
 
+from embedenv_jupyter.languages.language import TOOLCHAINS
 from tests.browser.conftest import ServeLab, Shoot, Visit, execute
 
 pytestmark = pytest.mark.timeout(240)
@@ -132,3 +134,29 @@ async def test_language_board_filters_tests_and_says_how_to_install(
     assert "embedenv languages install " in await dialog.inner_text()
     assert await dialog.locator('button:has-text("Install")').count() == 0
     await shoot(page, "language-install")
+
+
+HIDDEN = (
+    *("unshare", "--mount", "sh", "-c"),
+    f'mkdir -p {TOOLCHAINS} && mount -t tmpfs languages {TOOLCHAINS} && exec "$@"',
+    "sh",
+)
+"""Runs a server that finds nothing where languages are installed; what it installs there goes with it."""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can hide what is installed")
+async def test_a_language_is_installed_by_a_button_and_runs(
+    serve_lab: ServeLab, visit: Visit, shoot: Shoot
+) -> None:
+    page = await visit(serve_lab(within=HIDDEN))
+    await execute(page, "embedenv:open-language-board")
+    row = page.locator('tr[data-language="wat"]')
+    await row.locator('button:has-text("Install…")').click()
+    dialog = page.locator(".jp-Dialog")
+    await dialog.locator("text=The server can do this now").wait_for()
+    assert "embedenv languages install wat" in await dialog.inner_text()
+    await dialog.locator('button:has(:text-is("Install"))').click()
+    await row.locator('button:has-text("Test")').click()
+    await row.locator(".embedenv-mod-good").wait_for()
+    assert "✓" in await row.inner_text()
+    await shoot(page, "language-installed")

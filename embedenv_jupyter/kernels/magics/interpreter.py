@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from embedenv_jupyter.errors import EmbedEnvError
@@ -116,16 +117,14 @@ class Interpreter:
         message = Message("shell", messages.with_content(parts, content))
         turn.on_interrupt = self._kernel.interrupt_process
         turn.answer.is_begun = turn.answer.is_over = True  # the kernel answers, and its errors stop the queue
-        await self._kernel.run_cell(
-            Cell(cell.session, message, cell.header, messages.execute_request(message))
-        )
+        await self._kernel.run_cell(replace(cell, message=message, request=messages.execute_request(message)))
         await self._kernel.executions.answered()
         return True
 
     async def _as_run(self, turn: Turn, doing: Awaitable[bool]) -> bool:
         """Do something as a run in the log of this room."""
         kernel, execution = self._kernel, turn.execution
-        kernel.runs.begin(execution, turn.session.member, turn.shown_code)
+        kernel.runs.begin(execution, turn.shown_code)
         is_done = False
         try:
             is_done = await doing

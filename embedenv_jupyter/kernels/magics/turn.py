@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from embedenv_jupyter.kernels.authors import Author
 from embedenv_jupyter.kernels.executions import Execution
 from embedenv_jupyter.kernels.magics.answer import Answer
 from embedenv_jupyter.kernels.messages import ExecuteRequest, Header
@@ -24,6 +25,8 @@ class Cell:
     message: Message
     header: Header
     request: ExecuteRequest
+    author: Author
+    """Who runs it: the client's member, or whoever sits before a notebook that the server forwards."""
 
 
 @dataclass

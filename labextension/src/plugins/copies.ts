@@ -1,12 +1,16 @@
 import type { JupyterFrontEnd, JupyterFrontEndPlugin } from "@jupyterlab/application";
 import { Dialog, ICommandPalette, InputDialog, showDialog } from "@jupyterlab/apputils";
+import { IDocumentManager } from "@jupyterlab/docmanager";
 import { ITranslator, nullTranslator } from "@jupyterlab/translation";
 import { copyIcon, downloadIcon, refreshIcon } from "@jupyterlab/ui-components";
 
 import type { IWantedLimits } from "../api.js";
+import { isSure } from "../asking.js";
 import { CATEGORY, CommandIDs, describedBy, textOf } from "../commands.js";
+import { IRoomDrives } from "../drives.js";
 import { bytes } from "../format.js";
-import { isSure, RoomCommands } from "../room_commands.js";
+import { RoomCommands } from "../room_commands.js";
+import type { IRoom } from "../tokens.js";
 import { IRooms } from "../tokens.js";
 
 export const copiesPlugin: JupyterFrontEndPlugin<void> = {
@@ -15,10 +19,12 @@ export const copiesPlugin: JupyterFrontEndPlugin<void> = {
     "Takes the files of rooms elsewhere: snapshots, forks, restarts; and shows how rooms ended.",
   autoStart: true,
   requires: [IRooms],
-  optional: [ICommandPalette, ITranslator],
+  optional: [IRoomDrives, IDocumentManager, ICommandPalette, ITranslator],
   activate: (
     app: JupyterFrontEnd,
     rooms: IRooms,
+    drives: IRoomDrives | null,
+    documents: IDocumentManager | null,
     palette: ICommandPalette | null,
     translator: ITranslator | null,
   ): void => {
@@ -75,10 +81,33 @@ export const copiesPlugin: JupyterFrontEndPlugin<void> = {
               )
             : trans.__("The files stay. All programs and kernels of the room end.");
         if (await isSure(trans, trans.__("Restart %1?", room.name), text, trans.__("Restart"))) {
-          rooms.add(await api.restart(room.id, limits));
+          await restart(room, limits);
         }
       },
     });
+
+    const restart = async (room: IRoom, limits: IWantedLimits): Promise<void> => {
+      const { OpenFiles } = await import("../reopening.js");
+      const files =
+        documents === null || drives === null
+          ? null
+          : new OpenFiles(app.shell, documents, drives, room.id);
+      await files?.close();
+      const wasIn = room.self !== null;
+      // Who ends the room need not be told that it has ended.
+      room.exit();
+      let again: IRoom;
+      try {
+        again = rooms.add(await api.restart(room.id, limits));
+      } catch (error) {
+        if (wasIn) {
+          room.enter();
+        }
+        files?.open(room.id);
+        throw error;
+      }
+      files?.open(again.id);
+    };
 
     app.commands.addCommand(CommandIDs.postMortem, {
       label: trans.__("Show How Room Ended…"),

@@ -1,13 +1,8 @@
 import type { JupyterFrontEnd, JupyterFrontEndPlugin } from "@jupyterlab/application";
 import { ILayoutRestorer } from "@jupyterlab/application";
-import {
-  ICommandPalette,
-  showErrorMessage,
-  ToolbarButton,
-  WidgetTracker,
-} from "@jupyterlab/apputils";
+import { ICommandPalette, showErrorMessage, WidgetTracker } from "@jupyterlab/apputils";
 import type { FileBrowser } from "@jupyterlab/filebrowser";
-import { IFileBrowserFactory, Uploader } from "@jupyterlab/filebrowser";
+import { IFileBrowserFactory } from "@jupyterlab/filebrowser";
 import { ITranslator, nullTranslator } from "@jupyterlab/translation";
 import { folderIcon, newFolderIcon, refreshIcon } from "@jupyterlab/ui-components";
 import { Debouncer } from "@lumino/polling";
@@ -21,6 +16,7 @@ import { IRooms } from "../tokens.js";
 // Subclasses of what JupyterLab has loaded on every page.
 import { ChangedFiles } from "../widgets/changed_files.js";
 import { ChangedRenderer, roomFilesIcon } from "../widgets/room_browser.js";
+import { ToolButton, UploadButton } from "../widgets/tool_button.js";
 
 /** A program that writes all the time must not have the folder listed all the time. */
 const REFRESH_MS = 200;
@@ -36,17 +32,20 @@ export const filesPlugin: JupyterFrontEndPlugin<void> = {
   id: "embedenv-jupyter:files",
   description: "Shows the files of rooms in file browsers of their own.",
   autoStart: true,
-  requires: [IRooms, IRoomDrives, IFileBrowserFactory],
-  optional: [ICommandPalette, ILayoutRestorer, ITranslator],
+  requires: [IRooms, IRoomDrives],
+  optional: [IFileBrowserFactory, ICommandPalette, ILayoutRestorer, ITranslator],
   activate: (
     app: JupyterFrontEnd,
     rooms: IRooms,
     drives: IRoomDrives,
-    factory: IFileBrowserFactory,
+    factory: IFileBrowserFactory | null,
     palette: ICommandPalette | null,
     restorer: ILayoutRestorer | null,
     translator: ITranslator | null,
   ): void => {
+    if (factory === null) {
+      return;
+    }
     const trans = (translator ?? nullTranslator).load("embedenv_jupyter");
     const { commands, shell } = app;
     const inRoom = new RoomCommands(commands, rooms, trans, palette);
@@ -131,7 +130,7 @@ export const filesPlugin: JupyterFrontEndPlugin<void> = {
       };
       toolbar.addItem(
         "new-folder",
-        new ToolbarButton({
+        new ToolButton({
           icon: newFolderIcon,
           tooltip: trans.__("New Folder"),
           onClick: () => {
@@ -139,10 +138,10 @@ export const filesPlugin: JupyterFrontEndPlugin<void> = {
           },
         }),
       );
-      toolbar.addItem("upload", new Uploader({ model, ...(translator && { translator }) }));
+      toolbar.addItem("upload", new UploadButton({ model, ...(translator && { translator }) }));
       toolbar.addItem(
         "refresh",
-        new ToolbarButton({
+        new ToolButton({
           icon: refreshIcon,
           tooltip: trans.__("Refresh"),
           onClick: () => {

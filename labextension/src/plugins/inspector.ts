@@ -1,11 +1,6 @@
 import type { JupyterFrontEnd, JupyterFrontEndPlugin } from "@jupyterlab/application";
-import {
-  Clipboard,
-  ICommandPalette,
-  MainAreaWidget,
-  Notification,
-  WidgetTracker,
-} from "@jupyterlab/apputils";
+import type { MainAreaWidget } from "@jupyterlab/apputils";
+import { Clipboard, ICommandPalette, Notification, WidgetTracker } from "@jupyterlab/apputils";
 import { ILauncher } from "@jupyterlab/launcher";
 import { ITranslator, nullTranslator } from "@jupyterlab/translation";
 import { CommandToolbarButton, copyIcon, runIcon, Toolbar } from "@jupyterlab/ui-components";
@@ -14,8 +9,10 @@ import { CATEGORY, CommandIDs, describedBy } from "../commands.js";
 import { wireIcon } from "../icons.js";
 import type { Inspector } from "../inspector/inspector.js";
 import type { SnippetId } from "../inspector/snippets.js";
+import { place } from "../placing.js";
 import { REAL_TIME } from "../time.js";
 import { IRooms } from "../tokens.js";
+import { tab } from "../widgets/tab.js";
 import type { WireInspector } from "../widgets/wire_inspector.js";
 
 const CONNECT = "embedenv:wire-connect";
@@ -84,10 +81,11 @@ export const inspectorPlugin: JupyterFrontEndPlugin<void> = {
         });
         const send = (): void => void commands.execute(SEND);
         const content = new view.WireInspector({ inspector, rooms, trans, send });
-        const panel = new MainAreaWidget({ content });
-        panel.title.label = trans.__("Wire");
-        panel.title.icon = wireIcon;
-        panel.title.closable = true;
+        const panel = tab(content, {
+          icon: wireIcon,
+          label: trans.__("Wire"),
+          name: trans.__("Wire inspector"),
+        });
         for (const [id, label] of buttons) {
           panel.toolbar.addItem(id, new CommandToolbarButton({ commands, id, label }));
         }
@@ -107,7 +105,7 @@ export const inspectorPlugin: JupyterFrontEndPlugin<void> = {
             changed();
           }
         });
-        shell.add(panel, "main", { type: "Embedenv" });
+        place(shell, panel, { type: "Embedenv" });
         shell.activateById(panel.id);
       },
     });

@@ -54,6 +54,8 @@ export const joiningPlugin: JupyterFrontEndPlugin<void> = {
         const { button, value } = await InputDialog.getText({
           title: trans.__("Join room"),
           label: trans.__("Key or link"),
+          // Without it JupyterLab shows the empty field as an error, in white on pink in one theme.
+          placeholder: trans.__("KEY or https://…"),
           okLabel: trans.__("Join"),
           required: true,
         });

@@ -1,10 +1,10 @@
 import type { JupyterFrontEnd, JupyterFrontEndPlugin } from "@jupyterlab/application";
 import { ILayoutRestorer } from "@jupyterlab/application";
+import type { MainAreaWidget } from "@jupyterlab/apputils";
 import {
   Clipboard,
   Dialog,
   ICommandPalette,
-  MainAreaWidget,
   Notification,
   showDialog,
   WidgetTracker,
@@ -17,7 +17,9 @@ import { CATEGORY, CommandIDs, describedBy } from "../commands.js";
 import { languagesIcon } from "../icons.js";
 import type { LanguageBoardModel } from "../language_board.js";
 import type { ILanguage } from "../languages.js";
+import { place } from "../placing.js";
 import type { LanguageBoard } from "../widgets/language_board.js";
+import { tab } from "../widgets/tab.js";
 
 const REFRESH = "embedenv:refresh-languages";
 const TEST_ALL = "embedenv:test-languages";
@@ -81,11 +83,12 @@ export const languagesPlugin: JupyterFrontEndPlugin<void> = {
           });
         },
       });
-      const panel = new MainAreaWidget({ content });
+      const panel = tab(content, {
+        icon: languagesIcon,
+        label: trans.__("Languages"),
+        name: trans.__("Language board"),
+      });
       panel.id = "embedenv-languages";
-      panel.title.label = trans.__("Languages");
-      panel.title.icon = languagesIcon;
-      panel.title.closable = true;
       for (const id of [REFRESH, TEST_ALL]) {
         panel.toolbar.addItem(id, new CommandToolbarButton({ commands, id }));
       }
@@ -105,7 +108,7 @@ export const languagesPlugin: JupyterFrontEndPlugin<void> = {
       execute: async () => {
         const panel = tracker.find(() => true) ?? (await open());
         if (!panel.isAttached) {
-          shell.add(panel, "main", { type: "Embedenv" });
+          place(shell, panel, { type: "Embedenv" });
         }
         shell.activateById(panel.id);
       },

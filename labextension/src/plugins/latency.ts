@@ -1,6 +1,7 @@
 import type { JupyterFrontEnd, JupyterFrontEndPlugin } from "@jupyterlab/application";
 import { ILayoutRestorer } from "@jupyterlab/application";
-import { ICommandPalette, MainAreaWidget, WidgetTracker } from "@jupyterlab/apputils";
+import type { MainAreaWidget } from "@jupyterlab/apputils";
+import { ICommandPalette, WidgetTracker } from "@jupyterlab/apputils";
 import { ITranslator, nullTranslator } from "@jupyterlab/translation";
 import { CommandToolbarButton } from "@jupyterlab/ui-components";
 
@@ -9,9 +10,11 @@ import { latencyIcon } from "../icons.js";
 // From the start, so that cuts are known that came before anybody looked.
 // eslint-disable-next-line jupyter/prefer-lazy-imports
 import { LatencyModel } from "../latency_model.js";
+import { place } from "../placing.js";
 import { REAL_TIME } from "../time.js";
 import { IRooms } from "../tokens.js";
 import type { LatencyMonitor } from "../widgets/latency_monitor.js";
+import { tab } from "../widgets/tab.js";
 
 const PAUSE = "embedenv:pause-latency";
 const RESET = "embedenv:reset-latency";
@@ -37,14 +40,19 @@ export const latencyPlugin: JupyterFrontEndPlugin<void> = {
       namespace: "embedenv-latency",
     });
 
+    /** In the palette an action says what it is about. */
+    const titled = (isInToolbar: boolean, action: string): string =>
+      isInToolbar ? action : trans.__("Latency Monitor: %1", action);
+
     const open = async (): Promise<MainAreaWidget<LatencyMonitor>> => {
       const view = await import("../widgets/latency_monitor.js");
       const content = new view.LatencyMonitor({ model, trans });
-      const panel = new MainAreaWidget({ content });
+      const panel = tab(content, {
+        icon: latencyIcon,
+        label: trans.__("Latency"),
+        name: trans.__("Latency monitor"),
+      });
       panel.id = "embedenv-latency";
-      panel.title.label = trans.__("Latency");
-      panel.title.icon = latencyIcon;
-      panel.title.closable = true;
       const args = { toolbar: true };
       for (const id of [PAUSE, RESET, ENGINE]) {
         panel.toolbar.addItem(id, new CommandToolbarButton({ commands, id, args }));
@@ -64,30 +72,24 @@ export const latencyPlugin: JupyterFrontEndPlugin<void> = {
       execute: async () => {
         const panel = tracker.find(() => true) ?? (await open());
         if (!panel.isAttached) {
-          shell.add(panel, "main", { mode: "split-right", type: "Embedenv" });
+          place(shell, panel, { mode: "split-right", type: "Embedenv" });
         }
         shell.activateById(panel.id);
       },
     });
     commands.addCommand(PAUSE, {
+      // No toggle: the label says what a click does now.
       label: ({ toolbar }) =>
-        toolbar !== true
-          ? trans.__("Latency Monitor: Pause")
-          : model.isPaused
-            ? trans.__("Go On")
-            : trans.__("Pause"),
+        titled(toolbar === true, model.isPaused ? trans.__("Go On") : trans.__("Pause")),
       caption: trans.__("Do not count what happens on the connections, or count again"),
       describedBy: describedBy({}),
-      isToggleable: true,
-      isToggled: () => model.isPaused,
       execute: () => {
         model.pause(!model.isPaused);
         commands.notifyCommandChanged(PAUSE);
       },
     });
     commands.addCommand(RESET, {
-      label: ({ toolbar }) =>
-        toolbar === true ? trans.__("Reset") : trans.__("Latency Monitor: Reset"),
+      label: ({ toolbar }) => titled(toolbar === true, trans.__("Reset")),
       caption: trans.__("Forget all pings, cuts and losses so far"),
       describedBy: describedBy({}),
       execute: () => {
@@ -96,15 +98,12 @@ export const latencyPlugin: JupyterFrontEndPlugin<void> = {
     });
     commands.addCommand(ENGINE, {
       label: ({ toolbar }) =>
-        toolbar !== true
-          ? trans.__("Latency Monitor: Measure the Engine")
-          : model.isProbing
-            ? trans.__("Stop Measuring the Engine")
-            : trans.__("Measure the Engine"),
+        titled(
+          toolbar === true,
+          model.isProbing ? trans.__("Stop Measuring the Engine") : trans.__("Measure the Engine"),
+        ),
       caption: trans.__("Open a connection to the Engine and ping it each second"),
       describedBy: describedBy({}),
-      isToggleable: true,
-      isToggled: () => model.isProbing,
       execute: () => {
         model.measureEngine(!model.isProbing);
         commands.notifyCommandChanged(ENGINE);

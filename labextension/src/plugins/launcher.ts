@@ -13,14 +13,18 @@ export const launcherPlugin: JupyterFrontEndPlugin<void> = {
   id: "embedenv-jupyter:launcher",
   description: "Puts New Room, Join Room and every open room into the launcher.",
   autoStart: true,
-  requires: [IRooms, ILauncher],
-  optional: [ITranslator],
+  requires: [IRooms],
+  // Notebook 7 has none, and complains of plugins that require one.
+  optional: [ILauncher, ITranslator],
   activate: (
     app: JupyterFrontEnd,
     rooms: IRooms,
-    launcher: ILauncher,
+    launcher: ILauncher | null,
     translator: ITranslator | null,
   ): void => {
+    if (launcher === null) {
+      return;
+    }
     const trans = (translator ?? nullTranslator).load("embedenv_jupyter");
     const { commands } = app;
 

@@ -3,9 +3,10 @@ import { ICommandPalette, InputDialog, Notification } from "@jupyterlab/apputils
 import { ITranslator, nullTranslator } from "@jupyterlab/translation";
 import { editIcon } from "@jupyterlab/ui-components";
 
+import { isSure } from "../asking.js";
 import { CommandIDs } from "../commands.js";
 import { clock } from "../format.js";
-import { isSure, RoomCommands } from "../room_commands.js";
+import { RoomCommands } from "../room_commands.js";
 import type { IRoom } from "../tokens.js";
 import { IRooms, ISettings } from "../tokens.js";
 

@@ -12,6 +12,7 @@ import { html5Icon, launchIcon, linkIcon, refreshIcon, stopIcon } from "@jupyter
 import type { ReadonlyPartialJSONObject } from "@lumino/coreutils";
 
 import { CATEGORY, CommandIDs, describedBy, textOf } from "../commands.js";
+import { place } from "../placing.js";
 import { RoomCommands } from "../room_commands.js";
 import type { IRoom } from "../tokens.js";
 import { IRooms } from "../tokens.js";
@@ -62,7 +63,7 @@ export const previewsPlugin: JupyterFrontEndPlugin<void> = {
       const options = { api, roomId, roomName, port, trans, commands, tools: TOOLS, now };
       const widget = new Preview(options);
       await widget.reload();
-      shell.add(widget, "main", { type: "Preview" });
+      place(shell, widget, { type: "Preview" });
       await tracker.add(widget);
       return widget;
     };

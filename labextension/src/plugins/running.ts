@@ -10,17 +10,17 @@ export const runningPlugin: JupyterFrontEndPlugin<void> = {
   id: "embedenv-jupyter:running",
   description: "Lists the rooms among what runs.",
   autoStart: true,
-  requires: [IRooms, IRunningSessionManagers],
-  optional: [ITranslator],
+  requires: [IRooms],
+  optional: [IRunningSessionManagers, ITranslator],
   activate: (
     app: JupyterFrontEnd,
     rooms: IRooms,
-    running: IRunningSessionManagers,
+    running: IRunningSessionManagers | null,
     translator: ITranslator | null,
   ): void => {
     const trans = (translator ?? nullTranslator).load("embedenv_jupyter");
     const { commands } = app;
-    running.add({
+    running?.add({
       name: trans.__("Embedenv Rooms"),
       running: () =>
         rooms.all.map((room) => ({

@@ -12,15 +12,18 @@ export const statusPlugin: JupyterFrontEndPlugin<void> = {
   id: "embedenv-jupyter:status",
   description: "Shows the connection to the gateway in the status bar.",
   autoStart: true,
-  requires: [IRooms, ISettings, IStatusBar],
-  optional: [ITranslator],
+  requires: [IRooms, ISettings],
+  optional: [IStatusBar, ITranslator],
   activate: (
     app: JupyterFrontEnd,
     rooms: IRooms,
     settings: ISettings,
-    statusBar: IStatusBar,
+    statusBar: IStatusBar | null,
     translator: ITranslator | null,
   ): void => {
+    if (statusBar === null) {
+      return;
+    }
     const trans = (translator ?? nullTranslator).load("embedenv_jupyter");
     const { commands } = app;
     const item = new Status({

@@ -9,6 +9,7 @@ import { terminalIcon } from "@jupyterlab/ui-components";
 import { CommandRegistry } from "@lumino/commands";
 
 import { CATEGORY, CommandIDs, describedBy, textOf } from "../commands.js";
+import { place } from "../placing.js";
 import { RoomCommands } from "../room_commands.js";
 // eslint-disable-next-line jupyter/prefer-lazy-imports -- small, and restoring needs it at once
 import { Terminals } from "../terminals.js";
@@ -70,7 +71,7 @@ export const terminalsPlugin: JupyterFrontEndPlugin<void> = {
       const widget = new RoomTerminal(options);
       widget.node.addEventListener("keydown", leave, true);
       follow(widget);
-      shell.add(widget, "main", { type: "Terminal" });
+      place(shell, widget, { type: "Terminal" });
       await tracker.add(widget);
       shell.activateById(widget.id);
       await content.ready;
@@ -96,7 +97,12 @@ export const terminalsPlugin: JupyterFrontEndPlugin<void> = {
     const follow = (widget: RoomTerminal): void => {
       const room = rooms.get(widget.roomId);
       if (room !== undefined) {
-        widget.follow(room.name, room.may("run"));
+        const { members, terminals: models } = room.model;
+        const typist = models.find(({ name }) => name === widget.session.name)?.typist ?? null;
+        const isOwn = typist?.id === room.self?.id;
+        // Who is alone knows who typed.
+        const isNews = members.length > 1 || !isOwn;
+        widget.follow(room.name, room.may("run"), isNews ? typist : null, isOwn);
         void tracker.save(widget);
       }
     };
@@ -108,7 +114,8 @@ export const terminalsPlugin: JupyterFrontEndPlugin<void> = {
       role: "view",
       args: { name: trans.__("The name of a terminal that is there; a new one where left out.") },
       execute: async (room, args) => {
-        const name = textOf(args["name"]) ?? (room.may("run") ? null : room.model.terminals[0]);
+        const name =
+          textOf(args["name"]) ?? (room.may("run") ? null : room.model.terminals[0]?.name);
         if (name === undefined) {
           throw new Error(
             trans.__("Your role in %1 looks at terminals, and there is none yet.", room.name),

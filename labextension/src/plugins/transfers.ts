@@ -21,17 +21,20 @@ export const transfersPlugin: JupyterFrontEndPlugin<void> = {
   id: "embedenv-jupyter:transfers",
   description: "Copies files into rooms and out of them: by a command, and by dragging.",
   autoStart: true,
-  requires: [IRooms, IRoomDrives, IFileBrowserFactory, IDocumentManager],
-  optional: [IDefaultFileBrowser, ITranslator],
+  requires: [IRooms, IRoomDrives, IDocumentManager],
+  optional: [IFileBrowserFactory, IDefaultFileBrowser, ITranslator],
   activate: (
     app: JupyterFrontEnd,
     rooms: IRooms,
     drives: IRoomDrives,
-    factory: IFileBrowserFactory,
     documents: IDocumentManager,
+    factory: IFileBrowserFactory | null,
     home: FileBrowser | null,
     translator: ITranslator | null,
   ): void => {
+    if (factory === null) {
+      return;
+    }
     const trans = (translator ?? nullTranslator).load("embedenv_jupyter");
     const { commands } = app;
     const { contents } = app.serviceManager;

@@ -119,6 +119,9 @@ export type Happening =
       readonly member: string;
       readonly kind: string;
       readonly kernel: string;
+      /** The id of the cell in its notebook; empty where it has none. */
+      readonly cell: string;
+      readonly color: string;
     }
   | {
       readonly event: "run-ended";
@@ -258,6 +261,8 @@ function parseHappening(fields: Fields): Happening {
         command: fields.text("command", ""),
         kind: fields.text("kind", "shell"),
         kernel: fields.text("kernel", ""),
+        cell: fields.text("cell", ""),
+        color: fields.text("color", ""),
       };
     case "run-ended":
       return {

@@ -7,17 +7,23 @@ import type { Fields } from "./fields.js";
 export const ROLES = ["view", "run", "edit", "own"] as const;
 export type Role = (typeof ROLES)[number];
 
-/** What a member looks at. */
+/** What there is in a room to look at. */
+export const PLACES = ["file", "notebook", "terminal", "preview", "kernel"] as const;
+
+/** What a member looks at, by their own word: docs/protocols/rooms.md says what `path` is. */
 export interface IWhere {
-  readonly kind: "file" | "terminal" | "notebook";
+  readonly kind: (typeof PLACES)[number];
   readonly path: string;
 }
 
-export interface IMember {
+/** Somebody by name and colour (`#rrggbb`), with the id of the member that they are or were. */
+export interface IPerson {
   readonly id: string;
   readonly user: string;
-  /** `#rrggbb`. */
   readonly color: string;
+}
+
+export interface IMember extends IPerson {
   readonly role: Role;
   readonly where: IWhere | null;
 }
@@ -41,6 +47,22 @@ export interface IKernel {
   readonly id: string;
   readonly name: string;
   readonly execution_state: string;
+}
+
+export interface ITerminal {
+  readonly name: string;
+  /** Who typed last. */
+  readonly typist: IPerson | null;
+}
+
+/** The last run of a cell. */
+export interface ICellRun {
+  /** The id of the cell in its notebook. */
+  readonly cell: string;
+  /** Whose id is empty where it was a user of the server who was not in the room. */
+  readonly author: IPerson;
+  /** UTC seconds. */
+  readonly at: number;
 }
 
 /** What a room may use; `null` is no limit. */
@@ -71,7 +93,7 @@ export interface IRoomModel {
   readonly members: readonly IMember[];
   readonly running: readonly IRun[];
   readonly kernels: readonly IKernel[];
-  readonly terminals: readonly string[];
+  readonly terminals: readonly ITerminal[];
   readonly ports: readonly number[];
   readonly is_paused: boolean;
   readonly limits: ILimits;
@@ -144,7 +166,10 @@ export function parseRoom(fields: Fields): IRoomModel {
       name: kernel.text("name", ""),
       execution_state: kernel.text("execution_state", ""),
     })),
-    terminals: fields.children("terminals").map((terminal) => terminal.text("name")),
+    terminals: fields.children("terminals").map((terminal) => ({
+      name: terminal.text("name"),
+      typist: terminal.has("typist") ? parsePerson(terminal.child("typist")) : null,
+    })),
     ports: fields.integers("ports"),
     is_paused: fields.flag("is_paused"),
     limits: parseLimits(fields.child("limits")),
@@ -153,23 +178,31 @@ export function parseRoom(fields: Fields): IRoomModel {
 }
 
 export function parseMember(fields: Fields): IMember {
+  return { ...parsePerson(fields), role: parseRole(fields), where: parseWhere(fields) };
+}
+
+function parsePerson(fields: Fields, id = "id"): IPerson {
   return {
-    id: fields.text("id"),
+    id: fields.text(id),
     user: fields.text("user", ""),
     color: fields.text("color", ""),
-    role: parseRole(fields),
-    where: parseWhere(fields),
   };
 }
 
-const KINDS = ["file", "terminal", "notebook"] as const;
+export function parseCellRun(fields: Fields): ICellRun {
+  return {
+    cell: fields.text("cell"),
+    author: parsePerson(fields, "member"),
+    at: fields.number("at", 0),
+  };
+}
 
 export function parseWhere(fields: Fields): IWhere | null {
   if (!fields.has("where")) {
     return null;
   }
   const where = fields.child("where");
-  const kind = KINDS.find((known) => known === where.text("kind"));
+  const kind = PLACES.find((known) => known === where.text("kind"));
   // A later version may name more places than a program of this one can go to.
   return kind === undefined ? null : { kind, path: where.text("path", "") };
 }

@@ -6,6 +6,7 @@ import * as React from "react";
 
 import type { SampleId } from "../inspector/endpoints.js";
 import type { Inspector } from "../inspector/inspector.js";
+import { useDomId } from "./dom_id.js";
 
 export interface IComposerProps {
   readonly inspector: Inspector;
@@ -14,7 +15,7 @@ export interface IComposerProps {
 }
 
 export function Composer({ inspector, send, trans }: IComposerProps): React.ReactElement {
-  const id = React.useId();
+  const id = useDomId();
   const { draft, endpoint } = inspector;
   return (
     <div className="embedenv-Composer">

@@ -8,6 +8,7 @@ import { bytes, oneLine } from "../format.js";
 import type { IFrame } from "../inspector/frame_log.js";
 import { pretty } from "../inspector/frame_log.js";
 import type { Vault } from "../inspector/vault.js";
+import { useDomId } from "./dom_id.js";
 import { duration } from "./timeline.js";
 
 export interface IFramesProps {
@@ -96,7 +97,7 @@ interface IFrameProps extends IFramesProps {
 
 function Frame(props: IFrameProps): React.ReactElement {
   const { edit, frame, isOpen, toggle, trans, vault } = props;
-  const id = React.useId();
+  const id = useDomId();
   const directions = { out: trans.__("Sent"), in: trans.__("Received"), note: trans.__("Note") };
   const arrows = { out: "↑", in: "↓", note: "·" };
   const shown = frame.text === "" ? frame.head : frame.text;

@@ -22,8 +22,6 @@ export class LanguageBoard extends ReactWidget {
   constructor(private readonly options: ILanguageBoardOptions) {
     super();
     this.addClass("embedenv-Languages");
-    this.node.setAttribute("role", "region");
-    this.node.setAttribute("aria-label", options.trans.__("Language board"));
   }
 
   override dispose(): void {

@@ -2,10 +2,12 @@
 
 import type { TranslationBundle } from "@jupyterlab/translation";
 import { ReactWidget, UseSignal } from "@jupyterlab/ui-components";
+import type { Message } from "@lumino/messaging";
 import * as React from "react";
 
 import { short } from "../format.js";
 import type { IWatchedLink, LatencyModel } from "../latency_model.js";
+import { useDomId } from "./dom_id.js";
 import { PingGraph } from "./ping_graph.js";
 import { linkText } from "./status.js";
 
@@ -20,9 +22,6 @@ export class LatencyMonitor extends ReactWidget {
   constructor(private readonly options: ILatencyMonitorOptions) {
     super();
     this.addClass("embedenv-LatencyMonitor");
-    this.node.setAttribute("role", "region");
-    this.node.setAttribute("aria-label", options.trans.__("Latency monitor"));
-    this.node.tabIndex = 0; // it scrolls
     // Rates and countdowns go on while nothing comes.
     this.timer = window.setInterval(() => {
       if (this.isVisible) {
@@ -34,6 +33,12 @@ export class LatencyMonitor extends ReactWidget {
   override dispose(): void {
     window.clearInterval(this.timer);
     super.dispose();
+  }
+
+  protected override onBeforeAttach(message: Message): void {
+    super.onBeforeAttach(message);
+    // It scrolls, and must be reached by the keyboard; what is around it took that away.
+    this.node.tabIndex = 0;
   }
 
   protected override render(): React.ReactElement {
@@ -64,7 +69,7 @@ interface ILinkCardProps extends IWatchedLink {
 
 function LinkCard(props: ILinkCardProps): React.ReactElement {
   const { history, link, nowMs, trans } = props;
-  const id = React.useId();
+  const id = useDomId();
   const { averageMs, lastMs, maxMs, minMs, recentMs } = history.latency;
   const ms = (value: number | null): string =>
     value === null ? "–" : trans.__("%1 ms", short(value));
@@ -118,7 +123,7 @@ function nameOf({ kind, name, trans }: ILinkCardProps): string {
     case "list":
       return trans.__("List of rooms");
     case "room":
-      return name;
+      return trans.__("Room %1", name);
     case "engine":
       return trans.__("Engine");
     default:

@@ -4,6 +4,7 @@ import type { TranslationBundle } from "@jupyterlab/translation";
 import * as React from "react";
 
 import { short } from "../format.js";
+import { useDomId } from "./dom_id.js";
 
 export interface IPingGraphProps {
   /** Milliseconds, oldest first. */
@@ -21,7 +22,7 @@ const BOTTOM = 8;
 const PLACES = 60;
 
 export function PingGraph({ averageMs, pingsMs, trans }: IPingGraphProps): React.ReactElement {
-  const id = React.useId();
+  const id = useDomId();
   const top = ceiling(Math.max(...pingsMs, averageMs ?? 0));
   const x = (place: number): number => LEFT + (place * (WIDTH - LEFT - 4)) / (PLACES - 1);
   const y = (ms: number): number => HEIGHT - BOTTOM - (ms / top) * (HEIGHT - TOP - BOTTOM);

@@ -1,11 +1,13 @@
 /** A page that a program of a room serves, in a tab. */
 
-import { MainAreaWidget, ToolbarButton } from "@jupyterlab/apputils";
+import { MainAreaWidget } from "@jupyterlab/apputils";
 import type { TranslationBundle } from "@jupyterlab/translation";
 import { html5Icon, IFrame } from "@jupyterlab/ui-components";
 import type { CommandRegistry } from "@lumino/commands";
 
 import type { IPreview, PreviewsApi } from "../previews.js";
+import type { IWhere } from "../protocols/rooms.js";
+import { ToolButton } from "./tool_button.js";
 
 /** Without the origin: what a room serves may be anything, and sees nothing of Jupyter. */
 const SANDBOX: IFrame.SandboxExceptions[] = [
@@ -51,10 +53,16 @@ export class Preview extends MainAreaWidget<IFrame> {
     this.title.caption = this.title.label;
     this.title.icon = html5Icon;
     this.title.closable = true;
+    this.content.node.setAttribute("aria-label", this.title.label);
     this.content.node.querySelector("iframe")?.setAttribute("title", this.title.label);
     for (const command of options.tools) {
       this.toolbar.addItem(command, this.button(command));
     }
+  }
+
+  /** What this shows of the room. */
+  get where(): IWhere {
+    return { kind: "preview", path: String(this.port) };
   }
 
   /** The address that is shown. */
@@ -94,11 +102,11 @@ export class Preview extends MainAreaWidget<IFrame> {
     super.dispose();
   }
 
-  private button(command: string): ToolbarButton {
+  private button(command: string): ToolButton {
     const { commands } = this.options;
     const args = { room: this.roomId, port: this.port };
     const icon = commands.icon(command, args);
-    return new ToolbarButton({
+    return new ToolButton({
       ...(typeof icon === "object" ? { icon } : {}),
       label: typeof icon === "object" ? "" : commands.label(command, args),
       tooltip: commands.caption(command, args),

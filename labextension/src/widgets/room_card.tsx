@@ -16,9 +16,10 @@ import * as React from "react";
 
 import { CommandIDs } from "../commands.js";
 import { bytes, clock, ofBytes, oneLine, short } from "../format.js";
-import type { IMember, IRun } from "../protocols/rooms.js";
+import type { IMember, IRun, IWhere } from "../protocols/rooms.js";
 import { ownRoleText, roleText } from "../roles.js";
 import type { IRoom } from "../tokens.js";
+import { useDomId } from "./dom_id.js";
 import { IconButton } from "./icon_button.js";
 import { Meter } from "./meter.js";
 
@@ -44,7 +45,7 @@ const ACTIONS: readonly (readonly [string, LabIcon])[] = [
 
 export function RoomCard(props: IRoomCardProps): React.ReactElement {
   const { commands, isOpen, openMenu, room, toggle, trans } = props;
-  const id = React.useId();
+  const id = useDomId();
   const args = { room: room.id };
   return (
     <section className="embedenv-Room" aria-labelledby={id} data-room={room.id}>
@@ -234,13 +235,42 @@ function Member(props: IRoomCardProps & { readonly member: IMember }): React.Rea
         <span className="embedenv-hint">{roleText(member.role, trans)}</span>
       )}
       {member.where !== null && (
-        <span className="embedenv-hint">{trans.__("in %1", oneLine(member.where.path, 40))}</span>
+        <span className="embedenv-hint">{whereText(member.where, trans)}</span>
+      )}
+      {!isSelf && isThere(commands, CommandIDs.followMember, args) && (
+        <button
+          type="button"
+          className="embedenv-link"
+          aria-pressed={commands.isToggled(CommandIDs.followMember, args)}
+          title={trans.__("Have here in front what %1 has", member.user)}
+          onClick={() => void commands.execute(CommandIDs.followMember, args)}
+        >
+          {commands.isToggled(CommandIDs.followMember, args)
+            ? trans.__("following")
+            : trans.__("follow")}
+        </button>
       )}
       {runs.map((run) => (
         <Run key={run.run} run={run} {...props} />
       ))}
     </li>
   );
+}
+
+function whereText({ kind, path }: IWhere, trans: TranslationBundle): string {
+  switch (kind) {
+    case "file":
+    case "notebook":
+      return trans.__("in %1", oneLine(path, 40));
+    case "terminal":
+      return trans.__("in terminal %1", path);
+    case "preview":
+      return trans.__("at port %1", path);
+    case "kernel":
+      return trans.__("in a notebook");
+    default:
+      return kind satisfies never;
+  }
 }
 
 function Run({ nowS, run, trans }: IRoomCardProps & { readonly run: IRun }): React.ReactElement {

@@ -87,6 +87,7 @@ class OpenRooms extends ReactWidget {
   constructor(private readonly options: IRoomsPanelOptions) {
     super();
     this.menu = new Menu({ commands: options.commands });
+    options.commands.commandChanged.connect(this.commandChanged, this);
     // Times go on while nothing else changes.
     this.timer = window.setInterval(() => {
       if (this.isVisible) {
@@ -99,6 +100,12 @@ class OpenRooms extends ReactWidget {
     window.clearInterval(this.timer);
     this.menu.dispose();
     super.dispose();
+  }
+
+  private commandChanged(_: CommandRegistry, { id }: CommandRegistry.ICommandChangedArgs): void {
+    if (id === CommandIDs.followMember) {
+      this.update();
+    }
   }
 
   protected override render(): React.ReactElement {

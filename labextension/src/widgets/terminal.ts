@@ -9,6 +9,9 @@ import type { IMessageHandler, Message } from "@lumino/messaging";
 import { MessageLoop } from "@lumino/messaging";
 import { Widget } from "@lumino/widgets";
 
+import type { IPerson, IWhere } from "../protocols/rooms.js";
+import { personNode } from "./person.js";
+
 export interface IRoomTerminalOptions {
   readonly session: Sessions.ITerminalConnection;
   readonly content: ITerminal.ITerminal;
@@ -25,6 +28,7 @@ export class RoomTerminal extends MainAreaWidget<ITerminal.ITerminal> {
   readonly roomId: string;
   private readonly trans: TranslationBundle;
   private readonly viewOnly: Widget;
+  private readonly typist = new Widget();
   private roomNameNow: string;
   private mayTypeNow = true;
 
@@ -42,7 +46,9 @@ export class RoomTerminal extends MainAreaWidget<ITerminal.ITerminal> {
     this.viewOnly = notice(
       trans.__("View only: your role in this room does not type into terminals."),
     );
+    this.typist.addClass("embedenv-RoomTerminal-typist");
     this.toolbar.addItem("view-only", this.viewOnly);
+    this.toolbar.addItem("typist", this.typist);
     this.toolbar.hide();
     if (wayOut !== null) {
       describe(content, trans.__("%1 leaves the terminal for its tab.", wayOut));
@@ -60,11 +66,29 @@ export class RoomTerminal extends MainAreaWidget<ITerminal.ITerminal> {
     return this.mayTypeNow;
   }
 
-  /** The room has another name, or the user another role in it. */
-  follow(roomName: string, mayType: boolean): void {
+  /** What this shows of the room. */
+  get where(): IWhere {
+    return { kind: "terminal", path: this.session.name };
+  }
+
+  /**
+   * The room has another name, the user another role in it, or somebody else types. `typist` is null where
+   * nobody has typed, or nobody is there to whom it would be news.
+   */
+  follow(roomName: string, mayType: boolean, typist: IPerson | null, isOwn: boolean): void {
     this.roomNameNow = roomName;
     this.mayTypeNow = mayType;
-    this.toolbar.setHidden(mayType);
+    this.viewOnly.setHidden(mayType);
+    this.typist.setHidden(typist === null);
+    this.toolbar.setHidden(mayType && typist === null);
+    this.toolbar.toggleClass("embedenv-mod-viewOnly", !mayType);
+    if (typist !== null) {
+      const { trans } = this;
+      const text = isOwn ? trans.__("You typed last") : trans.__("%1 typed last", typist.user);
+      if (this.typist.node.textContent !== text) {
+        this.typist.node.replaceChildren(personNode(typist.color, text));
+      }
+    }
     this.name();
   }
 
@@ -74,6 +98,7 @@ export class RoomTerminal extends MainAreaWidget<ITerminal.ITerminal> {
       ? trans.__("%1: terminal %2", roomName, session.name)
       : trans.__("%1: terminal %2 (view only)", roomName, session.name);
     this.title.caption = this.title.label;
+    this.content.node.setAttribute("aria-label", this.title.label);
   }
 }
 

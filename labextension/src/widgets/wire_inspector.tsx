@@ -25,8 +25,6 @@ export class WireInspector extends ReactWidget {
   constructor(private readonly options: IWireInspectorOptions) {
     super();
     this.addClass("embedenv-Inspector");
-    this.node.setAttribute("role", "region");
-    this.node.setAttribute("aria-label", options.trans.__("Wire inspector"));
     // Many frames at once are one rendering.
     options.inspector.changed.connect(this.update, this);
     this.timer = window.setInterval(() => {

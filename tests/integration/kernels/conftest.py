@@ -103,6 +103,7 @@ class KernelPeer:
     def __init__(self, socket: websockets.ClientConnection) -> None:
         self.socket = socket
         self.session = uuid.uuid4().hex
+        self.username = "ann"
         self.waiting: list[Received] = []
         """What has come and nobody has taken yet, the oldest first."""
 
@@ -113,21 +114,22 @@ class KernelPeer:
         content: dict[str, Any],
         parent: dict[str, Any] | None = None,
         buffers: tuple[bytes, ...] = (),
+        metadata: dict[str, Any] | None = None,
     ) -> str:
         header = {
-            "msg_id": uuid.uuid4().hex, "msg_type": type, "session": self.session, "username": "ann",
+            "msg_id": uuid.uuid4().hex, "msg_type": type, "session": self.session, "username": self.username,
             "date": "2026-01-01T00:00:00Z", "version": "5.4",
         }  # fmt: skip
-        parts = tuple(json.dumps(part).encode() for part in (header, parent or {}, {}, content))
+        parts = tuple(json.dumps(part).encode() for part in (header, parent or {}, metadata or {}, content))
         await self.socket.send(protocol.encode(protocol.Message(channel, parts + buffers)))
         return str(header["msg_id"])
 
-    async def execute(self, code: str, **options: Any) -> str:
+    async def execute(self, code: str, *, cell: str = "", **options: Any) -> str:
         content = {
             "code": code, "silent": False, "store_history": True, "user_expressions": {}, "allow_stdin": True,
             "stop_on_error": True, **options,
         }  # fmt: skip
-        return await self.send("shell", "execute_request", content)
+        return await self.send("shell", "execute_request", content, metadata={"cellId": cell} if cell else {})
 
     async def taken(self) -> None:
         """Wait until the gateway has taken what was sent so far: it takes messages in their order."""

@@ -195,3 +195,30 @@ async def test_number_of_terminals_is_bounded(room: TerminalRoom) -> None:
     answers = await asyncio.gather(*(room.api("POST", room.path, {}) for _ in range(35)))
     assert sorted(answer.status for answer in answers) == [200] * 32 + [429] * 3
     assert sorted(await room.names(), key=int) == [str(n) for n in range(1, 33)]
+
+
+async def test_the_room_tells_who_typed_last(
+    peer: TerminalPeer, room: TerminalRoom, dial_terminal: DialTerminal
+) -> None:
+    async def typist() -> dict[str, str] | None:
+        (shown,) = (await room.api("GET", f"api/rooms/{room.id}")).body["terminals"]
+        found: dict[str, str] | None = shown.get("typist")
+        return found
+
+    (name,) = await room.names()
+    await peer.type("echo $((6*7))\n")
+    await peer.until("42")
+    first = await typist()
+    assert first is not None
+    watcher = await dial_terminal(name, await room.key("view"))
+    await watcher.type("echo $((6*6))\n")
+    await watcher.until("does not type into terminals")
+    assert await typist() == first
+    runner = await dial_terminal(name, await room.key("run"))
+    await runner.type("echo $((6*5))\n")
+    await peer.until("30")
+    second = await typist()
+    assert second is not None and second["id"] != first["id"]
+    await peer.type("\x1b[?1;2c")  # what an emulator answers by itself, nobody has typed
+    await (await peer.socket.ping())
+    assert await typist() == second

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from embedenv_jupyter.rooms.room_events import TELL_EVERY_S
 from tests.integration.conftest import Dial, Served
 from tests.integration.kernels.conftest import Api
 from tests.integration.watching.conftest import Browser, KeyFor, Open, Watch
@@ -87,6 +88,26 @@ async def test_others_see_what_a_member_looks_at(
     assert seen["where"] == where
     await bob.send("presence", where=None)
     assert (await owner.until(type="presence"))["where"] is None
+
+
+async def test_who_looks_here_and_there_is_told_of_at_a_pace(
+    watch: Watch, open_room: Open, key_for: KeyFor
+) -> None:
+    room = await open_room()
+    path = f"rooms/{room['id']}/events"
+    owner = await watch(path)
+    await owner.hello()
+    bob = await watch(path, None, await key_for(room, "view"))
+    await bob.hello(user="Bob")
+    began_s = time.monotonic()
+    for number in range(1, 501):
+        await bob.send("presence", where={"kind": "preview", "path": str(number)})
+    told: list[str] = []
+    while told[-1:] != ["500"]:
+        told.append((await owner.until(type="presence"))["where"]["path"])
+    lasted_s = time.monotonic() - began_s
+    assert len(told) <= 2 + lasted_s / TELL_EVERY_S
+    assert sorted(told, key=int) == told
 
 
 async def test_the_list_of_rooms_follows_what_happens(watch: Watch, open_room: Open, api: Api) -> None:

@@ -246,3 +246,9 @@ async def test_a_bad_join_is_refused_with_what_is_wrong(
     answer = await browser()("POST", "api/join", body)
     assert (answer.status, answer.body["reason"]) == (400, "BadRequest")
     assert json.dumps(answer.body["message"])
+
+
+async def test_who_watches_a_room_that_nobody_knows_is_told_so_for_good(watch: Watch) -> None:
+    events = await watch("rooms/0123456789abcdef/events")
+    code, reason = await events.parted()
+    assert code == CloseCode.ROOM_ENDED and "no open room '0123456789abcdef'" in reason

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from embedenv_jupyter.kernels import executions
+from embedenv_jupyter.kernels.authors import Author
 from embedenv_jupyter.kernels.executions import Execution, Executions
 
 
 def cell(id: str, header: bytes = b"{}", code: str = "1") -> Execution:
-    return Execution(run=f"k-{id}", msg_id=id, session="s", header=header, code=code, user="ann")
+    return Execution(
+        run=f"k-{id}", msg_id=id, session="s", header=header, code=code, author=Author("ann", "#000000")
+    )
 
 
 def test_cells_are_found_taken_once_and_kept_in_order() -> None:

@@ -12,6 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from embedenv_jupyter.errors import BusyError
 from embedenv_jupyter.kernels import messages, prompts
+from embedenv_jupyter.kernels.authors import Author
 from embedenv_jupyter.kernels.executions import Execution
 from embedenv_jupyter.kernels.prompts import MAX_PENDING, MAX_QUESTION_BYTES, Prompts
 from embedenv_jupyter.rooms.events import Prompt, PromptAnswered
@@ -40,7 +41,14 @@ def made() -> tuple[Prompts, OpenLog]:
 
 
 def cell(run: str) -> Execution:
-    return Execution(run=run, msg_id=f"request of {run}", session="s", header=b"{}", code="", user="ann")
+    return Execution(
+        run=run,
+        msg_id=f"request of {run}",
+        session="s",
+        header=b"{}",
+        code="",
+        author=Author("ann", "#000000"),
+    )
 
 
 def question(text: str = "Name:", run: str = "r1", *, password: bool = False) -> tuple[bytes, ...]:

@@ -16,6 +16,7 @@ from embedenv_jupyter.protocols.rooms import RoomSession
 from embedenv_jupyter.rooms import events
 from embedenv_jupyter.rooms.audience import LOOK_EVERY_S
 from embedenv_jupyter.rooms.endings import MAX_KEPT
+from embedenv_jupyter.rooms.room_events import TELL_EVERY_S
 from embedenv_jupyter.rooms.room_frames import described
 from embedenv_jupyter.rooms.room_list import PAUSE_S
 from embedenv_jupyter.sandbox.spec import MIB
@@ -63,6 +64,8 @@ def test_limits_are_those_of_the_code() -> None:
     assert f"at most {room_actions.MAX_KEEP_S / 86_400:.0f} days" in PAGE
     assert f"every {LOOK_EVERY_S:g} s" in PAGE
     assert f"at most {MAX_KEPT}," in PAGE
+    assert TELL_EVERY_S == 0.1 and "at most ten times a second" in PAGE
+    assert f"`1` to `{protocol.MAX_PORT}`" in PAGE and f"at most {protocol.MAX_PATH_CHARS} characters" in PAGE
     assert PAUSE_S == 0.25 and "at most four times a second" in PAGE
     assert f"{rooms.MIN_MEMORY_BYTES // MIB} MiB, 0.05, {rooms.MIN_PIDS} and 1 MiB" in PAGE
 
@@ -81,7 +84,8 @@ def test_the_transcript_is_what_both_sides_would_say() -> None:
         elif '"event"' in text:
             told = json.loads(text)
             kind = {"run-started": events.RunStarted, "output": events.Output}[told["event"]]
-            event = kind(**{name: told[name] for name in kind.__struct_fields__})
+            wire = {"colour": "color"}
+            event = kind(**{name: told[wire.get(name, name)] for name in kind.__struct_fields__})
             name, details = described(event)
             assert protocol.render_event(told["n"], name, event.at, details).decode() == text
             continue
