@@ -236,6 +236,7 @@ class PreviewHandler(InBandHandler):
     @allow_unauthenticated
     async def get(self, *args: str, **kwargs: str) -> None:
         if self._is_upgrade and self._upstream is not None:
+            self._is_read = True
             await WebSocketHandler.get(self, *args, **kwargs)
         else:
             await self.proxied()
