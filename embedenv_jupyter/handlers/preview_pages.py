@@ -54,6 +54,7 @@ class PreviewHandler(InBandHandler):
         self._answering: asyncio.Task[None] | None = None
         self._upstream: websockets.ClientConnection | None = None
         self._carrier: asyncio.Task[None] | None = None
+        self._is_read = False
         self._leaving: asyncio.Task[None] | None = None
 
     @property
@@ -134,6 +135,7 @@ class PreviewHandler(InBandHandler):
     @allow_unauthenticated
     async def proxied(self, *args: str, **kwargs: str) -> None:
         """Say that the request is whole, and wait until the answer is passed on."""
+        self._is_read = True
         if self._exchange is None or self._answering is None:
             return
         with contextlib.suppress(PreviewError):
@@ -179,6 +181,13 @@ class PreviewHandler(InBandHandler):
     def _set_headers(self, pairs: headers.Headers) -> None:
         for name, value in pairs:
             self.add_header(name, value)
+
+    def finish(self, chunk: Any = None) -> asyncio.Future[None]:
+        if not self._is_read and not self._headers_written:
+            # Tornado closes then, as more of the request may come. A proxy that is not told so sends the next
+            # request to the same connection, and says for us that the server is not available.
+            self.set_header("Connection", "close")
+        return super().finish(chunk)
 
     def _refuse(self, error: PreviewError) -> None:
         """Show a small page instead."""
@@ -227,6 +236,7 @@ class PreviewHandler(InBandHandler):
     @allow_unauthenticated
     async def get(self, *args: str, **kwargs: str) -> None:
         if self._is_upgrade and self._upstream is not None:
+            self._is_read = True
             await WebSocketHandler.get(self, *args, **kwargs)
         else:
             await self.proxied()

@@ -10,6 +10,8 @@ from tests.browser.conftest import ServeLab, Shoot, Visit, execute
 
 pytestmark = pytest.mark.timeout(240)
 
+TERMINAL = "[...jupyterapp.shell.widgets('main')].find(w => w.hasClass('embedenv-RoomTerminal'))"
+
 SHOWS = """text => {
   const widget = [...jupyterapp.shell.widgets('main')].find(w => w.hasClass('embedenv-RoomTerminal'));
   const active = widget?.content._term?.buffer.active;
@@ -26,6 +28,23 @@ async def shows(page: Any, text: str) -> None:
 async def type_line(page: Any, text: str) -> None:
     await page.click(".embedenv-RoomTerminal .xterm-screen")
     await page.keyboard.type(f"{text}\n")
+
+
+async def key_to_look(page: Any, room: str) -> str:
+    """Make a join key with the role `view`."""
+    key: str = await page.evaluate(
+        """async room => {
+          const { baseUrl, token } = jupyterapp.serviceManager.serverSettings;
+          const answer = await fetch(`${baseUrl}embedenv/api/rooms/${room}/keys`, {
+            method: 'POST',
+            headers: { Authorization: `token ${token}` },
+            body: JSON.stringify({ role: 'view' }),
+          });
+          return (await answer.json()).join;
+        }""",
+        room,
+    )
+    return key
 
 
 async def test_terminal_is_shared_and_comes_back(serve_lab: ServeLab, visit: Visit, shoot: Shoot) -> None:
@@ -77,21 +96,8 @@ async def test_who_may_only_look_sees_that(serve_lab: ServeLab, visit: Visit, sh
     await execute(ada, "embedenv:open-terminal", room=room)
     await type_line(ada, "echo $((6*7)) is the answer")
     await shows(ada, "42 is the answer")
-    key = await ada.evaluate(
-        """async room => {
-          const { baseUrl, token } = jupyterapp.serviceManager.serverSettings;
-          const answer = await fetch(`${baseUrl}embedenv/api/rooms/${room}/keys`, {
-            method: 'POST',
-            headers: { Authorization: `token ${token}` },
-            body: JSON.stringify({ role: 'view' }),
-          });
-          return (await answer.json()).join;
-        }""",
-        room,
-    )
-
     eve = await visit(lab, "lab/workspaces/eve?reset")
-    await execute(eve, "embedenv:join-room", key=key)
+    await execute(eve, "embedenv:join-room", key=await key_to_look(ada, room))
     await execute(eve, "embedenv:open-terminal", room=room)
     await shows(eve, "42 is the answer")
     await eve.wait_for_selector("text=View only")
@@ -101,3 +107,20 @@ async def test_who_may_only_look_sees_that(serve_lab: ServeLab, visit: Visit, sh
     await shows(ada, "30 from Ada")
     assert not await ada.evaluate(SHOWS, "36 from Eve")
     await shoot(eve, "terminal-view-only")
+
+
+async def test_open_terminal_has_the_role_of_a_join_key(serve_lab: ServeLab, visit: Visit) -> None:
+    page = await visit(serve_lab())
+    room = await execute(page, "embedenv:new-room", name="Workshop")
+    await execute(page, "embedenv:open-terminal", room=room)
+    await type_line(page, "echo $((6*7)) as the owner")
+    await shows(page, "42 as the owner")
+    await page.evaluate(f"() => {{ window.opened = {TERMINAL}; }}")
+
+    await execute(page, "embedenv:join-room", key=await key_to_look(page, room))
+    await page.wait_for_selector("text=View only")
+    await page.wait_for_function(f"() => ({TERMINAL}).session.connectionStatus === 'connected'")
+    assert await page.evaluate(f"() => {TERMINAL} === window.opened")
+    await type_line(page, "echo $((6*6)) as a guest")
+    await shows(page, "You came in to look")
+    assert not await page.evaluate(SHOWS, "36 as a guest")

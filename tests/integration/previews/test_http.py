@@ -181,6 +181,20 @@ async def test_program_that_dies_in_the_middle_leaves_no_whole_answer(shown: Sho
     assert not answer.endswith(b"0\r\n\r\n")
 
 
+@pytest.mark.parametrize("what", ["preflight", "redirect", "refusal"])
+async def test_connection_that_ends_with_an_answer_is_said_to(shown: Shown, what: str) -> None:
+    line, more = {
+        "preflight": (
+            f"OPTIONS {shown.path}api/x",
+            "Origin: null\r\nAccess-Control-Request-Method: PUT\r\n",
+        ),
+        "redirect": (f"GET {shown.path.rstrip('/')}", ""),
+        "refusal": (f"GET {shown.path}", "Service-Worker: script\r\n"),
+    }[what]
+    answer = await shown.raw(f"{line} HTTP/1.1\r\nHost: {shown.served.host}\r\n{more}\r\n".encode())
+    assert b"\r\nConnection: close\r\n" in answer, "a proxy would send its next request there"
+
+
 async def test_nothing_listens(shown: Shown) -> None:
     shown.path = await shown.make(port=5999)
     answer = await shown.get()
