@@ -10,14 +10,15 @@ What a header says (``username``, ``session``) is the peer's own word and counts
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from dataclasses import dataclass
+from collections import Counter, OrderedDict
+from dataclasses import dataclass, field
 from typing import Any, Final
 
+from embedenv_jupyter.errors import CloseCode, RemoteProtocolError
 from embedenv_jupyter.rooms.members import Member, Members, Role
 
-MAX_NOTES: Final = 4096
-"""Messages between the server's sockets and their kernels; the oldest are forgotten, and have no author."""
+MAX_WAITING: Final = 4096
+"""Messages of one user between the server's sockets and one kernel."""
 MAX_CELLS: Final = 2000
 """Cells of one kernel whose last author is known; of more, those that were run longest ago are forgotten."""
 
@@ -55,35 +56,64 @@ class Author:
         return cls(login.user, login.colour) if member is None else cls.of(member)
 
 
+@dataclass
+class _Waiting:
+    """What one user has sent to one kernel and nobody has taken yet: how often, by the id."""
+
+    login: Login
+    ids: Counter[str] = field(default_factory=Counter)
+
+
 class Senders:
-    """Who sent which message to the kernels that are forwarded from the server's own sockets."""
+    """Who sent which message to the kernels that are forwarded from the server's own sockets.
+
+    A note is never dropped for another: a message without one is the server's own, and may do all.
+    """
 
     def __init__(self) -> None:
-        self._kernels: set[str] = set()
-        self._notes: OrderedDict[tuple[str, str], Login] = OrderedDict()
+        self._kernels: dict[str, dict[str, _Waiting]] = {}
 
     def watch(self, kernel_id: str) -> None:
         """Take notes of what is sent to this kernel; idempotent."""
-        self._kernels.add(kernel_id)
+        self._kernels.setdefault(kernel_id, {})
 
     def forget(self, kernel_id: str) -> None:
         """Take no more notes; idempotent."""
-        self._kernels.discard(kernel_id)
-        for key in [key for key in self._notes if key[0] == kernel_id]:
-            del self._notes[key]
+        self._kernels.pop(kernel_id, None)
 
     def watches(self, kernel_id: str) -> bool:
         return kernel_id in self._kernels
 
     def sent(self, kernel_id: str, msg_id: str, login: Login) -> None:
-        """Note who sent a message; the first who did stays: nobody signs what others have sent."""
-        self._notes.setdefault((kernel_id, msg_id), login)
-        if len(self._notes) > MAX_NOTES:
-            self._notes.popitem(last=False)
+        """Note who sends a message to a kernel that is watched.
+
+        Raises:
+            RemoteProtocolError: it must not be sent: a message of somebody else waits with this id, or too
+                many of this user's wait.
+        """
+        users = self._kernels[kernel_id]
+        if any(msg_id in other.ids for name, other in users.items() if name != login.username):
+            raise RemoteProtocolError(
+                f"a message of somebody else has the id {msg_id!r:.40}", CloseCode.POLICY_VIOLATION
+            )
+        waiting = users.setdefault(login.username, _Waiting(login))
+        if msg_id not in waiting.ids and len(waiting.ids) >= MAX_WAITING:
+            raise RemoteProtocolError(
+                f"{MAX_WAITING} messages of yours wait for this kernel, no more may",
+                CloseCode.POLICY_VIOLATION,
+            )
+        waiting.login = login
+        waiting.ids[msg_id] += 1
 
     def take(self, kernel_id: str, msg_id: str) -> Login | None:
-        """Return who sent a message, once; ``None`` where nobody saw it come."""
-        return self._notes.pop((kernel_id, msg_id), None)
+        """Return who sent a message, once for each time; ``None`` where no user of the server did."""
+        for waiting in self._kernels.get(kernel_id, {}).values():
+            if msg_id in waiting.ids:
+                waiting.ids[msg_id] -= 1
+                if not waiting.ids[msg_id]:
+                    del waiting.ids[msg_id]
+                return waiting.login
+        return None
 
 
 class CellAuthors:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -13,13 +14,17 @@ import pytest
 import websockets
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest
 
+from embedenv_jupyter.errors import CloseCode
+from embedenv_jupyter.kernels.authors import Login
 from embedenv_jupyter.protocols import kernels as protocol
 from embedenv_jupyter.rooms.events import RunStarted
 from embedenv_jupyter.rooms.members import Role
 from tests.integration.conftest import Served
-from tests.integration.kernels.conftest import Api, KernelPeer
+from tests.integration.kernels.conftest import DEADLINE_S, Api, KernelPeer
 
 Fetch = Callable[..., Awaitable[Any]]
+
+REFUSED = ("error", "To use a kernel needs the role 'run'; yours is 'view'.")
 
 
 @pytest.fixture
@@ -44,8 +49,11 @@ class User:
 
     async def kernel(self, id: str) -> KernelPeer:
         """Open the server's own socket to a kernel."""
+        return KernelPeer(await self.socket(id, protocol.V1))
+
+    async def socket(self, id: str, subprotocol: str | None) -> websockets.ClientConnection:
         url = f"ws://{self.served.host}{self.served.base_url}api/kernels/{id}/channels"
-        return KernelPeer(await self._dial(url, [websockets.Subprotocol(protocol.V1)]))
+        return await self._dial(url, None if subprotocol is None else [websockets.Subprotocol(subprotocol)])
 
     async def enter(self, room: str, user: str) -> dict[str, Any]:
         """Come into a room as a member; returns who that is."""
@@ -122,6 +130,14 @@ async def test_the_room_knows_who_ran_a_cell_whatever_they_say(
     assert not served.gateway.senders.watches(kernel)
 
 
+def only_look(served: Served, room: str, member: dict[str, Any]) -> None:
+    found = served.gateway.rooms.find(room)
+    assert found is not None
+    mine = found.members.find(member["id"])
+    assert mine is not None
+    found.people.set_role(mine, Role.VIEW, "Bob")
+
+
 async def test_who_may_only_look_runs_nothing_by_the_servers_own_socket(
     served: Served, jp_fetch: Fetch, api: Api, log_in: LogIn
 ) -> None:
@@ -132,13 +148,69 @@ async def test_who_may_only_look_runs_nothing_by_the_servers_own_socket(
     peer = await ada.kernel(kernel)
     _, reply, _ = await peer.run("x = 6 * 7")
     assert reply["status"] == "ok"
-    found = served.gateway.rooms.find(room)
-    assert found is not None
-    mine = found.members.find(member["id"])
-    assert mine is not None
-    found.people.set_role(mine, Role.VIEW, "Bob")
+    only_look(served, room, member)
     _, reply, _ = await peer.run("print(x)")
-    assert (reply["status"], reply["evalue"]) == (
-        "error", "To use a kernel needs the role 'run'; yours is 'view'.",
+    assert (reply["status"], reply["evalue"]) == REFUSED
+    await jp_fetch("api", "kernels", kernel, method="DELETE")
+
+
+@pytest.mark.parametrize("subprotocol", [protocol.V1, None])
+async def test_no_trick_of_a_message_hides_who_sent_it(
+    served: Served, jp_fetch: Fetch, api: Api, log_in: LogIn, subprotocol: str | None
+) -> None:
+    room = (await api("POST", "api/rooms", {"name": "lesson"})).body["id"]
+    kernel = await started(jp_fetch, room)
+    ada, eve = await log_in(), await log_in()
+    hers = await ada.kernel(kernel)
+    assert (await hers.run("stolen = False"))[1]["status"] == "ok"
+    only_look(served, room, await eve.enter(room, "Eve"))
+    socket = await eve.socket(kernel, subprotocol)
+    # The same id twice, an empty one, and content that not every reader of JSON takes.
+    for msg_id, extra in (("twice", ""), ("twice", ""), ("", ""), ("strange", r', "x": "\udc80"')):
+        await socket.send(request_frame(msg_id, "stolen = True", extra, subprotocol))
+    await refusals(socket, 4)
+    assert (await hers.run("print(stolen)"))[0] == "False\n"
+    await jp_fetch("api", "kernels", kernel, method="DELETE")
+
+
+def request_frame(msg_id: str, code: str, extra: str, subprotocol: str | None) -> str | bytes:
+    """Make an ``execute_request`` in one of Jupyter's two protocols, by hand where one has to be odd."""
+    header = json.dumps(
+        {
+            "msg_id": msg_id, "msg_type": "execute_request", "session": "s", "username": "Ada",
+            "date": "2026-01-01T00:00:00Z", "version": "5.4",
+        }
     )  # fmt: skip
+    content = f'{{"code": {json.dumps(code)}{extra}}}'
+    if subprotocol is None:
+        return (
+            f'{{"channel": "shell", "header": {header}, "parent_header": {{}}, "metadata": {{}},'
+            f' "content": {content}, "buffers": []}}'
+        )
+    parts = tuple(part.encode() for part in (header, "{}", "{}", content))
+    return protocol.encode(protocol.Message("shell", parts))
+
+
+async def refusals(socket: websockets.ClientConnection, count: int) -> None:
+    """Wait until everybody was told of so many requests that they were refused for the role."""
+    async with asyncio.timeout(DEADLINE_S):
+        while count:
+            frame = await socket.recv()
+            text = frame if isinstance(frame, str) else frame.decode("latin-1")
+            count -= "iopub" in text and REFUSED[1] in text
+
+
+async def test_an_id_that_somebody_else_waits_with_is_not_taken(
+    served: Served, jp_fetch: Fetch, api: Api, log_in: LogIn
+) -> None:
+    room = (await api("POST", "api/rooms", {"name": "lesson"})).body["id"]
+    kernel = await started(jp_fetch, room)
+    eve = await log_in()
+    served.gateway.senders.sent(kernel, "hers", Login("ada", "Ada", "#e11d48"))
+    socket = await eve.socket(kernel, protocol.V1)
+    await socket.send(request_frame("hers", "print(1)", "", protocol.V1))
+    async with asyncio.timeout(DEADLINE_S):
+        await socket.wait_closed()
+    assert socket.close_code == CloseCode.POLICY_VIOLATION
+    assert "'hers'" in (socket.close_reason or "")
     await jp_fetch("api", "kernels", kernel, method="DELETE")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from embedenv_jupyter.errors import RemoteProtocolError
 from embedenv_jupyter.kernels import authors, messages
 from embedenv_jupyter.kernels.authors import Author, CellAuthors, Login, Senders
 from embedenv_jupyter.rooms.members import Members, Role
@@ -16,21 +17,34 @@ def test_a_name_is_put_under_a_message_once_and_by_its_first_sender() -> None:
     senders = Senders()
     senders.watch("k")
     senders.sent("k", "m1", ADA)
-    senders.sent("k", "m1", EVE)
+    with pytest.raises(RemoteProtocolError, match="somebody else has the id 'm1'"):
+        senders.sent("k", "m1", EVE)
     assert senders.take("other", "m1") is None
     assert senders.take("k", "m1") is ADA
     assert senders.take("k", "m1") is None
 
 
-def test_notes_are_bounded_and_go_with_their_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(authors, "MAX_NOTES", 2)
+def test_an_id_that_is_sent_twice_has_a_sender_both_times() -> None:
     senders = Senders()
     senders.watch("k")
-    for number in range(3):
-        senders.sent("k", f"m{number}", ADA)
-    assert [senders.take("k", f"m{number}") for number in range(2)] == [None, ADA]
+    senders.sent("k", "m1", EVE)
+    senders.sent("k", "m1", EVE)
+    assert [senders.take("k", "m1") for _ in range(3)] == [EVE, EVE, None]
+
+
+def test_notes_are_bounded_and_none_goes_but_with_its_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(authors, "MAX_WAITING", 2)
+    senders = Senders()
+    senders.watch("k")
+    for number in range(2):
+        senders.sent("k", f"m{number}", EVE)
+    with pytest.raises(RemoteProtocolError, match="2 messages of yours wait"):
+        senders.sent("k", "m2", EVE)
+    senders.sent("k", "m2", ADA)
+    assert [senders.take("k", f"m{number}") for number in range(3)] == [EVE, EVE, ADA]
+    senders.sent("k", "m3", EVE)
     senders.forget("k")
-    assert not senders.watches("k") and senders.take("k", "m2") is None
+    assert not senders.watches("k") and senders.take("k", "m3") is None
 
 
 def test_a_user_of_the_server_is_the_member_that_they_are() -> None:
