@@ -82,13 +82,14 @@ class Runner:
         if name in source.files:
             raise SourceError(f"files[{name!r}]", "is the file of the code itself; choose another name")
         files = {**source.files, name: source.data}
+        removing = set(self._removing)
         try:
             await write_files(self.sandbox, folder, files, code=name)
         except SourceError:
-            if not self._removing:
+            if not removing:
                 raise
-            # What an earlier run has filled the disk with is being removed.
-            await asyncio.wait(self._removing)
+            # What an earlier run has filled the disk with was still being removed.
+            await asyncio.wait(removing)
             await write_files(self.sandbox, folder, files, code=name)
 
     async def compiled(self, program: Program, queue: EventQueue, control: Control) -> Ended:

@@ -7,7 +7,6 @@ slowly. While anybody watches, one task looks every two seconds at what the room
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from dataclasses import asdict
 from typing import Final, Protocol
@@ -40,13 +39,10 @@ class Audience:
         self._last: Usage | None = None
         self._looking: asyncio.Task[None] | None = None
         self._is_closed = False
-        self._empty = asyncio.Event()
-        self._empty.set()
 
     def add(self, watching: Watching) -> None:
         """Let somebody watch; what was seen last they learn at once."""
         self._watching.append(watching)
-        self._empty.clear()
         if self._looking is not None and self._last is not None:
             watching.used(self._last)
         if self._looking is None and not self._is_closed:
@@ -56,14 +52,6 @@ class Audience:
         """Let them watch no more; idempotent."""
         if watching in self._watching:
             self._watching.remove(watching)
-        if not self._watching:
-            self._empty.set()
-
-    async def emptied(self, timeout_s: float) -> None:
-        """Wait until nobody watches any more: all have heard how the room ended. Not for longer than that."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(timeout_s):
-                await self._empty.wait()
 
     def tell_where(self, member: str, but: Watching) -> None:
         """Tell all others that a member looks at something else."""

@@ -40,8 +40,6 @@ STOPPING = "This gateway is stopping; no room is opened any more."
 START_TIMEOUT_S = 60.0
 GIVE_UP_S = 10.0
 """How long the end of the gateway waits for starts that it has cancelled to give their credits back."""
-FAREWELL_S = 2.0
-"""How long a gateway that stops waits for those who watch its rooms to take their leave."""
 
 
 class Starter(Protocol):
@@ -361,11 +359,9 @@ class RoomManager:
             start.cancel()
         if self._opening:
             await asyncio.wait(self._opening, timeout=GIVE_UP_S)
-        rooms, watchers = list(self), list(self._watchers.values())
-        await asyncio.gather(*(room.aclose("gateway stopped") for room in rooms), return_exceptions=True)
+        watchers = list(self._watchers.values())
+        await asyncio.gather(*(room.aclose("gateway stopped") for room in self), return_exceptions=True)
         await asyncio.gather(*watchers, return_exceptions=True)
-        # The server closes what is open next, whether it was read or not.
-        await asyncio.gather(*(room.audience.emptied(FAREWELL_S) for room in rooms))
 
 
 def _is_cancelled() -> bool:

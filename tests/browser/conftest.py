@@ -7,6 +7,7 @@ what :data:`Shoot` is asked for is put there for people to look at.
 from __future__ import annotations
 
 import os
+import random
 import re
 import shutil
 import signal
@@ -34,7 +35,21 @@ OURS = "/extensions/embedenv-jupyter/"
 """In each line of a stack that is of our own scripts."""
 THEMES = ("JupyterLab Light", "JupyterLab Dark", "JupyterLab Dark High Contrast")
 
+PANEL = "#embedenv-rooms"
+NEW_ROOM = '.jp-LauncherCard[data-category="Embedenv"] >> text=New Room'
+
 IS_STARTED = "() => window.jupyterapp !== undefined && jupyterapp.restored.then(() => true)"
+IS_READY = """() => {
+  const session = jupyterapp.shell.currentWidget?.sessionContext;
+  const kernel = session?.session?.kernel;
+  return session?.isReady && kernel?.connectionStatus === 'connected' && kernel.status === 'idle';
+}"""
+"""Whether the notebook in front can run cells."""
+COPIED = """() => {
+  window.copied = [];
+  document.addEventListener('copy', event => copied.push(event.clipboardData.getData('text/plain')));
+}"""
+"""Keeps what is copied from now on in ``copied``."""
 
 
 @dataclass(frozen=True)
@@ -79,11 +94,21 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             process.kill()
 
 
-def free_port() -> int:
-    """One that no other server takes, should this one start anew: all try Jupyter's own first."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
+def free_ports(count: int) -> list[int]:
+    """Find ports for servers that take no open socket.
+
+    They are below those that the system gives away, so nobody has one by chance before its server does,
+    nor takes it while that server starts anew; and above those that browsers refuse.
+    """
+    ports: set[int] = set()
+    while len(ports) < count:
+        port = random.randrange(11_000, 32_000)
+        try:
+            socket.create_server(("127.0.0.1", port)).close()
+        except OSError:
+            continue
+        ports.add(port)
+    return list(ports)
 
 
 @pytest.fixture
@@ -116,7 +141,7 @@ def serve_lab(start_process: StartProcess, lab_env: dict[str, str], tmp_path: Pa
         with (tmp_path / "lab.log").open("w") as log:
             process = start_process(
                 *within, sys.executable, str(ROOT / "tools" / "run_lab.py"),
-                f"--ServerApp.port={port or free_port()}", f"--IdentityProvider.token={TOKEN}",
+                f"--ServerApp.port={port or free_ports(1)[0]}", f"--IdentityProvider.token={TOKEN}",
                 "--expose-app-in-browser",
                 "--LabApp.extension_manager=readonly", "--LabApp.news_url=",
                 f"--ServerApp.root_dir={folder}", f"--ServerApp.base_url={base_url}",

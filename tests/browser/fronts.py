@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-import random
 import re
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -20,7 +18,7 @@ from urllib.parse import urlsplit
 import psutil
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError
 
-from tests.browser.conftest import Lab
+from tests.browser.conftest import Lab, free_ports
 from tests.conftest import StartProcess
 from tests.lacking import lacking
 from tools import frontend
@@ -139,22 +137,6 @@ async def ended(process: subprocess.Popen[Any]) -> None:
         for each in left:
             each.kill()
     assert left == []
-
-
-def free_ports(count: int) -> list[int]:
-    """Find ports for servers that take no open socket.
-
-    They are below those that the system gives away, so nobody has one by chance before its server does.
-    """
-    ports: set[int] = set()
-    while len(ports) < count:
-        port = random.randrange(10_000, 32_000)
-        try:
-            socket.create_server(("127.0.0.1", port)).close()
-        except OSError:
-            continue
-        ports.add(port)
-    return list(ports)
 
 
 def documented_block(language: str) -> str:

@@ -7,22 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from tests.browser.conftest import COPIED, IS_READY, NEW_ROOM, PANEL
 from tests.browser.test_preview import PORT, PROGRAM
 from tests.browser.test_terminal import SHOWS, shows, type_line
-
-NEW_ROOM = '.jp-LauncherCard[data-category="Embedenv"] >> text=New Room'
-PANEL = "#embedenv-rooms"
-
-IS_READY = """() => {
-  const session = jupyterapp.shell.currentWidget?.sessionContext;
-  const kernel = session?.session?.kernel;
-  return session?.isReady && kernel?.connectionStatus === 'connected' && kernel.status === 'idle';
-}"""
-
-KEEP_COPIES = """() => {
-  window.copied = [];
-  document.addEventListener('copy', event => copied.push(event.clipboardData.getData('text')));
-}"""
 
 SAVE = """([path, content]) =>
   jupyterapp.serviceManager.contents.save(path, { type: 'file', format: 'text', content })
@@ -69,7 +56,7 @@ async def _open_preview(page: Any) -> None:
 
 async def _link_to_look(page: Any) -> str:
     await _show_panel(page)
-    await page.evaluate(KEEP_COPIES)
+    await page.evaluate(COPIED)
     await page.click(f'{PANEL} button[aria-label^="Copy Join Link"]')
     await page.select_option(".embedenv-Form select >> nth=0", "view")
     await page.click('.jp-Dialog button:has-text("Copy link")')

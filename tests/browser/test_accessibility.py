@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from tests.browser.axe import Examination
-from tests.browser.conftest import ServeLab, Shoot, Visit, execute
+from tests.browser.conftest import PANEL, ServeLab, Shoot, Visit, execute
 from tests.browser.test_files import put
-from tests.browser.test_rooms import PANEL, choose, new_room
+from tests.browser.test_rooms import choose, new_room
 
 pytestmark = pytest.mark.timeout(240)
 

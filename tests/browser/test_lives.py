@@ -10,13 +10,12 @@ from typing import Any
 
 import pytest
 
-from tests.browser.conftest import ServeLab, Shoot, Visit, execute
+from tests.browser.conftest import PANEL, ServeLab, Shoot, Visit, execute
 from tests.browser.test_files import GET, put
 from tests.browser.test_terminal import shows, type_line
 
 pytestmark = pytest.mark.timeout(240)
 
-PANEL = "#embedenv-rooms"
 MIB = 1 << 20
 
 ASK = """async ([method, path, body]) => {

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.browser.conftest import ServeLab, Visit
+from tests.browser.conftest import IS_READY, ServeLab, Visit
 
 SLIDER = """import ipywidgets as w
 slider, out = w.IntSlider(value=3, max=9), w.Output()
@@ -20,12 +20,6 @@ CELLS = (
     "from tqdm.auto import tqdm\nfor _ in tqdm(range(30)): pass",
     "name = input('Your name? ')\nprint('Hello', name)",
 )
-
-IS_READY = """() => {
-  const session = jupyterapp.shell.currentWidget?.sessionContext;
-  const kernel = session?.session?.kernel;
-  return session?.isReady && kernel?.connectionStatus === 'connected' && kernel.status === 'idle';
-}"""
 
 
 def notebook() -> dict[str, Any]:

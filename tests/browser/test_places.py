@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.browser.conftest import DEADLINE_MS, IS_STARTED, OpenPage, ServeLab, Shoot, Visit
+from tests.browser.conftest import DEADLINE_MS, IS_STARTED, PANEL, OpenPage, ServeLab, Shoot, Visit
 from tests.browser.fronts import PASSWORD, jupyterhub, nginx
-from tests.browser.smoke import PANEL, smoke
+from tests.browser.smoke import smoke
 from tests.browser.test_terminal import shows, type_line
 from tests.conftest import StartProcess
 

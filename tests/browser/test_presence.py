@@ -6,14 +6,13 @@ from typing import Any
 
 import pytest
 
-from tests.browser.conftest import Lab, ServeLab, Shoot, Visit, execute
+from tests.browser.conftest import PANEL, Lab, ServeLab, Shoot, Visit, execute
 from tests.browser.test_cuts import run_in_first_cell
 from tests.browser.test_files import put
 from tests.browser.test_terminal import type_line
 
 pytestmark = pytest.mark.timeout(240)
 
-PANEL = "#embedenv-rooms"
 ADA = {"name": "Ada", "color": "#e11d48"}
 BOB = {"name": "Bob", "color": "#2563eb"}
 PORT = "8137"

@@ -6,20 +6,12 @@ from typing import Any
 
 import pytest
 
-from tests.browser.conftest import ServeLab, Visit
+from tests.browser.conftest import IS_READY, NEW_ROOM, PANEL, ServeLab, Visit
 
 # Chromium and JupyterLab start within it, on machines that do other things as well.
 pytestmark = pytest.mark.timeout(240)
 
 BASE_URL = "/user/ada/"
-PANEL = "#embedenv-rooms"
-NEW_ROOM = '.jp-LauncherCard[data-category="Embedenv"] >> text=New Room'
-
-IS_READY = """() => {
-  const session = jupyterapp.shell.currentWidget?.sessionContext;
-  const kernel = session?.session?.kernel;
-  return session?.isReady && kernel?.connectionStatus === 'connected' && kernel.status === 'idle';
-}"""
 
 
 async def new_room(page: Any, start_with: str = "nothing") -> None:

@@ -8,14 +8,9 @@ from typing import Any
 import pytest
 
 from embedenv_jupyter.languages.language import TOOLCHAINS
-from tests.browser.conftest import ServeLab, Shoot, Visit, execute
+from tests.browser.conftest import COPIED, ServeLab, Shoot, Visit, execute
 
 pytestmark = pytest.mark.timeout(240)
-
-COPIED = """() => {
-  window.copied = [];
-  document.addEventListener('copy', event => copied.push(event.clipboardData.getData('text/plain')));
-}"""
 
 
 async def frames_of(page: Any) -> list[str]:

@@ -6,16 +6,14 @@ import { ITranslator, nullTranslator } from "@jupyterlab/translation";
 
 import { CATEGORY, CommandIDs, describedBy, textOf } from "../commands.js";
 import { IRoomDrives } from "../drives.js";
-// They hear of the members from the start.
-
 import { Following } from "../following.js";
+// What is followed is gone to at once.
 // eslint-disable-next-line jupyter/prefer-lazy-imports
 import { Places } from "../places.js";
 import type { IMember } from "../protocols/rooms.js";
 import { RoomCommands } from "../room_commands.js";
 import type { IRoom } from "../tokens.js";
 import { IRooms } from "../tokens.js";
-
 import { FollowingItem } from "../widgets/following_item.js";
 
 /** Where a click is no wish to go one's own way. */
