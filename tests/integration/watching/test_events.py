@@ -122,7 +122,7 @@ async def test_the_list_of_rooms_follows_what_happens(watch: Watch, open_room: O
     await api("DELETE", f"api/rooms/{room['id']}")
     ended = await rooms.until(type="ended")
     assert (ended["room"]["id"], ended["room"]["reason"]) == (room["id"], "stopped")
-    assert rooms.seen[-2] == {"type": "rooms", "rooms": []}
+    assert await rooms.receive() == {"type": "rooms", "rooms": []}, "only after the end of what it lacks"
     await rooms.send("hello")
     assert (await rooms.receive())["type"] == "error"
     await rooms.send("ping", id=1)
