@@ -84,6 +84,11 @@ class NsTier:
         """Whether a process waits for the next room on what the last one stands on."""
         return self._zygotes.last in self._spares
 
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether such a process waits, and none is being made anew or released."""
+        return self.has_spare and self._spares.is_at_rest
+
     async def start(self, spec: SandboxSpec) -> Sandbox:
         """Start one room. Several may be started at the same time.
 

@@ -69,6 +69,11 @@ class Spares:
     def __contains__(self, zygote: object) -> bool:
         return zygote in self._blanks
 
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether no blank is being made, awaited or released."""
+        return not (self._delays or self._making or self._settling or self._discarding)
+
     def take(self, zygote: Zygote) -> Blank | None:
         """Hand out the zygote's blank, if it has one that lives."""
         blank = self._blanks.pop(zygote, None)

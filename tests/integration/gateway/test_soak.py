@@ -17,6 +17,7 @@ from embedenv_jupyter.accounts import LOCAL_ACCOUNT
 from embedenv_jupyter.gateway import Gateway, GatewaySettings
 from embedenv_jupyter.rooms.members import Role
 from embedenv_jupyter.sandbox.spec import MIB
+from tests.integration.sandbox.ns_rooms import at_rest
 
 WARM_UP = 100
 ROOMS = 1000
@@ -100,6 +101,7 @@ async def use_a_room(gateway: Gateway) -> None:
 async def test_a_thousand_rooms_leave_no_trace(gateway: Gateway, tmp_path: Path, temporary: Path) -> None:
     for _ in range(WARM_UP):
         await use_a_room(gateway)
+    await at_rest(gateway.tier)
     before, memory_before = Held.now(tmp_path, temporary), memory_bytes()
     for _ in range(ROOMS):
         await use_a_room(gateway)

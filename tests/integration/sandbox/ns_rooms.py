@@ -48,7 +48,7 @@ async def ns_room(way: str = "no cgroups", *, kernels: bool = False, **fields: A
 async def at_rest(tier: object) -> None:
     """Wait until a tier has made what it keeps for the next room, so that it can be counted."""
     if isinstance(tier, NsTier):
-        await until(lambda: tier.has_spare)
+        await until(lambda: tier.is_at_rest)
 
 
 async def start_python(sandbox: Sandbox, code: str) -> Process:
