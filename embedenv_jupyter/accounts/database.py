@@ -44,6 +44,8 @@ class Database:
         self._url = database_url(url)
         self._timeout_s = timeout_s
         self._engine: Engine | AsyncEngine | None = None
+        self._reader: Engine | None = None
+        """SQLite's engine again, its transactions marked as such that only read."""
         self._threads: ThreadPoolExecutor | None = None
         self._running: set[asyncio.Future[Any]] = set()
         self._writer = asyncio.Lock() if is_sqlite(self._url) else None
@@ -62,10 +64,12 @@ class Database:
             await upgrade(self._url, self._timeout_s)
         self._threads = ThreadPoolExecutor(_MAX_THREADS, "accounts")
         self._engine = create_engine(self._url, timeout_s=self._timeout_s, pool_timeout=self._timeout_s)
+        if isinstance(self._engine, Engine):
+            self._reader = self._engine.execution_options(**{READS: True})
 
     async def aclose(self) -> None:
         """Let what has begun end, then close all connections. Idempotent."""
-        engine, self._engine = self._engine, None
+        engine, self._engine, self._reader = self._engine, None, None
         await asyncio.gather(*self._running, return_exceptions=True)
         if isinstance(engine, AsyncEngine):
             await engine.dispose()
@@ -136,7 +140,7 @@ class Database:
         if self._engine is None:
             raise AccountsUnavailableError("The accounts are not open.")
         if isinstance(self._engine, Engine):
-            return self._in_thread(_transact, self._engine.execution_options(**{READS: reads}), work)
+            return self._in_thread(_transact, self._reader if reads else self._engine, work)
         return asyncio.create_task(_transact_on_loop(self._engine, work))
 
     def _in_thread(self, function: Callable[..., T], *args: Any) -> asyncio.Future[T]:
