@@ -271,7 +271,7 @@ export class Connection {
   }
 
   private ended(code: number, reason: string): void {
-    const why = reason === "" ? `closed with code ${code}` : `${reason} (code ${code})`;
+    const why = reason === "" ? `closed with code ${code}` : reason;
     if ((this.settings.finalCodes ?? FINAL_CODES).has(code)) {
       this.close(new EngineError(`closed_${code}`, why));
     } else {

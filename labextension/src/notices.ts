@@ -105,7 +105,7 @@ export class Notices {
       if (room.self !== null && !wasIn) {
         this.entered.set(room.id, room);
         this.members.set(room.id, new Set(room.model.members.map((member) => member.id)));
-      } else if (room.self === null && wasIn) {
+      } else if (room.self === null && wasIn && !room.hasEnded) {
         this.entered.delete(room.id);
         this.members.delete(room.id);
         if (room.link.reason !== "") {

@@ -40,6 +40,15 @@ export class Places {
     return isPlaced(widget) ? widget : this.ofDocument(widget);
   }
 
+  /** What is open of a room. */
+  openIn(room: IRoom): readonly Widget[] {
+    const { shell } = this.options.app;
+    // Notebook 7 has terminals below its one document.
+    return ["main", "down"]
+      .flatMap((area) => [...shell.widgets(area)])
+      .filter((widget) => this.of(widget)?.roomId === room.id);
+  }
+
   private ofDocument(widget: Widget): IPlaced | null {
     const { documents, drives, rooms } = this.options;
     const context = documents?.contextForWidget(widget);

@@ -1,4 +1,4 @@
-/** The files of a room that is started anew: saved before, and open again after, in the room that goes on. */
+/** What is open of a room that is left, or started anew: saved and closed before, and open again after that. */
 
 import type { JupyterFrontEnd } from "@jupyterlab/application";
 import type { IDocumentManager } from "@jupyterlab/docmanager";
@@ -6,6 +6,23 @@ import type { Widget } from "@lumino/widgets";
 
 import type { IRoomDrives } from "./drives.js";
 
+/** Saves what is only here so far, then closes all; rejects, with all of it open, where something is not saved. */
+export async function putAway(
+  widgets: readonly Widget[],
+  documents: IDocumentManager | null,
+): Promise<void> {
+  for (const widget of widgets) {
+    const context = documents?.contextForWidget(widget);
+    if (context?.model.dirty === true && !context.model.readOnly) {
+      await context.save();
+    }
+  }
+  widgets.forEach((widget) => {
+    widget.dispose();
+  });
+}
+
+/** The files of a room that is started anew. */
 export class OpenFiles {
   private readonly widgets: readonly Widget[];
   /** In the room; what was in front comes last. */
@@ -30,17 +47,9 @@ export class OpenFiles {
     );
   }
 
-  /** Puts into the room what is only here so far, and closes them. */
+  /** Saves and closes them; see {@link putAway}. */
   async close(): Promise<void> {
-    for (const widget of this.widgets) {
-      const context = this.documents.contextForWidget(widget);
-      if (context?.model.dirty === true && !context.model.readOnly) {
-        await context.save();
-      }
-    }
-    this.widgets.forEach((widget) => {
-      widget.dispose();
-    });
+    await putAway(this.widgets, this.documents);
   }
 
   /** Opens them in a room where they lie at the same paths. */

@@ -22,6 +22,7 @@ import { UsageHistory } from "./usage.js";
 
 /** The room has ended (1000), is unknown (4000), or this member may not be here: see docs/protocols/rooms.md. */
 const FINAL_CODES = new Set([1000, 1008, 4000, 4001]);
+const ENDED = "closed_1000";
 const UNKNOWN = "closed_4000";
 
 export interface IRoomOptions {
@@ -53,6 +54,7 @@ export class Room implements IRoom {
   private present: IPresent | null = null;
   private selfNow: IMember | null = null;
   private farewell = "";
+  private isOver = false;
   private isGone = false;
 
   constructor(private readonly options: IRoomOptions) {
@@ -99,6 +101,10 @@ export class Room implements IRoom {
 
   get isDisposed(): boolean {
     return this.isGone;
+  }
+
+  get hasEnded(): boolean {
+    return this.isOver;
   }
 
   may(role: Role): boolean {
@@ -222,6 +228,7 @@ export class Room implements IRoom {
       this.dispose();
       return;
     }
+    this.isOver = error instanceof EngineError && error.code === ENDED;
     this.absent.closed(this.farewell === "" ? error : new Error(this.farewell));
     this.farewell = "";
   }

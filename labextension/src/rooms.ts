@@ -136,6 +136,19 @@ export class Rooms implements IRooms, IDisposable {
     this.connection.reopen();
   }
 
+  async end<T>(room: IRoom, ending: () => Promise<T>): Promise<T> {
+    const wasIn = room.self !== null;
+    room.exit();
+    try {
+      return await ending();
+    } catch (error) {
+      if (wasIn) {
+        room.enter();
+      }
+      throw error;
+    }
+  }
+
   async refresh(): Promise<void> {
     if (this.isGuest) {
       return;

@@ -38,6 +38,8 @@ export interface IRoom extends IObservableDisposable {
   enter(): void;
   /** Is no member any more; the room goes on. Idempotent. */
   exit(): void;
+  /** Whether its end was told here: the list of rooms tells how, in a moment. */
+  readonly hasEnded: boolean;
   /** Tells the other members what this one looks at. */
   look(where: IWhere | null): void;
 }
@@ -72,6 +74,8 @@ export interface IRooms {
   join(key: string): Promise<IRoom>;
   /** Goes out of a room, and gives back what let this browser in. */
   leave(room: IRoom): Promise<void>;
+  /** Does what ends a room, out of it: who does that need not be told. Where it fails, a member is one again. */
+  end<T>(room: IRoom, ending: () => Promise<T>): Promise<T>;
   /** Asks anew what is left to pay with, and how rooms ended. */
   refresh(): Promise<void>;
 }

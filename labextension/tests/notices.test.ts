@@ -97,8 +97,9 @@ class Scene {
     this.changed();
   }
 
-  leaveWith(reason: string): void {
+  leaveWith(reason: string, hasEnded = false): void {
     this.room.self = null;
+    this.room.hasEnded = hasEnded;
     this.room.link = { reason } as IRoom["link"];
     this.changed();
   }
@@ -231,6 +232,14 @@ test("who is put out is told why, who leaves is told nothing", () => {
   const putOut = new Scene();
   putOut.leaveWith("your join key was revoked");
   assert.deepEqual(putOut.board.messages, ["You are out of Lab: your join key was revoked"]);
+});
+
+test("the end of a room is told once, whichever socket tells it first", () => {
+  const scene = new Scene();
+  scene.leaveWith("the room has ended: stopped", true);
+  scene.end({ name: "Lab" });
+  scene.changed();
+  assert.deepEqual(scene.board.messages, ["Lab has ended: stopped"]);
 });
 
 test("the end of a room is told to who was in it, a death to everybody", () => {

@@ -157,6 +157,33 @@ test("who leaves is told nothing more, and is not brought back", () => {
   assert.notEqual(room.self, null);
 });
 
+test("who ends a room is out of it before, and in it again where that fails", async () => {
+  const { gateway, room, rooms } = entered();
+  const wasOut = await rooms.end(room, () => Promise.resolve(room.self === null));
+  assert.ok(wasOut);
+  assert.equal(room.link.state, "closed");
+  room.enter();
+  gateway.accept("a1");
+  await assert.rejects(rooms.end(room, () => Promise.reject(new Error("no"))), /^Error: no$/);
+  gateway.accept("a1");
+  assert.notEqual(room.self, null);
+  assert.ok(!room.hasEnded);
+});
+
+test("a room whose end is told to its members has ended, one that puts somebody out has not", () => {
+  for (const [code, hasEnded] of [
+    [1000, true],
+    [4001, false],
+  ] as const) {
+    const { gateway, room } = entered();
+    gateway.tell("a1", { type: "bye", reason: "the room has ended: stopped" });
+    gateway.socketOf("a1").deliver();
+    gateway.socketOf("a1").cut(code, "");
+    assert.equal(room.self, null);
+    assert.equal(room.hasEnded, hasEnded);
+  }
+});
+
 test("who is put out learns why, and does not try again", () => {
   const setting = entered();
   const { gateway, room, time } = setting;

@@ -58,6 +58,7 @@ async def test_what_becomes_of_a_room_and_what_people_are_told_of_it(
     page = await visit(serve_lab("--EmbedenvApp.idle_s=100"))
     await execute(page, "embedenv:show-rooms")
     await files_outlive_programs(page, shoot, tmp_path)
+    await room_is_left_and_stopped(page, shoot)
     room = await memory_ran_out(page, shoot)
     await idle_room_is_kept(page, room, shoot)
     await credits_run_low(page)
@@ -110,6 +111,29 @@ async def files_outlive_programs(page: Any, shoot: Shoot, folder: Path) -> None:
     assert await page.locator(".Toastify__toast:has-text('You are out of')").count() == 0
     await page.wait_for_selector(f"{PANEL} .embedenv-Ended li:has-text('Workshop') >> text=restarted")
     await shoot(page, "restarted")
+
+
+async def room_is_left_and_stopped(page: Any, shoot: Shoot) -> None:
+    """Leave a room that much is open of, then end it from inside; nobody is told what oneself does."""
+    room = await room_called(page, "Workshop")
+    await execute(page, "embedenv:open-terminal", room=room)
+    await page.wait_for_selector(".embedenv-RoomTerminal .xterm-screen")
+    await choose(page, room, "Leave Room")
+    await page.locator(".jp-Dialog >> text=is saved and closed").wait_for()
+    await shoot(page, "leave")
+    await page.click('.jp-Dialog button:has-text("Leave")')
+    await page.wait_for_selector(".embedenv-RoomTerminal", state="detached")
+    await page.wait_for_selector(".jp-FileEditor", state="detached")
+    await page.wait_for_function(
+        f"async ([room]) => (await ({ASK})(['GET', `rooms/${{room}}`, null])).members.length === 0",
+        arg=[room],
+    )
+    await execute(page, "embedenv:enter-room", room=room)
+    await choose(page, room, "Stop Room…")
+    await page.click('.jp-Dialog button:has-text("Stop")')
+    await page.wait_for_selector(f"{PANEL} [data-room='{room}']", state="detached")
+    await page.wait_for_selector(f"{PANEL} .embedenv-Ended li:has-text('Workshop') >> text=stopped")
+    assert await page.locator(".Toastify__toast:has-text('Workshop')").count() == 0
 
 
 async def memory_ran_out(page: Any, shoot: Shoot) -> str:

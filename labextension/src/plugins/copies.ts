@@ -93,16 +93,10 @@ export const copiesPlugin: JupyterFrontEndPlugin<void> = {
           ? null
           : new OpenFiles(app.shell, documents, drives, room.id);
       await files?.close();
-      const wasIn = room.self !== null;
-      // Who ends the room need not be told that it has ended.
-      room.exit();
       let again: IRoom;
       try {
-        again = rooms.add(await api.restart(room.id, limits));
+        again = rooms.add(await rooms.end(room, () => api.restart(room.id, limits)));
       } catch (error) {
-        if (wasIn) {
-          room.enter();
-        }
         files?.open(room.id);
         throw error;
       }

@@ -6,11 +6,15 @@ import {
   Notification,
   showDialog,
 } from "@jupyterlab/apputils";
+import { IDocumentManager } from "@jupyterlab/docmanager";
 import { ITranslator, nullTranslator } from "@jupyterlab/translation";
 
+import { isSure } from "../asking.js";
 import { CATEGORY, CommandIDs, describedBy, textOf } from "../commands.js";
+import { IRoomDrives } from "../drives.js";
 import { joinIcon } from "../icons.js";
 import { keyOf, takeKeyFromAddress } from "../join_link.js";
+import { Places } from "../places.js";
 import { RoomCommands } from "../room_commands.js";
 import { IRooms } from "../tokens.js";
 
@@ -19,10 +23,12 @@ export const joiningPlugin: JupyterFrontEndPlugin<void> = {
   description: "Joins rooms by a key or a link, and goes in and out of them.",
   autoStart: true,
   requires: [IRooms],
-  optional: [ICommandPalette, ITranslator],
+  optional: [IRoomDrives, IDocumentManager, ICommandPalette, ITranslator],
   activate: (
     app: JupyterFrontEnd,
     rooms: IRooms,
+    drives: IRoomDrives | null,
+    documents: IDocumentManager | null,
     palette: ICommandPalette | null,
     translator: ITranslator | null,
   ): void => {
@@ -79,7 +85,21 @@ export const joiningPlugin: JupyterFrontEndPlugin<void> = {
       caption: trans.__("Be no member any more; the room goes on"),
       role: "view",
       fits: (room) => room.self !== null,
-      execute: (room) => rooms.leave(room),
+      execute: async (room) => {
+        const open = new Places({ app, rooms, drives, documents }).openIn(room);
+        // Whoever has something of it open is in it.
+        if (open.length > 0) {
+          const text = trans.__(
+            "What is open of it here is saved and closed: terminals, previews, notebooks and files. The room goes on.",
+          );
+          if (!(await isSure(trans, trans.__("Leave %1?", room.name), text, trans.__("Leave")))) {
+            return;
+          }
+          const { putAway } = await import("../reopening.js");
+          await putAway(open, documents);
+        }
+        await rooms.leave(room);
+      },
     });
 
     palette?.addItem({ command: CommandIDs.joinRoom, category: CATEGORY });

@@ -80,7 +80,7 @@ export const lifecyclePlugin: JupyterFrontEndPlugin<void> = {
       role: "own",
       execute: async (room) => {
         if (await isSure(trans, trans.__("Stop %1?", room.name), lost(room), trans.__("Stop"))) {
-          await api.stop(room.id);
+          await rooms.end(room, () => api.stop(room.id));
         }
       },
     });
