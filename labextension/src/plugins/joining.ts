@@ -14,7 +14,6 @@ import { CATEGORY, CommandIDs, describedBy, textOf } from "../commands.js";
 import { IRoomDrives } from "../drives.js";
 import { joinIcon } from "../icons.js";
 import { keyOf, takeKeyFromAddress } from "../join_link.js";
-import { Places } from "../places.js";
 import { RoomCommands } from "../room_commands.js";
 import { IRooms } from "../tokens.js";
 
@@ -86,6 +85,7 @@ export const joiningPlugin: JupyterFrontEndPlugin<void> = {
       role: "view",
       fits: (room) => room.self !== null,
       execute: async (room) => {
+        const { Places } = await import("../places.js");
         const open = new Places({ app, rooms, drives, documents }).openIn(room);
         // Whoever has something of it open is in it.
         if (open.length > 0) {
