@@ -164,7 +164,10 @@ test("who ends a room is out of it before, and in it again where that fails", as
   assert.equal(room.link.state, "closed");
   room.enter();
   gateway.accept("a1");
-  await assert.rejects(rooms.end(room, () => Promise.reject(new Error("no"))), /^Error: no$/);
+  await assert.rejects(
+    rooms.end(room, () => Promise.reject(new Error("no"))),
+    /^Error: no$/,
+  );
   gateway.accept("a1");
   assert.notEqual(room.self, null);
   assert.ok(!room.hasEnded);
