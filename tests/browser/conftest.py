@@ -30,7 +30,8 @@ from tools import frontend
 ROOT = frontend.ROOT
 TOKEN = "tell-nobody"
 DEADLINE_MS = 60_000
-STOCK = ("Failed to fetch", "Kernel is dead")
+STOCK = ("Failed to fetch", "Kernel is dead", "/static/notebook/notebook_core.")
+"""What errors of the applications' own have in them: without our extension they are the same."""
 OURS = "/extensions/embedenv-jupyter/"
 """In each line of a stack that is of our own scripts."""
 THEMES = ("JupyterLab Light", "JupyterLab Dark", "JupyterLab Dark High Contrast")
