@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.browser.axe import Examination
 from tests.browser.conftest import Lab, ServeLab, Shoot, Visit, execute
 
 pytestmark = pytest.mark.timeout(240)
@@ -142,7 +143,9 @@ async def test_conflict_is_shown_before_anything_is_lost(
     await ada.click(".jp-Dialog >> text=Show differences")
     await ada.wait_for_selector(".embedenv-Differences .cm-mergeView >> text=theirs = 3")
     await ada.wait_for_selector(".embedenv-Differences .cm-mergeView >> text=mine = 2")
-    await shoot(ada, "conflict")
+    examination = Examination(ada, shoot)
+    await examination.look("conflict", ".embedenv-Differences")
+    assert examination.problems == []
     await ada.click(".jp-Dialog >> text=Revert")
     await ada.wait_for_selector(".jp-Notebook .cm-line:has-text('theirs = 3')")
     kept = await ada.evaluate(GET, [room, "work.ipynb"])
@@ -176,3 +179,51 @@ async def test_file_is_opened_in_a_room(serve_lab: ServeLab, visit: Visit) -> No
     await page.click(".lm-Menu-item[data-command='embedenv:open-in-room']")
     await page.wait_for_selector(".jp-FileEditor .cm-line:has-text('from the server')")
     assert await page.evaluate(GET, [room, "lesson.py"]) == "print('from the server')\n"
+
+
+async def drag(page: Any, item: Any, target: Any) -> None:
+    """Drag something in small steps, as a hand does."""
+    await item.scroll_into_view_if_needed()
+    (start, end) = (await item.bounding_box(), await target.bounding_box())
+    await page.mouse.move(start["x"] + 20, start["y"] + start["height"] / 2)
+    await page.mouse.down()
+    await page.mouse.move(end["x"] + end["width"] / 2, end["y"] + end["height"] - 30, steps=20)
+    await page.mouse.up()
+
+
+async def test_files_are_dragged_into_a_room_and_out_of_it(
+    serve_lab: ServeLab, visit: Visit, shoot: Shoot
+) -> None:
+    lab = serve_lab()
+    (lab.folder / "lesson.py").write_text("print('from the server')\n")
+    page = await visit(lab)
+    room = await execute(page, "embedenv:new-room", name="Workshop")
+    await put(page, room, "answer.py", "print('from the room')\n")
+    await execute(page, "embedenv:open-files", room=room)
+    # Both are in sight where one of them is moved to the right.
+    await page.evaluate(
+        """room => {
+          const { shell } = jupyterapp;
+          const id = `embedenv-files-${room}`;
+          shell.add([...shell.widgets('left')].find(one => one.id === id), 'right');
+          shell.activateById(id);
+        }""",
+        room,
+    )
+    await execute(page, "filebrowser:activate")
+    here, there = page.locator("#filebrowser"), page.locator(f"#embedenv-files-{room}")
+    await drag(
+        page,
+        here.locator(".jp-DirListing-item", has_text="lesson.py"),
+        there.locator(".jp-DirListing-content"),
+    )
+    await there.locator(".jp-DirListing-item", has_text="lesson.py").wait_for()
+    assert await page.evaluate(GET, [room, "lesson.py"]) == "print('from the server')\n"
+    await drag(
+        page,
+        there.locator(".jp-DirListing-item", has_text="answer.py"),
+        here.locator(".jp-DirListing-content"),
+    )
+    await here.locator(".jp-DirListing-item", has_text="answer.py").wait_for()
+    assert (lab.folder / "answer.py").read_text() == "print('from the room')\n"
+    await shoot(page, "dragged")

@@ -1,13 +1,13 @@
 import type { JupyterFrontEnd, JupyterFrontEndPlugin } from "@jupyterlab/application";
-import { Notification, showErrorMessage } from "@jupyterlab/apputils";
+import { Notification } from "@jupyterlab/apputils";
 import { IDocumentManager, shouldOverwrite } from "@jupyterlab/docmanager";
 import type { FileBrowser } from "@jupyterlab/filebrowser";
 import { IDefaultFileBrowser, IFileBrowserFactory } from "@jupyterlab/filebrowser";
 import { ITranslator, nullTranslator } from "@jupyterlab/translation";
 import { downloadIcon } from "@jupyterlab/ui-components";
-import type { Drag } from "@lumino/dragdrop";
 
 import { CommandIDs, describedBy } from "../commands.js";
+import { Dragging } from "../dragging.js";
 import { IRoomDrives } from "../drives.js";
 import { roomIcon } from "../icons.js";
 import { RoomCommands } from "../room_commands.js";
@@ -15,7 +15,6 @@ import { IRooms } from "../tokens.js";
 import { isElsewhere, transfer } from "../transfer.js";
 
 const FILES = ".jp-DirListing-item";
-const CONTENTS_MIME = "application/x-jupyter-icontents";
 
 export const transfersPlugin: JupyterFrontEndPlugin<void> = {
   id: "embedenv-jupyter:transfers",
@@ -88,54 +87,25 @@ export const transfersPlugin: JupyterFrontEndPlugin<void> = {
       app.contextMenu.addItem({ command: CommandIDs.copyToServer, selector: FILES, rank: 3 });
     }
 
-    const drop = (event: Event): void => {
-      // Of Lumino: no other events have this name.
-      const dropped = event as Drag.Event;
-      const target = targetOf(dropped, factory, home);
-      if (target === null) {
-        return;
-      }
-      const paths = pathsIn(dropped);
-      const foreign = paths.filter((path) => isElsewhere(contents, path, target));
-      if (foreign.length === 0 || foreign.length < paths.length) {
-        return;
-      }
-      // JupyterLab's own answer is an error: it moves within one drive only.
-      dropped.preventDefault();
-      dropped.stopPropagation();
-      dropped.dropAction = "copy";
-      transfer(contents, foreign, target, ask).catch((error: unknown) => {
-        void showErrorMessage(
-          trans.__("Error while copying files"),
-          error instanceof Error ? error : String(error),
-        );
+    const copy = (paths: readonly string[], folder: string): void => {
+      Notification.promise(transfer(contents, paths, folder, ask), {
+        pending: { message: trans.__("Copying…") },
+        success: {
+          message: (copies) => trans.__("Copied: %1", (copies as readonly string[]).join(", ")),
+          options: { autoClose: 4000 },
+        },
+        error: {
+          message: (error) =>
+            trans.__(
+              "Not all was copied: %1",
+              error instanceof Error ? error.message : String(error),
+            ),
+        },
       });
     };
-    document.addEventListener("lm-drop", drop, true);
+    const browserOf = (node: Element): FileBrowser | undefined =>
+      factory.tracker.find((browser) => browser.node.contains(node)) ??
+      (home?.node.contains(node) === true ? home : undefined);
+    new Dragging({ contents, browserOf, copy }, document);
   },
 };
-
-/** The folder that something is dropped on; `null` where that is no file browser. */
-function targetOf(
-  event: Drag.Event,
-  factory: IFileBrowserFactory,
-  home: FileBrowser | null,
-): string | null {
-  const { target } = event;
-  if (!(target instanceof Element) || target.closest(".jp-DirListing") === null) {
-    return null;
-  }
-  const browser =
-    factory.tracker.find(({ node }) => node.contains(target)) ??
-    (home?.node.contains(target) === true ? home : undefined);
-  if (browser === undefined) {
-    return null;
-  }
-  const entry = browser.modelForClick(event);
-  return entry?.type === "directory" ? entry.path : browser.model.path;
-}
-
-function pathsIn(event: Drag.Event): readonly string[] {
-  const data: unknown = event.mimeData.getData(CONTENTS_MIME);
-  return Array.isArray(data) ? data.filter((path) => typeof path === "string") : [];
-}
