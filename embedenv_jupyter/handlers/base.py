@@ -1,6 +1,6 @@
-"""What all WebSocket handlers of ours share.
+"""What handlers of ours share: those of WebSockets, and those that take a request piece by piece.
 
-Two classes and not Jupyter's ``WebSocketMixin``: its ping settings are in
+For WebSockets two classes and not Jupyter's ``WebSocketMixin``: its ping settings are in
 milliseconds and shadow Tornado's, which are in seconds.
 """
 
@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from jupyter_server.auth.decorator import allow_unauthenticated
 from jupyter_server.base.handlers import JupyterHandler
 from tornado.iostream import StreamClosedError
+from tornado.web import RequestHandler
 from tornado.websocket import WebSocketClosedError, WebSocketHandler, WebSocketProtocol13
 
 from embedenv_jupyter.errors import CloseCode
@@ -25,6 +26,23 @@ log = logging.getLogger(__name__)
 PING_INTERVAL_S = 30.0
 SILENCE_S = 120.0
 """A peer that answers no ping, sends nothing and takes nothing for this long is gone."""
+
+
+class StreamedRequestHandler(RequestHandler):
+    """Base of handlers that may answer before a request is there as a whole."""
+
+    is_read = False
+    """Whether it is, or will be before the answer."""
+
+    def finish(self, chunk: Any = None) -> asyncio.Future[None]:
+        """End the answer, and say that the connection ends with it while more of the request may come.
+
+        Tornado closes it then. A proxy that is not told so sends its next request to the same connection,
+        and says in our name that the server is not available.
+        """
+        if not self.is_read and not self._headers_written:
+            self.set_header("Connection", "close")
+        return super().finish(chunk)
 
 
 class InBandHandler(WebSocketHandler, JupyterHandler):

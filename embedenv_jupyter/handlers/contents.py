@@ -19,6 +19,7 @@ from tornado.web import stream_request_body
 
 from embedenv_jupyter.errors import FileChangedError
 from embedenv_jupyter.handlers.access import OwnHandler, Principal
+from embedenv_jupyter.handlers.base import StreamedRequestHandler
 from embedenv_jupyter.handlers.documents import ROOT
 from embedenv_jupyter.handlers.problems import ProblemError
 from embedenv_jupyter.handlers.rooms import require
@@ -65,7 +66,7 @@ class FilesHandler(OwnHandler):
 
 
 @stream_request_body
-class ContentsHandler(FilesHandler):
+class ContentsHandler(StreamedRequestHandler, FilesHandler):
     """One file or folder."""
 
     async def prepare(self) -> None:  # type: ignore[override]
@@ -74,6 +75,7 @@ class ContentsHandler(FilesHandler):
         await super().prepare()
         self._require_size()
         self.contents = Contents(self.room.files, self.room.uploads, self.room.folders, self.member)
+        self.is_read = True  # what is asked is done only then
 
     def data_received(self, chunk: bytes) -> None:
         self._is_too_large = self._is_too_large or len(self._received) + len(chunk) > MAX_BODY_BYTES

@@ -22,7 +22,7 @@ from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
 from embedenv_jupyter.errors import CloseCode, PreviewError, SandboxUnavailableError
 from embedenv_jupyter.gateway import Gateway
-from embedenv_jupyter.handlers.base import InBandHandler
+from embedenv_jupyter.handlers.base import InBandHandler, StreamedRequestHandler
 from embedenv_jupyter.previews import headers, upstream
 from embedenv_jupyter.previews.html import page_script
 from embedenv_jupyter.previews.links import Place
@@ -41,7 +41,7 @@ WEBDAV = ("PROPFIND", "PROPPATCH", "MKCOL", "COPY", "MOVE", "LOCK", "UNLOCK", "R
 
 
 @stream_request_body
-class PreviewHandler(InBandHandler):
+class PreviewHandler(StreamedRequestHandler, InBandHandler):
     """One request to a preview: HTTP, or the beginning of a WebSocket."""
 
     SUPPORTED_METHODS = (*InBandHandler.SUPPORTED_METHODS, *WEBDAV)
@@ -54,7 +54,6 @@ class PreviewHandler(InBandHandler):
         self._answering: asyncio.Task[None] | None = None
         self._upstream: websockets.ClientConnection | None = None
         self._carrier: asyncio.Task[None] | None = None
-        self._is_read = False
         self._leaving: asyncio.Task[None] | None = None
 
     @property
@@ -135,7 +134,7 @@ class PreviewHandler(InBandHandler):
     @allow_unauthenticated
     async def proxied(self, *args: str, **kwargs: str) -> None:
         """Say that the request is whole, and wait until the answer is passed on."""
-        self._is_read = True
+        self.is_read = True
         if self._exchange is None or self._answering is None:
             return
         with contextlib.suppress(PreviewError):
@@ -181,13 +180,6 @@ class PreviewHandler(InBandHandler):
     def _set_headers(self, pairs: headers.Headers) -> None:
         for name, value in pairs:
             self.add_header(name, value)
-
-    def finish(self, chunk: Any = None) -> asyncio.Future[None]:
-        if not self._is_read and not self._headers_written:
-            # Tornado closes then, as more of the request may come. A proxy that is not told so sends the next
-            # request to the same connection, and says for us that the server is not available.
-            self.set_header("Connection", "close")
-        return super().finish(chunk)
 
     def _refuse(self, error: PreviewError) -> None:
         """Show a small page instead."""
@@ -236,7 +228,7 @@ class PreviewHandler(InBandHandler):
     @allow_unauthenticated
     async def get(self, *args: str, **kwargs: str) -> None:
         if self._is_upgrade and self._upstream is not None:
-            self._is_read = True
+            self.is_read = True
             await WebSocketHandler.get(self, *args, **kwargs)
         else:
             await self.proxied()

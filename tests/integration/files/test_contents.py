@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -14,7 +16,7 @@ from embedenv_jupyter.rooms import contents as rooms_contents
 from embedenv_jupyter.rooms.content_models import encoded
 from embedenv_jupyter.rooms.events import FilesChanged
 from embedenv_jupyter.rooms.log import Record
-from tests.integration.files.conftest import FilesApi, KeyOf
+from tests.integration.files.conftest import DEADLINE_S, FilesApi, KeyOf
 
 
 def text(content: str) -> dict[str, Any]:
@@ -311,6 +313,23 @@ async def test_sizes_are_bounded(files: FilesApi, monkeypatch: pytest.MonkeyPatc
     status, answer = await files("PUT", "a.txt", text("x" * 2000))
     assert (status, answer["reason"]) == (413, "TooLarge")
     assert (await files("GET", "a.txt"))[0] == 404
+
+
+async def test_refusal_before_the_body_ends_the_connection(files: FilesApi) -> None:
+    place = urlsplit(files.url)
+    reader, writer = await asyncio.open_connection(place.hostname, place.port)
+    lines = (
+        f"PUT {place.path}/api/contents/a.txt HTTP/1.1",
+        f"Host: {place.netloc}",
+        "Content-Length: 100000",
+        "Authorization: Bearer nobody",
+    )
+    writer.write(("\r\n".join(lines) + "\r\n\r\n").encode())
+    async with asyncio.timeout(DEADLINE_S):
+        answer = await reader.read()  # although the body never comes
+    writer.close()
+    assert b" 401 " in answer.partition(b"\r\n")[0]
+    assert b"\r\nConnection: close\r\n" in answer, "a proxy would send its next request there"
 
 
 async def test_a_full_disk_is_named(files: FilesApi) -> None:
