@@ -9,6 +9,7 @@ import { Signal } from "@lumino/signaling";
 import { Connection } from "./connection.js";
 import type { IWorld } from "./dialling.js";
 import { dialling } from "./dialling.js";
+import { ConnectionLostError } from "./errors.js";
 import { DocumentConversation } from "./protocols/documents.js";
 import { socketUrlOf } from "./request.js";
 
@@ -85,6 +86,14 @@ export class SharedDocument {
     const { user, color } = this.options.user();
     // The words of jupyter-collaboration, whose extensions may look here.
     this.model.awareness.setLocalStateField("user", { name: user, display_name: user, color });
+  }
+
+  /** Resolves when the room has all that was typed here; rejects where there is no connection that could tell. */
+  async settled(): Promise<void> {
+    if (this.talk === null) {
+      throw new ConnectionLostError(`“${this.pathNow}” is not shared any more.`);
+    }
+    await this.talk.connection.ping();
   }
 
   /** The file is renamed: it is let go of at its old path before that, and taken up at its new one after. */

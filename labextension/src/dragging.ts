@@ -10,6 +10,8 @@ import { isElsewhere } from "./transfer.js";
 const CONTENTS_MIME = "application/x-jupyter-icontents";
 const LISTING = ".jp-DirListing";
 const ITEM = ".jp-DirListing-item";
+const CRUMBS = ".jp-BreadCrumbs";
+const CRUMB = ".jp-BreadCrumbs-home, .jp-BreadCrumbs-preferred, .jp-BreadCrumbs-item[data-path]";
 /** JupyterLab draws it for folders, we for what is no folder's. */
 const MARK = "jp-mod-dropTarget";
 const EVENTS = ["lm-dragenter", "lm-dragover", "lm-dragleave", "lm-dragexit", "lm-drop"] as const;
@@ -22,9 +24,12 @@ export interface IDraggingOptions {
   readonly copy: (paths: readonly string[], folder: string) => void;
 }
 
-interface ITarget {
+interface IPlace {
   readonly node: Element;
   readonly folder: string;
+}
+
+interface ITarget extends IPlace {
   readonly paths: readonly string[];
 }
 
@@ -36,7 +41,7 @@ export class Dragging implements IDisposable {
     private readonly options: IDraggingOptions,
     private readonly document: Document,
   ) {
-    // Before the listing itself, which wants to hear of folders of its own drive only.
+    // Before JupyterLab's own, which moves whatever is dropped as if it were of its drive.
     EVENTS.forEach((type) => {
       document.addEventListener(type, this, true);
     });
@@ -71,17 +76,32 @@ export class Dragging implements IDisposable {
   private targetOf(event: Drag.Event): ITarget | null {
     const paths = pathsIn(event);
     const over = event.target instanceof Element ? event.target : null;
-    const listing = over?.closest(LISTING) ?? null;
-    const browser = listing === null ? undefined : this.options.browserOf(listing);
-    if (paths.length === 0 || over === null || listing === null || browser === undefined) {
+    const place = over === null || paths.length === 0 ? null : this.placeAt(over, event);
+    return place !== null &&
+      paths.every((path) => isElsewhere(this.options.contents, path, place.folder))
+      ? { ...place, paths }
+      : null;
+  }
+
+  private placeAt(over: Element, event: Drag.Event): IPlace | null {
+    const part = over.closest(`${LISTING}, ${CRUMBS}`);
+    const browser = part === null ? undefined : this.options.browserOf(part);
+    if (part === null || browser === undefined) {
       return null;
     }
-    const entry = browser.modelForClick(event);
-    const isFolder = entry?.type === "directory";
-    const folder = isFolder ? entry.path : browser.model.path;
-    return paths.every((path) => isElsewhere(this.options.contents, path, folder))
-      ? { node: (isFolder ? over.closest(ITEM) : null) ?? listing, folder, paths }
-      : null;
+    const item = over.closest(ITEM);
+    const entry = item === null ? undefined : browser.modelForClick(event);
+    if (item !== null && entry?.type === "directory") {
+      return { node: item, folder: entry.path };
+    }
+    const crumb = over.closest<HTMLElement>(CRUMB);
+    if (crumb === null) {
+      return { node: part, folder: browser.model.path };
+    }
+    const drive = this.options.contents.driveName(browser.model.path);
+    // The path of a crumb names no drive, though it is in one.
+    const path = (crumb.dataset["path"] ?? "").replace(/^\//, "");
+    return { node: crumb, folder: drive === "" ? path : `${drive}:${path}` };
   }
 
   private mark(node: Element | null): void {

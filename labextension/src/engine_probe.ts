@@ -5,6 +5,7 @@ import type { IDisposable } from "@lumino/disposable";
 import { Backoff, DEFAULT_RETRY } from "./backoff.js";
 import type { ITime, WebSocketFactory } from "./connection.js";
 import { Engine } from "./engine.js";
+import { messageOf } from "./errors.js";
 import { Latency } from "./latency.js";
 import type { ILink } from "./link.js";
 import { Link } from "./link.js";
@@ -62,7 +63,7 @@ export class EngineProbe implements IDisposable {
         if (time.now() - openedMs >= USEFUL_MS) {
           this.backoff = null;
         }
-        this.wait(error instanceof Error ? error.message : String(error));
+        this.wait(messageOf(error));
       }
     }
   }

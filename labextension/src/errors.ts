@@ -38,3 +38,8 @@ export class FrameError extends Error {
 export class UsageError extends Error {
   override readonly name: string = "UsageError";
 }
+
+/** What a person is told of whatever was thrown. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

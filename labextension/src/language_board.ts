@@ -3,6 +3,7 @@
 import type { ISignal } from "@lumino/signaling";
 import { Signal } from "@lumino/signaling";
 
+import { messageOf } from "./errors.js";
 import type {
   ILanguage,
   ILanguageDetails,
@@ -61,7 +62,7 @@ export class LanguageBoardModel {
     try {
       this.languages = await this.api.all();
     } catch (error) {
-      this.problem = textOf(error);
+      this.problem = messageOf(error);
     }
     this.changedSignal.emit();
   }
@@ -77,7 +78,7 @@ export class LanguageBoardModel {
     try {
       trial = await this.api.test(id);
     } catch (error) {
-      trial = { isGood: false, totalMs: 0, runMs: null, problem: textOf(error) };
+      trial = { isGood: false, totalMs: 0, runMs: null, problem: messageOf(error) };
     }
     this.trials.set(id, trial);
     this.changedSignal.emit();
@@ -119,7 +120,7 @@ export class LanguageBoardModel {
         this.heard(id, { type: "failed", title: "", exitCode: -1, output: "" });
       }
     } catch (error) {
-      this.heard(id, { type: "failed", title: "", exitCode: -1, output: textOf(error) });
+      this.heard(id, { type: "failed", title: "", exitCode: -1, output: messageOf(error) });
     }
     await this.refresh();
   }
@@ -161,8 +162,4 @@ export class LanguageBoardModel {
     this.installations.set(id, installation);
     this.changedSignal.emit();
   }
-}
-
-function textOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -114,12 +114,14 @@ export class Notices {
         }
       }
     }
-    for (const [id, { name }] of this.entered) {
+    for (const [id, room] of this.entered) {
       // Of a room that has ended more is told, in a moment.
       if (this.rooms.get(id) === undefined && this.rooms.ended.every((one) => one.id !== id)) {
         this.entered.delete(id);
         this.members.delete(id);
-        const message = this.trans.__("%1 is gone: the server does not know it any more.", name);
+        const message = room.hasEnded
+          ? this.trans.__("You are out of %1: %2", room.name, room.link.reason)
+          : this.trans.__("%1 is gone: the server does not know it any more.", room.name);
         this.board.show("warning", message, false, []);
       }
     }

@@ -1,6 +1,7 @@
 /** From what is in front here to what others are told of it, and back from what others tell. */
 
 import type { JupyterFrontEnd } from "@jupyterlab/application";
+import type { ISessionContext } from "@jupyterlab/apputils";
 import { PathExt } from "@jupyterlab/coreutils";
 import type { IDocumentManager } from "@jupyterlab/docmanager";
 import type { CommandRegistry } from "@lumino/commands";
@@ -49,19 +50,31 @@ export class Places {
       .filter((widget) => this.of(widget)?.roomId === room.id);
   }
 
+  /** Closes what shows nothing any more once the room is gone; what was not saved stays, to be saved elsewhere. */
+  closeWhatIsGoneWith(room: IRoom): void {
+    for (const widget of this.openIn(room)) {
+      const isUnsaved = this.options.documents?.contextForWidget(widget)?.model.dirty === true;
+      if (!isUnsaved && this.of(widget)?.where.kind !== "kernel") {
+        widget.dispose();
+      }
+    }
+  }
+
   private ofDocument(widget: Widget): IPlaced | null {
-    const { documents, drives, rooms } = this.options;
+    const { documents, drives } = this.options;
     const context = documents?.contextForWidget(widget);
-    if (context === undefined) {
-      return null;
+    const roomId = context === undefined ? undefined : drives?.roomIdAt(context.path);
+    if (context === undefined || roomId === undefined) {
+      return this.ofKernel(widget);
     }
-    const roomId = drives?.roomIdAt(context.path);
-    if (roomId !== undefined) {
-      const kind = context.contentsModel?.type === "notebook" ? "notebook" : "file";
-      return { roomId, where: { kind, path: context.localPath } };
-    }
-    // Where it lies is nobody's business in the room; that it runs there everybody sees.
-    const kernel = context.sessionContext.session?.kernel?.id;
+    const kind = context.contentsModel?.type === "notebook" ? "notebook" : "file";
+    return { roomId, where: { kind, path: context.localPath } };
+  }
+
+  /** Where a notebook or a console lies is nobody's business in the room; that it runs there everybody sees. */
+  private ofKernel(widget: Widget): IPlaced | null {
+    const { rooms } = this.options;
+    const kernel = hasSession(widget) ? widget.sessionContext.session?.kernel?.id : undefined;
     const room = rooms.all.find(({ model }) => model.kernels.some(({ id }) => id === kernel));
     return kernel === undefined || room === undefined
       ? null
@@ -120,6 +133,12 @@ export class Places {
 /** The gateway has looked already; a path that leads elsewhere is not followed here either. */
 function isInside(path: string): boolean {
   return path !== "" && !PathExt.normalize(path).startsWith("..") && !path.startsWith("/");
+}
+
+function hasSession(
+  widget: object,
+): widget is { readonly sessionContext: Pick<ISessionContext, "session"> } {
+  return "sessionContext" in widget;
 }
 
 function isPlaced(widget: object): widget is IPlaced {

@@ -4,6 +4,7 @@ import type { JupyterFrontEnd } from "@jupyterlab/application";
 import type { IDocumentManager } from "@jupyterlab/docmanager";
 import type { Widget } from "@lumino/widgets";
 
+import { documentOf } from "./documents.js";
 import type { IRoomDrives } from "./drives.js";
 
 /** Saves what is only here so far, then closes all; rejects, with all of it open, where something is not saved. */
@@ -16,6 +17,7 @@ export async function putAway(
     if (context?.model.dirty === true && !context.model.readOnly) {
       await context.save();
     }
+    await documentOf(context?.model.sharedModel ?? widget)?.settled();
   }
   widgets.forEach((widget) => {
     widget.dispose();

@@ -3,7 +3,7 @@
 import { URLExt } from "@jupyterlab/coreutils";
 import { ServerConnection } from "@jupyterlab/services";
 
-import { FrameError } from "./errors.js";
+import { FrameError, messageOf } from "./errors.js";
 import { Fields } from "./protocols/fields.js";
 
 /** The gateway refused a request, or there was no gateway; `message` is a sentence that can be shown. */
@@ -101,7 +101,7 @@ async function answered(
   try {
     response = await ServerConnection.makeRequest(urlOf(settings, ...parts), init, settings);
   } catch (error) {
-    throw new RequestError(error instanceof Error ? error.message : String(error), 0, "");
+    throw new RequestError(messageOf(error), 0, "");
   }
   if (!response.ok) {
     throw refusal(response, await response.text());

@@ -137,7 +137,7 @@ export class Rooms implements IRooms, IDisposable {
   }
 
   async end<T>(room: IRoom, ending: () => Promise<T>): Promise<T> {
-    const wasIn = room.self !== null;
+    const wasIn = room.link.state !== "closed";
     room.exit();
     try {
       return await ending();

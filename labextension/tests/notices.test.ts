@@ -76,6 +76,7 @@ class Scene {
       all: [this.room as IRoom],
       get: (id) => (id === "a1" ? (this.room as IRoom) : undefined),
       account: null,
+      ended: [],
       ...(this.signals as object),
     };
     const trans = nullTranslator.load("");
@@ -101,6 +102,12 @@ class Scene {
     this.room.self = null;
     this.room.hasEnded = hasEnded;
     this.room.link = { reason } as IRoom["link"];
+    this.changed();
+  }
+
+  lose(): void {
+    this.rooms.all = [];
+    this.rooms.get = () => undefined;
     this.changed();
   }
 
@@ -240,6 +247,16 @@ test("the end of a room is told once, whichever socket tells it first", () => {
   scene.end({ name: "Lab" });
   scene.changed();
   assert.deepEqual(scene.board.messages, ["Lab has ended: stopped"]);
+});
+
+test("the end of a room is told by its own socket where the list only lacks it", () => {
+  const scene = new Scene();
+  scene.leaveWith("the room has ended: idle", true);
+  scene.lose();
+  assert.deepEqual(scene.board.messages, ["You are out of Lab: the room has ended: idle"]);
+  const lost = new Scene();
+  lost.lose();
+  assert.deepEqual(lost.board.messages, ["Lab is gone: the server does not know it any more."]);
 });
 
 test("the end of a room is told to who was in it, a death to everybody", () => {

@@ -218,7 +218,7 @@ def shoot() -> Shoot:
     folder = os.environ.get("EMBEDENV_SCREENSHOTS")
 
     async def take(page: Any, name: str) -> None:
-        if folder is None:
+        if not folder:
             return
         Path(folder).mkdir(parents=True, exist_ok=True)
         for theme in THEMES:

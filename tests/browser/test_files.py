@@ -19,7 +19,9 @@ PUT = """async ([room, path, content]) => {
   const answer = await fetch(`${baseUrl}embedenv/rooms/${room}/api/contents/${path}`, {
     method: 'PUT',
     headers: { Authorization: `token ${token}` },
-    body: JSON.stringify({ type: path.endsWith('.ipynb') ? 'notebook' : 'file', format: 'text', content }),
+    body: JSON.stringify(content === null
+      ? { type: 'directory' }
+      : { type: path.endsWith('.ipynb') ? 'notebook' : 'file', format: 'text', content }),
   });
   if (!answer.ok) throw new Error(await answer.text());
 }"""
@@ -33,7 +35,7 @@ GET = """async ([room, path]) => {
 
 
 async def put(page: Any, room: str, path: str, content: object) -> None:
-    """Write a file as somebody else does who does not have it open."""
+    """Write a file as somebody else does who does not have it open; ``None`` makes a folder."""
     await page.evaluate(PUT, [room, path, content])
 
 
@@ -187,7 +189,7 @@ async def drag(page: Any, item: Any, target: Any) -> None:
     (start, end) = (await item.bounding_box(), await target.bounding_box())
     await page.mouse.move(start["x"] + 20, start["y"] + start["height"] / 2)
     await page.mouse.down()
-    await page.mouse.move(end["x"] + end["width"] / 2, end["y"] + end["height"] - 30, steps=20)
+    await page.mouse.move(end["x"] + end["width"] / 2, end["y"] + max(end["height"] - 30, 8), steps=20)
     await page.mouse.up()
 
 
@@ -196,6 +198,7 @@ async def test_files_are_dragged_into_a_room_and_out_of_it(
 ) -> None:
     lab = serve_lab()
     (lab.folder / "lesson.py").write_text("print('from the server')\n")
+    (lab.folder / "notes.txt").write_text("notes\n")
     page = await visit(lab)
     room = await execute(page, "embedenv:new-room", name="Workshop")
     await put(page, room, "answer.py", "print('from the room')\n")
@@ -218,6 +221,20 @@ async def test_files_are_dragged_into_a_room_and_out_of_it(
         there.locator(".jp-DirListing-content"),
     )
     await there.locator(".jp-DirListing-item", has_text="lesson.py").wait_for()
+    # A crumb names no drive: JupyterLab alone would move the file to that folder of the server.
+    await put(page, room, "sub", None)
+    await there.locator(".jp-DirListing-item", has_text="sub").dblclick()
+    await there.locator(".jp-BreadCrumbs-item", has_text="sub").wait_for()
+    await drag(
+        page,
+        here.locator(".jp-DirListing-item", has_text="notes.txt"),
+        there.locator(".jp-BreadCrumbs-home"),
+    )
+    await page.wait_for_function(
+        f"async ([room]) => (await ({GET})([room, 'notes.txt'])) === 'notes\\n'", arg=[room]
+    )
+    assert (lab.folder / "notes.txt").read_text() == "notes\n"
+    await there.locator(".jp-BreadCrumbs-home").click()
     assert await page.evaluate(GET, [room, "lesson.py"]) == "print('from the server')\n"
     await drag(
         page,

@@ -4,6 +4,7 @@ import type { ISignal } from "@lumino/signaling";
 import { Signal } from "@lumino/signaling";
 
 import type { ITime, IWebSocket, WebSocketFactory } from "../connection.js";
+import { messageOf } from "../errors.js";
 import type { IEndpoint } from "./endpoints.js";
 import { EventStream } from "./event_stream.js";
 import { FrameLog } from "./frame_log.js";
@@ -147,7 +148,7 @@ export class WireSession {
       await this.read(answer);
       this.ended("The answer is complete.");
     } catch (error) {
-      this.ended(error instanceof Error ? error.message : String(error));
+      this.ended(messageOf(error));
     } finally {
       this.request = null;
     }

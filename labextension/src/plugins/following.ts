@@ -6,6 +6,7 @@ import { ITranslator, nullTranslator } from "@jupyterlab/translation";
 
 import { CATEGORY, CommandIDs, describedBy, textOf } from "../commands.js";
 import { IRoomDrives } from "../drives.js";
+import { messageOf } from "../errors.js";
 import { Following } from "../following.js";
 // What is followed is gone to at once.
 // eslint-disable-next-line jupyter/prefer-lazy-imports
@@ -42,7 +43,7 @@ export const followingPlugin: JupyterFrontEndPlugin<void> = {
       rooms,
       (room, where) => places.show(room, where),
       (error) => {
-        Notification.warning(error instanceof Error ? error.message : String(error));
+        Notification.warning(messageOf(error));
       },
     );
 

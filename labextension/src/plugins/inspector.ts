@@ -6,6 +6,7 @@ import { ITranslator, nullTranslator } from "@jupyterlab/translation";
 import { CommandToolbarButton, copyIcon, runIcon, Toolbar } from "@jupyterlab/ui-components";
 
 import { CATEGORY, CommandIDs, describedBy } from "../commands.js";
+import { messageOf } from "../errors.js";
 import { wireIcon } from "../icons.js";
 import type { Inspector } from "../inspector/inspector.js";
 import type { SnippetId } from "../inspector/snippets.js";
@@ -60,7 +61,7 @@ export const inspectorPlugin: JupyterFrontEndPlugin<void> = {
       });
     };
     const failed = (error: unknown): void => {
-      Notification.error(error instanceof Error ? error.message : String(error));
+      Notification.error(messageOf(error));
     };
 
     commands.addCommand(CommandIDs.showInspector, {

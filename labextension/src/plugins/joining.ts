@@ -12,6 +12,7 @@ import { ITranslator, nullTranslator } from "@jupyterlab/translation";
 import { isSure } from "../asking.js";
 import { CATEGORY, CommandIDs, describedBy, textOf } from "../commands.js";
 import { IRoomDrives } from "../drives.js";
+import { messageOf } from "../errors.js";
 import { joinIcon } from "../icons.js";
 import { keyOf, takeKeyFromAddress } from "../join_link.js";
 import { RoomCommands } from "../room_commands.js";
@@ -96,7 +97,18 @@ export const joiningPlugin: JupyterFrontEndPlugin<void> = {
             return;
           }
           const { putAway } = await import("../reopening.js");
-          await putAway(open, documents);
+          try {
+            await putAway(open, documents);
+          } catch (error) {
+            const why = trans.__("%1 What is not saved is lost then.", messageOf(error));
+            const title = trans.__("Not everything is saved. Leave all the same?");
+            if (!(await isSure(trans, title, why, trans.__("Leave without saving")))) {
+              return;
+            }
+            open.forEach((widget) => {
+              widget.dispose();
+            });
+          }
         }
         await rooms.leave(room);
       },

@@ -14,6 +14,7 @@ import { ITranslator, nullTranslator } from "@jupyterlab/translation";
 import { CommandToolbarButton, refreshIcon } from "@jupyterlab/ui-components";
 
 import { CATEGORY, CommandIDs, describedBy } from "../commands.js";
+import { messageOf } from "../errors.js";
 import { languagesIcon } from "../icons.js";
 import type { LanguageBoardModel } from "../language_board.js";
 import type { ILanguage } from "../languages.js";
@@ -79,7 +80,7 @@ export const languagesPlugin: JupyterFrontEndPlugin<void> = {
         trans,
         install: (language) => {
           install(board, language).catch((error: unknown) => {
-            Notification.error(error instanceof Error ? error.message : String(error));
+            Notification.error(messageOf(error));
           });
         },
       });

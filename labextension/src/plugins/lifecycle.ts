@@ -1,10 +1,12 @@
 import type { JupyterFrontEnd, JupyterFrontEndPlugin } from "@jupyterlab/application";
 import { ICommandPalette, InputDialog, Notification } from "@jupyterlab/apputils";
+import { IDocumentManager } from "@jupyterlab/docmanager";
 import { ITranslator, nullTranslator } from "@jupyterlab/translation";
 import { editIcon } from "@jupyterlab/ui-components";
 
 import { isSure } from "../asking.js";
 import { CommandIDs } from "../commands.js";
+import { IRoomDrives } from "../drives.js";
 import { clock } from "../format.js";
 import { RoomCommands } from "../room_commands.js";
 import type { IRoom } from "../tokens.js";
@@ -15,11 +17,13 @@ export const lifecyclePlugin: JupyterFrontEndPlugin<void> = {
   description: "Renames, pauses, keeps and stops rooms.",
   autoStart: true,
   requires: [IRooms, ISettings],
-  optional: [ICommandPalette, ITranslator],
+  optional: [IRoomDrives, IDocumentManager, ICommandPalette, ITranslator],
   activate: (
     app: JupyterFrontEnd,
     rooms: IRooms,
     settings: ISettings,
+    drives: IRoomDrives | null,
+    documents: IDocumentManager | null,
     palette: ICommandPalette | null,
     translator: ITranslator | null,
   ): void => {
@@ -78,8 +82,13 @@ export const lifecyclePlugin: JupyterFrontEndPlugin<void> = {
       label: trans.__("Stop Room…"),
       caption: trans.__("End the room with everything in it"),
       role: "own",
-      execute: async (room) => {
-        if (await isSure(trans, trans.__("Stop %1?", room.name), lost(room), trans.__("Stop"))) {
+      args: { isConfirmed: trans.__("Whether the user was asked already.") },
+      execute: async (room, args) => {
+        const title = trans.__("Stop %1?", room.name);
+        const isConfirmed = args["isConfirmed"] === true;
+        if (isConfirmed || (await isSure(trans, title, lost(room), trans.__("Stop")))) {
+          const { Places } = await import("../places.js");
+          new Places({ app, rooms, drives, documents }).closeWhatIsGoneWith(room);
           await rooms.end(room, () => api.stop(room.id));
         }
       },

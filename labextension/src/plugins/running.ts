@@ -37,7 +37,7 @@ export const runningPlugin: JupyterFrontEndPlugin<void> = {
         })),
       shutdownAll: () => {
         for (const room of rooms.all.filter((one) => one.may("own"))) {
-          void rooms.api.stop(room.id);
+          void commands.execute(CommandIDs.stopRoom, { room: room.id, isConfirmed: true });
         }
       },
       refreshRunning: () => void rooms.refresh(),

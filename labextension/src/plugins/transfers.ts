@@ -7,8 +7,11 @@ import { ITranslator, nullTranslator } from "@jupyterlab/translation";
 import { downloadIcon } from "@jupyterlab/ui-components";
 
 import { CommandIDs, describedBy } from "../commands.js";
+// What is dragged is told of as soon as it moves.
+// eslint-disable-next-line jupyter/prefer-lazy-imports
 import { Dragging } from "../dragging.js";
 import { IRoomDrives } from "../drives.js";
+import { messageOf } from "../errors.js";
 import { roomIcon } from "../icons.js";
 import { RoomCommands } from "../room_commands.js";
 import { IRooms } from "../tokens.js";
@@ -91,18 +94,18 @@ export const transfersPlugin: JupyterFrontEndPlugin<void> = {
       Notification.promise(transfer(contents, paths, folder, ask), {
         pending: { message: trans.__("Copying…") },
         success: {
-          message: (copies) => trans.__("Copied: %1", (copies as readonly string[]).join(", ")),
+          message: (copies) => copied(copies as readonly string[]),
           options: { autoClose: 4000 },
         },
         error: {
-          message: (error) =>
-            trans.__(
-              "Not all was copied: %1",
-              error instanceof Error ? error.message : String(error),
-            ),
+          message: (error) => trans.__("Not all was copied: %1", messageOf(error)),
         },
       });
     };
+    const copied = (copies: readonly string[]): string =>
+      copies.length === 0
+        ? trans.__("Nothing was copied.")
+        : trans.__("Copied: %1", copies.join(", "));
     const browserOf = (node: Element): FileBrowser | undefined =>
       factory.tracker.find((browser) => browser.node.contains(node)) ??
       (home?.node.contains(node) === true ? home : undefined);

@@ -35,7 +35,7 @@ import type { Doc } from "yjs";
 import { applyUpdate } from "yjs";
 
 import type { IConversation, Message } from "../connection.js";
-import { FrameError } from "../errors.js";
+import { FrameError, messageOf } from "../errors.js";
 
 const SYNC = 0;
 const AWARENESS = 1;
@@ -111,7 +111,7 @@ export class DocumentConversation implements IConversation {
       }
       // Other kinds are of a later version.
     } catch (error) {
-      throw new FrameError(error instanceof Error ? error.message : String(error));
+      throw new FrameError(messageOf(error));
     }
     this.received += 1;
   }

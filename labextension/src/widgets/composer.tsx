@@ -4,6 +4,7 @@ import type { TranslationBundle } from "@jupyterlab/translation";
 import { HTMLSelect } from "@jupyterlab/ui-components";
 import * as React from "react";
 
+import { messageOf } from "../errors.js";
 import type { SampleId } from "../inspector/endpoints.js";
 import type { Inspector } from "../inspector/inspector.js";
 import { useDomId } from "./dom_id.js";
@@ -67,7 +68,7 @@ function jsonProblem(text: string, trans: TranslationBundle): string {
     JSON.parse(text);
     return "";
   } catch (error) {
-    return trans.__("No JSON: %1", error instanceof Error ? error.message : String(error));
+    return trans.__("No JSON: %1", messageOf(error));
   }
 }
 

@@ -4,6 +4,7 @@ import type { TranslationBundle } from "@jupyterlab/translation";
 import { deleteIcon, linkIcon, ReactWidget, refreshIcon } from "@jupyterlab/ui-components";
 import * as React from "react";
 
+import { messageOf } from "../errors.js";
 import type { IJoinKey } from "../protocols/rooms.js";
 import { roleText } from "../roles.js";
 import { IconButton } from "./icon_button.js";
@@ -40,7 +41,7 @@ function Keys({ copy, load, revoke, rotate, trans }: IKeysOptions): React.ReactE
         // The button that was pressed may be gone, and the keyboard would be nowhere.
         list.current?.focus();
       } catch (error) {
-        setProblem(error instanceof Error ? error.message : String(error));
+        setProblem(messageOf(error));
       }
     },
     [load],
