@@ -144,6 +144,22 @@ test.each([[[]], [[0]], [[0, 7, 0]], [[0, 1, 9, 1]], [[1, 5, 1]]])("%j is no mes
   }).toThrow(FrameError);
 });
 
+test("an answered ping says that the other side has what was typed before it", () => {
+  connect();
+  ada.text.insert(0, "typed ");
+  ada.conversation.ping("p1");
+  const heard: string[] = [];
+  for (const frame of ada.drain()) {
+    bob.conversation.receiveBytes(frame);
+    bob.drain().forEach((answer) => {
+      ada.conversation.receiveBytes(answer);
+    });
+    heard.push(`${ada.told.includes("p1") ? "answered" : "not yet"}: ${bob.text.toJSON()}`);
+  }
+  expect(heard.at(-1)).toBe("answered: typed ");
+  expect(heard).not.toContain("answered: ");
+});
+
 test("text is no message, and other kinds are those of later versions", () => {
   expect(() => {
     ada.conversation.receive("{}");
