@@ -95,7 +95,7 @@ async def test_nothing_is_lost_nor_doubled_by_a_cut(serve_lab: ServeLab, visit: 
 
 @pytest.mark.parametrize(
     ("how", "told"),
-    [(signal.SIGTERM, "the room has ended: gateway stopped"), (signal.SIGKILL, "Before is gone")],
+    [(signal.SIGTERM, "ended: gateway stopped"), (signal.SIGKILL, "Before is gone")],
 )
 async def test_page_comes_back_with_its_server(
     serve_lab: ServeLab, visit: Visit, shoot: Shoot, how: signal.Signals, told: str

@@ -11,6 +11,7 @@ import pytest
 
 from embedenv_jupyter.accounts import Kind
 from embedenv_jupyter.errors import CloseCode
+from embedenv_jupyter.rooms.room import Room
 from embedenv_jupyter.sandbox.sandbox import Sandbox
 from embedenv_jupyter.sandbox.spec import SandboxSpec
 from tests.integration.conftest import Served
@@ -36,6 +37,13 @@ async def entries_of(served: Served) -> list[tuple[Kind, int]]:
     return [(entry.kind, entry.delta) for entry in found if entry.kind is not Kind.GRANT]
 
 
+async def pids_are(room: Room, count: int) -> None:
+    """Wait until so many processes and threads are in a room."""
+    async with asyncio.timeout(10):
+        while room.sandbox.keeper.counters().pids != count:
+            await asyncio.sleep(0.01)
+
+
 @pytest.mark.parametrize("embedenv_config", [{"pids": 12}])
 async def test_a_line_is_given_back_when_the_room_can_start_no_process(
     served: Served, member: Asking
@@ -43,15 +51,14 @@ async def test_a_line_is_given_back_when_the_room_can_start_no_process(
     room, _ = served.gateway.rooms.redeem(member.join_key)
     await member.command("write", path="hoard.py", content=HOARD)
     await member.ended(await member.shell("exec python3 hoard.py"))
-    async with asyncio.timeout(10):
-        while room.sandbox.keeper.counters().pids != 12:
-            await asyncio.sleep(0.01)
+    await pids_are(room, 12)
     before = await entries_of(served)
     answer = await member.answer(await member.shell("sort /dev/null"))
     assert answer["type"] == "error"
     assert "Resource temporarily unavailable" in answer["message"]
     assert await entries_of(served) == [*before, (Kind.SHELL, -1), (Kind.REFUND, 1)]
     await room.sandbox.reset()
+    await pids_are(room, 1)  # who is killed counts until it is gone
     assert (await member.run("sort /dev/null; echo alive"))[0] == "alive\n"
 
 
