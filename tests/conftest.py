@@ -13,7 +13,7 @@ import pytest
 from hypothesis import settings
 from traitlets.config import Config
 
-pytest_plugins = ["pytest_jupyter.jupyter_server", "tests.async_fixtures"]
+pytest_plugins = ["pytest_jupyter.jupyter_server", "tests.async_fixtures", "tests.turns"]
 
 # How long an example takes says how busy the machine is; speed is for benchmarks/.
 settings.register_profile("embedenv", deadline=None)

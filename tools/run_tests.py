@@ -39,7 +39,13 @@ def main(argv: Sequence[str]) -> int:
     """Lint, test with the arguments for pytest in ``argv``, and return pytest's exit code."""
     os.chdir(ROOT)
     plugins = [LintVerdict()] if lint.main() else []
-    return int(pytest.main([*argv], plugins=plugins))
+    return int(pytest.main([*_workers(argv), *argv], plugins=plugins))
+
+
+def _workers(argv: Sequence[str]) -> list[str]:
+    """Return the options for one worker a processor, unless ``argv`` says how many there are."""
+    is_said = any(word.startswith(("-n", "--numprocesses")) for word in argv)
+    return [] if is_said else ["-n", str(len(os.sched_getaffinity(0))), "--dist", "loadfile"]
 
 
 if __name__ == "__main__":

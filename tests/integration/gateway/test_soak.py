@@ -97,6 +97,7 @@ async def use_a_room(gateway: Gateway) -> None:
             await asyncio.sleep(0)
 
 
+@pytest.mark.alone
 @pytest.mark.timeout(300)
 async def test_a_thousand_rooms_leave_no_trace(gateway: Gateway, tmp_path: Path, temporary: Path) -> None:
     for _ in range(WARM_UP):

@@ -18,6 +18,8 @@ from tests.integration.sandbox.left_behind import group_folders, until
 from tests.integration.sandbox.ns_rooms import at_rest
 from tests.integration.sandbox.programs import OpenSandbox, output
 
+pytestmark = pytest.mark.alone
+
 ROOM_FOLDERS = f"{tempfile.gettempdir()}/embedenv-room-*"
 
 
