@@ -66,6 +66,11 @@ class CellQueue:
         """True while a cell waits or is being answered here."""
         return self._worker is not None
 
+    @property
+    def is_answering(self) -> bool:
+        """True while a magic runs: then the kernel is busy, whatever its process says."""
+        return self._turn is not None
+
     def takes(self, cell: Cell) -> bool:
         """Take a cell that the kernel must not get yet, or not at all; false for one that it can have now."""
         if self._worker is None:
