@@ -93,7 +93,13 @@ export class SharedDocument {
     if (this.talk === null) {
       throw new ConnectionLostError(`“${this.pathNow}” is not shared any more.`);
     }
-    await this.talk.connection.ping();
+    try {
+      await this.talk.connection.ping();
+    } catch {
+      throw new ConnectionLostError(
+        `The room may not have all of “${this.pathNow}”: there is no connection now.`,
+      );
+    }
   }
 
   /** The file is renamed: it is let go of at its old path before that, and taken up at its new one after. */

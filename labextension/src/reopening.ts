@@ -17,7 +17,9 @@ export async function putAway(
     if (context?.model.dirty === true && !context.model.readOnly) {
       await context.save();
     }
-    await documentOf(context?.model.sharedModel ?? widget)?.settled();
+    if (context !== undefined) {
+      await documentOf(context.model.sharedModel)?.settled();
+    }
   }
   widgets.forEach((widget) => {
     widget.dispose();

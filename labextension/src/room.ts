@@ -45,6 +45,7 @@ interface IPresent {
 export class Room implements IRoom {
   readonly serverSettings: ServerConnection.ISettings;
   readonly usage = new UsageHistory();
+  hasEnded = false;
   private readonly places = new Map<string, IWhere | null>();
   private readonly changedSignal = new Signal<this, void>(this);
   private readonly happenedSignal = new Signal<this, IEvent>(this);
@@ -54,7 +55,6 @@ export class Room implements IRoom {
   private present: IPresent | null = null;
   private selfNow: IMember | null = null;
   private farewell = "";
-  private isOver = false;
   private isGone = false;
 
   constructor(private readonly options: IRoomOptions) {
@@ -101,10 +101,6 @@ export class Room implements IRoom {
 
   get isDisposed(): boolean {
     return this.isGone;
-  }
-
-  get hasEnded(): boolean {
-    return this.isOver;
   }
 
   may(role: Role): boolean {
@@ -228,7 +224,7 @@ export class Room implements IRoom {
       this.dispose();
       return;
     }
-    this.isOver = error instanceof EngineError && error.code === ENDED;
+    this.hasEnded = error instanceof EngineError && error.code === ENDED;
     this.absent.closed(this.farewell === "" ? error : new Error(this.farewell));
     this.farewell = "";
   }
