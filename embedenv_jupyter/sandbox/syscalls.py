@@ -62,6 +62,12 @@ RESOLVE_NO_SYMLINKS = 4
 RESOLVE_BENEATH = 8
 RESOLVE_IN_ROOT = 16
 
+RESOLVE_ATTEMPTS = 128
+"""How often openat2(2) is called again where somebody's rename, anywhere, may have changed what ``..`` is."""
+
+# linux/kcmp.h
+KCMP_VM = 1
+
 # linux/prctl.h
 PR_SET_PDEATHSIG = 1
 PR_SET_DUMPABLE = 4
@@ -82,6 +88,7 @@ _LINUX_CAPABILITY_VERSION_3 = 0x20080522
 _NUMBERS = {  # name: (x86_64, aarch64)
     "capset": (126, 91),
     "pivot_root": (155, 41),
+    "kcmp": (312, 272),
     "renameat2": (316, 276),
     "seccomp": (317, 277),
     "open_tree": (428, 428),
@@ -213,8 +220,18 @@ def clear_capabilities() -> None:
 
 
 def openat2(dir_fd: int, path: str, flags: int, mode: int = 0, resolve: int = 0) -> int:
-    """Open with limits on how the path may resolve (Linux 5.6)."""
+    """Open with limits on how the path may resolve (Linux 5.6).
+
+    Beneath a root, the kernel gives ``..`` up with ``EAGAIN`` whenever a rename or a
+    mount is made meanwhile, in any place: that a room renames files all the time
+    must not keep others from theirs.
+    """
     how = struct.pack("QQQ", flags, mode, resolve)
+    for _ in range(RESOLVE_ATTEMPTS):
+        try:
+            return _syscall("openat2", dir_fd, _path(path), how, len(how), about=path)
+        except BlockingIOError:
+            pass
     return _syscall("openat2", dir_fd, _path(path), how, len(how), about=path)
 
 
@@ -224,6 +241,17 @@ def renameat2(source_fd: int, source: str, target_fd: int, target: str, flags: i
         "renameat2", source_fd, _path(source), target_fd, _path(target), flags,
         about=f"{source} to {target}",
     )  # fmt: skip
+
+
+def has_same_memory(pid: int, other: int) -> bool:
+    """Tell whether two processes or threads have one address space, as after vfork(2) (kcmp(2)).
+
+    They have not as far as we may know where we may not look at one of them.
+    """
+    try:
+        return _syscall("kcmp", pid, other, KCMP_VM, 0, 0) == 0
+    except OSError:
+        return False
 
 
 def _path(path: str) -> bytes:

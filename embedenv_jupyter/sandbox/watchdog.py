@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
 import time
 from dataclasses import dataclass, replace
 
-from embedenv_jupyter.sandbox import tree
+from embedenv_jupyter.sandbox import syscalls, tree
 from embedenv_jupyter.sandbox.keeper import Counters
 from embedenv_jupyter.sandbox.spec import Limits
 
@@ -16,6 +17,8 @@ INTERVAL_S = 0.1
 """How often :meth:`Watchdog.look` is due. A program fills some hundred megabytes in this time."""
 
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+_SIGKILL = 1 << (signal.SIGKILL - 1)
+_PF_EXITING = 4  # linux/sched.h
 _QUICK_S = 0.001
 _FRESH_S = 0.05
 _NEARLY = 0.9
@@ -25,9 +28,16 @@ and programs that fork in vain come and go between two samples."""
 
 @dataclass(frozen=True)
 class _Process:
-    """What one process uses; ``memory_bytes`` counts shared pages fully in each that has them."""
+    """What one process uses.
+
+    ``memory_bytes`` counts shared pages fully in each process that has them, and
+    nothing of a process that is ending, which gives all back. ``thread`` is one
+    by which its memory can be looked at: its first one may have ended before it.
+    """
 
     pid: int
+    parent: int
+    thread: int
     started: str
     memory_bytes: int
     threads: int
@@ -37,26 +47,77 @@ class _Process:
 def _look_at(pid: int) -> _Process | None:
     """Read one process; ``None`` when it has ended (proc_pid_stat(5), proc_pid_status(5))."""
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            fields = file.read().rpartition(b")")[2].split()
-        with open(f"/proc/{pid}/status", "rb") as file:
-            status = dict(line.split(b":", 1) for line in file.read().splitlines() if b":" in line)
+        fields = _stat(pid)
+        thread, memory_bytes = pid, _memory_bytes(pid)
+        threads = int(fields[17])
+        if memory_bytes is None and threads > 1:
+            thread, memory_bytes = _memory_by_any_thread(pid)
     except (OSError, ValueError):
         return None
-    kilobytes = sum(int(status[key].split()[0]) for key in (b"RssAnon", b"RssShmem") if key in status)
-    ticks = sum(int(field) for field in fields[11:15])  # utime, stime and those of reaped children
-    threads = int(fields[17])
-    return _Process(pid, fields[19].decode(), kilobytes << 10, threads, ticks / _TICKS_PER_S)
+    return _Process(
+        pid=pid,
+        parent=int(fields[1]),
+        thread=thread,
+        started=fields[19].decode(),
+        memory_bytes=memory_bytes or 0,
+        threads=threads,
+        cpu_s=sum(map(int, fields[11:15])) / _TICKS_PER_S,  # utime, stime and those of reaped children
+    )
 
 
-def _proportional_bytes(pid: int) -> int | None:
+def _stat(pid: int) -> list[bytes]:
+    with open(f"/proc/{pid}/stat", "rb") as file:
+        return file.read().rpartition(b")")[2].split()
+
+
+def _memory_bytes(thread: int) -> int | None:
+    """Return the memory that a thread works in, ``None`` when it has none any more, 0 when it is ending."""
+    with open(f"/proc/{thread}/status", "rb") as file:
+        status = dict(line.split(b":", 1) for line in file.read().splitlines() if b":" in line)
+    if b"RssAnon" not in status:
+        return None
+    if int(status[b"SigPnd"], 16) & _SIGKILL or int(_stat(thread)[6]) & _PF_EXITING:
+        return 0
+    return sum(int(status[key].split()[0]) << 10 for key in (b"RssAnon", b"RssShmem") if key in status)
+
+
+def _memory_by_any_thread(pid: int) -> tuple[int, int | None]:
+    """Return a thread that still works in the memory of its process, and what that memory is."""
+    for name in os.listdir(f"/proc/{pid}/task"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            memory_bytes = _memory_bytes(int(name))
+            if memory_bytes is not None:
+                return int(name), memory_bytes
+    return pid, None
+
+
+def _proportional_bytes(process: _Process) -> int:
     """Return memory with shared pages divided among those that share them; slow, for close cases."""
     try:
-        with open(f"/proc/{pid}/smaps_rollup", "rb") as file:
+        with open(f"/proc/{process.thread}/smaps_rollup", "rb") as file:
             lines = dict(line.split(b":", 1) for line in file.read().splitlines()[1:])
+    except (FileNotFoundError, ProcessLookupError):
+        return 0  # it has ended since
     except (OSError, ValueError):
-        return None
+        return process.memory_bytes
     return sum(int(lines[key].split()[0]) << 10 for key in (b"Pss_Anon", b"Pss_Shmem") if key in lines)
+
+
+def _counted_once(processes: list[_Process]) -> list[_Process]:
+    """Have memory that a process works in together with its parent counted in the parent alone.
+
+    That is how a program starts another one (vfork(2)): until the other runs,
+    what it has is the parent's, and is no more than before.
+    """
+    found = {process.pid: process for process in processes}
+
+    def is_parents(process: _Process) -> bool:
+        parent = found.get(process.parent)
+        if parent is None or parent.memory_bytes == 0:
+            return False
+        return syscalls.has_same_memory(process.thread, parent.thread)
+
+    return [replace(p, memory_bytes=0) if is_parents(p) else p for p in processes]
 
 
 class Watchdog:
@@ -98,7 +159,8 @@ class Watchdog:
 
     def _look(self) -> None:
         found = map(_look_at, (self._pid, *tree.descendants(self._pid)))
-        processes = [self._own(process) for process in found if process is not None]
+        together = _counted_once([process for process in found if process is not None])
+        processes = [self._own(process) for process in together]
         used = sum(process.memory_bytes for process in processes)
         limit = self._limits.memory_bytes
         kills = 0
@@ -116,8 +178,8 @@ class Watchdog:
 
     def _reduce(self, processes: list[_Process], limit: int) -> tuple[int, int]:
         """Kill the largest programs until the rest fits; return what is left, and how many."""
-        exact = {p: None if p.pid == self._pid else _proportional_bytes(p.pid) for p in processes}
-        sizes = {p: p.memory_bytes if size is None else size for p, size in exact.items()}
+        is_exact = {p: p.pid == self._pid or p.memory_bytes == 0 for p in processes}
+        sizes = {p: p.memory_bytes if is_exact[p] else _proportional_bytes(p) for p in processes}
         used = sum(sizes.values())
         kills = 0
         for process in sorted(processes, key=lambda p: (p.pid == self._pid, -sizes[p])):

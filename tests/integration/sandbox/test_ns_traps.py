@@ -35,7 +35,7 @@ from tests.integration.sandbox.ns_rooms import (
     shell,
     start_python,
 )
-from tests.integration.sandbox.programs import DEADLINE_S
+from tests.integration.sandbox.programs import DEADLINE_S, read_until
 
 SYSCALL = """
 import ctypes, errno, json, os
@@ -298,6 +298,55 @@ async def test_6_many_programs_cannot_outgrow_the_room_together(way: str) -> Non
         await asyncio.gather(*ended)
         for process in programs:
             process.close()
+
+
+WITHOUT_ITS_FIRST_THREAD = f"""
+import ctypes, threading, time
+def hold():
+    block = bytearray(60 << 20)
+    time.sleep(60)
+threading.Thread(target=hold).start()
+ctypes.CDLL(None).syscall({60 if X86 else 93}, 0)  # exit(2) ends this thread alone
+"""
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_6_program_whose_first_thread_has_ended_is_counted(way: str) -> None:
+    """The kernel says nothing of its memory where one asks for the process: each thread has to be asked."""
+    async with ns_room(way, limits=Limits(memory_bytes=200 * MIB)) as room:
+        breached = asyncio.Queue[Breach]()
+        room.subscribe(lambda breach, _: breached.put_nowait(breach))
+        programs = [await start_python(room, WITHOUT_ITS_FIRST_THREAD) for _ in range(4)]
+        async with asyncio.timeout(DEADLINE_S):
+            assert await breached.get() is Breach.OOM
+        await room.reset()
+        for process in programs:
+            assert await process.wait() == ExitStatus(signal=9)
+            process.close()
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_6_program_that_starts_others_is_not_counted_twice(way: str) -> None:
+    """Until the other one runs, both work in the same memory (vfork(2))."""
+    async with ns_room(way, limits=Limits(memory_bytes=128 * MIB)) as room:
+        code = """
+import os
+held = bytearray(80 << 20)
+os.mkfifo("gate")
+print("starts", flush=True)
+waits = (os.POSIX_SPAWN_OPEN, 0, "gate", os.O_RDONLY, 0)
+child = os.posix_spawn("/bin/true", ["true"], {}, file_actions=[waits])
+os.waitpid(child, 0)
+print(len(held))
+"""
+        process = await start_python(room, code)
+        await read_until(process, b"starts")
+        await shell(room, "until [ $(ps -A -o args= | grep -c '[p]osix_spawn') -eq 2 ]; do :; done")
+        for _ in range(3):
+            await room.look_at_limits()
+        await shell(room, "echo > gate")
+        assert int(await read_all_of(process)) == 80 << 20
+        assert not room.breaches
 
 
 # 7. Socket families that network namespaces do not scope.
