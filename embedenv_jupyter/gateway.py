@@ -20,6 +20,7 @@ from pathlib import Path
 from embedenv_jupyter.accounts import AccountManager, default_database_url
 from embedenv_jupyter.accounts.location import DATA_DIR_VARIABLE
 from embedenv_jupyter.accounts.tickets import Tickets
+from embedenv_jupyter.deadlines import deadline
 from embedenv_jupyter.errors import SandboxUnavailableError
 from embedenv_jupyter.images.store import ImageStore
 from embedenv_jupyter.kernels.authors import Senders
@@ -180,7 +181,7 @@ class Gateway:
             SandboxUnavailableError: it did not start, or has stopped; the text says why.
         """
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(READY_TIMEOUT_S):
+            async with deadline(READY_TIMEOUT_S):
                 await self._started.wait()
         if self._is_closed:
             raise SandboxUnavailableError(STOPPED)

@@ -23,6 +23,7 @@ from sqlalchemy.orm import Session
 from embedenv_jupyter.accounts.engine import READS, create_engine, database_url, is_sqlite, sqlite_file
 from embedenv_jupyter.accounts.location import make_private
 from embedenv_jupyter.accounts.migrate import upgrade
+from embedenv_jupyter.deadlines import deadline
 from embedenv_jupyter.errors import AccountsUnavailableError
 
 T = TypeVar("T")
@@ -107,7 +108,7 @@ class Database:
         if self._writer is None:
             yield
             return
-        async with asyncio.timeout(self._timeout_s):
+        async with deadline(self._timeout_s):
             await self._writer.acquire()
         try:
             yield

@@ -30,6 +30,7 @@ from embedenv_jupyter.cli.terminal import (
     until_told_to_end,
     write_out,
 )
+from embedenv_jupyter.deadlines import deadline
 from embedenv_jupyter.errors import EmbedEnvError
 from embedenv_jupyter.languages.registry import FOLDER, Language, Languages, UnknownLanguageError
 
@@ -169,7 +170,7 @@ async def _connect(process: Process, timeout_s: float | None, *, takes_input: bo
     try:
         async with on_interrupt(_Interrupts(process).press):
             try:
-                async with asyncio.timeout(timeout_s):
+                async with deadline(timeout_s):
                     await asyncio.gather(*tasks)
                     return await process.wait()
             except TimeoutError:
@@ -202,7 +203,7 @@ async def _stop(process: Process) -> None:
         with contextlib.suppress(ProcessLookupError):
             await process.signal(step)
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(STEP_S):
+            async with deadline(STEP_S):
                 await process.wait()
                 return
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from embedenv_jupyter.cli import piped_input
 from embedenv_jupyter.cli.terminal import explained, on_interrupt, own_input, say, write_out
 from embedenv_jupyter.client import PlainServerError, RefusedError, Room, Run, connect
+from embedenv_jupyter.deadlines import deadline
 from embedenv_jupyter.errors import EmbedEnvError
 from embedenv_jupyter.languages.registry import FOLDER, Language
 
@@ -64,7 +65,7 @@ async def _room(url: str) -> AsyncIterator[Room]:
             yield room
         finally:
             with contextlib.suppress(EmbedEnvError, TimeoutError):
-                async with asyncio.timeout(STOP_S):
+                async with deadline(STOP_S):
                     await room.stop()
 
 
@@ -82,7 +83,7 @@ async def _follow(started: Run, timeout_s: float | None, fd: int, feed: Feed | N
     try:
         async with on_interrupt(started.interrupt):
             try:
-                async with asyncio.timeout(timeout_s):
+                async with deadline(timeout_s):
                     await _copy_out(started, fd)
             except TimeoutError:
                 say(f"time is up after {timeout_s:g} s")

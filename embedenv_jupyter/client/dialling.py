@@ -28,6 +28,7 @@ from websockets.uri import parse_uri
 
 from embedenv_jupyter.client.address import Endpoint
 from embedenv_jupyter.client.refusal import RefusedError
+from embedenv_jupyter.deadlines import deadline
 from embedenv_jupyter.errors import CloseCode, ConnectionLostError, RemoteProtocolError, RoomClosedError
 
 log = logging.getLogger(__name__)
@@ -123,7 +124,7 @@ async def open_socket(
 async def shut_socket(socket: ClientConnection, close_s: float) -> None:
     """Close a socket within its deadline; what still arrives is thrown away."""
     try:
-        async with asyncio.timeout(close_s), asyncio.TaskGroup() as group:
+        async with deadline(close_s), asyncio.TaskGroup() as group:
             # A closing handshake needs a peer that reads: without this, a full queue would hold it up.
             drain = group.create_task(_drain(socket), name="drain of a socket")
             await socket.close()

@@ -32,6 +32,7 @@ from embedenv_jupyter.client.flow import Buffering, Gate
 from embedenv_jupyter.client.link import Link
 from embedenv_jupyter.client.opening import ANSWER_S, transport_to, warn_of_plain_text
 from embedenv_jupyter.client.refusal import StalledError
+from embedenv_jupyter.deadlines import deadline
 from embedenv_jupyter.errors import BusyError, ConnectionLostError, LocalProtocolError
 from embedenv_jupyter.protocols.engine import frames
 from embedenv_jupyter.protocols.engine.reports import (
@@ -168,7 +169,7 @@ class Engine:
 
     async def _end_within(self, limit_s: float) -> None:
         with contextlib.suppress(TimeoutError, StalledError):
-            async with asyncio.timeout(limit_s):
+            async with deadline(limit_s):
                 await self._end()
 
     async def _end(self) -> None:

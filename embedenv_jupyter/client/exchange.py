@@ -27,6 +27,7 @@ from embedenv_jupyter.client.frames import (
 from embedenv_jupyter.client.mailbox import Mailbox
 from embedenv_jupyter.client.refusal import RefusedError
 from embedenv_jupyter.client.run import Run
+from embedenv_jupyter.deadlines import deadline
 from embedenv_jupyter.errors import BusyError, ConnectionLostError, RemoteProtocolError
 
 T = TypeVar("T")
@@ -56,7 +57,7 @@ async def answered_within(seconds: float) -> AsyncIterator[None]:
         TimeoutError: with a sentence.
     """
     try:
-        async with asyncio.timeout(seconds):
+        async with deadline(seconds):
             yield
     except TimeoutError:
         raise TimeoutError(f"the server did not answer within {seconds:g} s") from None

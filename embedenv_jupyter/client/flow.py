@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from embedenv_jupyter.client.refusal import StalledError
+from embedenv_jupyter.deadlines import deadline
 
 PIECE_OVERHEAD_BYTES = 64
 """What a short piece of text costs beside its characters, so that many tiny pieces are bounded too."""
@@ -94,7 +95,7 @@ class Gate:
             takes = self._takes
             self._changed = asyncio.get_running_loop().create_future()
             try:
-                async with asyncio.timeout(self._buffering.stall_s):
+                async with deadline(self._buffering.stall_s):
                     await self._changed
             except TimeoutError:
                 if self._takes == takes:

@@ -21,6 +21,7 @@ from websockets.exceptions import ConnectionClosed
 
 from embedenv_jupyter.client.dialling import Heartbeat
 from embedenv_jupyter.client.flow import Gate
+from embedenv_jupyter.deadlines import deadline
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +56,7 @@ class Heart:
         heard = self._heard
         pong = await self._socket.ping()
         try:
-            async with asyncio.timeout(self._heartbeat.deadline_s):
+            async with deadline(self._heartbeat.deadline_s):
                 await pong
         except TimeoutError:
             return self._heard != heard or not self._gate.is_open

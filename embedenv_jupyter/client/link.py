@@ -30,6 +30,7 @@ from embedenv_jupyter.client.dialling import (
 from embedenv_jupyter.client.flow import Gate
 from embedenv_jupyter.client.heart import Heart
 from embedenv_jupyter.client.refusal import UnreachableError
+from embedenv_jupyter.deadlines import deadline
 from embedenv_jupyter.errors import ConnectionLostError, EmbedEnvError, RemoteProtocolError
 
 log = logging.getLogger(__name__)
@@ -218,7 +219,7 @@ class Link:
     async def _greet(self, socket: ClientConnection) -> None:
         limit_s = self._transport.greeting_s
         try:
-            async with asyncio.timeout(limit_s):
+            async with deadline(limit_s):
                 await self._dialogue.greet(socket)
         except TimeoutError:
             if self._dialogue.greeted_silently():

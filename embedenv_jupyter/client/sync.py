@@ -22,6 +22,7 @@ from embedenv_jupyter.client.files import Files
 from embedenv_jupyter.client.opening import open_room
 from embedenv_jupyter.client.room import Room
 from embedenv_jupyter.client.run import ExitStatus, Run
+from embedenv_jupyter.deadlines import deadline
 from embedenv_jupyter.errors import LocalProtocolError
 
 A = TypeVar("A")
@@ -172,7 +173,7 @@ class RunFace(Face[A]):
 
     def _interrupt_briefly(self) -> None:
         async def interrupt() -> None:
-            async with asyncio.timeout(INTERRUPT_S):
+            async with deadline(INTERRUPT_S):
                 await self._interrupting()
 
         # A program that has just ended, or a lost connection, must not hide the user's Ctrl+C.

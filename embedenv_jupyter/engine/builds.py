@@ -14,6 +14,7 @@ import shlex
 from collections import OrderedDict
 from typing import Final
 
+from embedenv_jupyter.deadlines import deadline
 from embedenv_jupyter.engine.source import Source
 from embedenv_jupyter.errors import SandboxError, SandboxRequestError
 from embedenv_jupyter.languages.language import Language
@@ -73,7 +74,7 @@ class Builds:
             return None
         assert process.stdout is not None
         try:
-            async with asyncio.timeout(COPY_TIMEOUT_S):
+            async with deadline(COPY_TIMEOUT_S):
                 said = await process.stdout.read()
                 status = await process.wait()
         except TimeoutError:

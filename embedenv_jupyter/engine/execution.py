@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Self
 
+from embedenv_jupyter.deadlines import deadline
 from embedenv_jupyter.engine.events import Event, Outcome
 from embedenv_jupyter.engine.pace import EventQueue
 
@@ -133,7 +134,7 @@ class Execution:
             if self._control.signal is not None:
                 await self._control.signal(step)
             try:
-                async with asyncio.timeout(STEP_S):
+                async with deadline(STEP_S):
                     await self._control.is_quiet.wait()
                     return
             except TimeoutError:
@@ -142,7 +143,10 @@ class Execution:
     async def aclose(self) -> None:
         """End the program at once if it runs, and forget what nobody read; idempotent."""
         self._queue.discard()
-        self._work.cancel()
+        try:
+            await asyncio.sleep(0)  # work that is cancelled before its first step cleans nothing up
+        finally:
+            self._work.cancel()
         if not self._work.done():
             await asyncio.wait({self._work})
         if not self._work.cancelled():

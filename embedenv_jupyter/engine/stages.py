@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from embedenv_jupyter.deadlines import deadline
 from embedenv_jupyter.engine.events import Output, Reason, Stage, StageBegan, StageEnded, Stream
 from embedenv_jupyter.engine.execution import LADDER, Control
 from embedenv_jupyter.engine.pace import EventQueue
@@ -152,7 +153,7 @@ async def pump(
 async def within(work: Awaitable[object], limit_s: float | None) -> bool:
     """Wait for something; ``False`` when the time is up first."""
     try:
-        async with asyncio.timeout(limit_s):
+        async with deadline(limit_s):
             await work
     except TimeoutError:
         return False

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from embedenv_jupyter.deadlines import deadline
 from embedenv_jupyter.engine.toolchains import Toolchains
 from embedenv_jupyter.errors import SandboxRequestError
 from embedenv_jupyter.languages.language import Language
@@ -79,7 +80,7 @@ async def _version(sandbox: Sandbox, language: Language) -> str:
     assert process.stdout is not None
     said = b""
     try:
-        async with asyncio.timeout(VERSION_TIMEOUT_S):
+        async with deadline(VERSION_TIMEOUT_S):
             while len(said) < MAX_VERSION_BYTES and (data := await process.stdout.read(MAX_VERSION_BYTES)):
                 said += data
     except TimeoutError:

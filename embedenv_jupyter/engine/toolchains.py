@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from typing import Final
 
+from embedenv_jupyter.deadlines import deadline
 from embedenv_jupyter.errors import MissingToolchainError, SandboxTimeoutError
 from embedenv_jupyter.languages.language import Language
 from embedenv_jupyter.sandbox.sandbox import Sandbox
@@ -54,7 +54,7 @@ class Toolchains:
         assert process.stdout is not None
         said = b""
         try:
-            async with asyncio.timeout(LOOK_TIMEOUT_S):
+            async with deadline(LOOK_TIMEOUT_S):
                 while data := await process.stdout.read():
                     said = (said + data)[-MAX_SAID_BYTES:]
         except TimeoutError:

@@ -28,6 +28,7 @@ from embedenv_jupyter.client.address import (
 from embedenv_jupyter.client.backoff import Backoff, Retry
 from embedenv_jupyter.client.dialling import MAX_FRAME_BYTES, Heartbeat, Transport, open_socket
 from embedenv_jupyter.client.refusal import AddressError, RefusedError
+from embedenv_jupyter.deadlines import deadline
 from embedenv_jupyter.errors import CloseCode, ConnectionLostError, EmbedEnvError, RemoteProtocolError
 from embedenv_jupyter.protocols.engine.client import Answer, CodeTooLargeError, EngineSession, Refusal
 
@@ -200,7 +201,7 @@ class EngineClient:
     async def _exchange(self, socket: ClientConnection, language: str, code: str) -> Answer | Refusal:
         try:
             frame = self._session.execute(language, code).decode()
-            async with asyncio.timeout(self._settings.timeout_s):
+            async with deadline(self._settings.timeout_s):
                 await socket.send(frame)
                 return await self._answer(socket)
         except CodeTooLargeError as exc:
@@ -215,7 +216,7 @@ class EngineClient:
     async def _answer(self, socket: ClientConnection) -> Answer | Refusal:
         while True:
             try:
-                async with asyncio.timeout(_PING_EVERY_S):
+                async with deadline(_PING_EVERY_S):
                     data = await socket.recv()
             except TimeoutError:
                 if not await _responds(socket, _PONG_S):
@@ -256,7 +257,7 @@ class EngineClient:
         try:
             # What came while nothing waited answers nothing; the next cell must not get it.
             while True:
-                async with asyncio.timeout(0):
+                async with deadline(0):
                     await socket.recv()
         except TimeoutError:
             pass
@@ -297,7 +298,7 @@ class EngineClient:
 
 async def _responds(socket: ClientConnection, timeout_s: float) -> bool:
     try:
-        async with asyncio.timeout(timeout_s):
+        async with deadline(timeout_s):
             await (await socket.ping())
     except (TimeoutError, ConnectionClosed):
         return False

@@ -24,6 +24,7 @@ from tornado.ioloop import IOLoop
 from traitlets import Dict, Type, Unicode, default
 
 from embedenv_jupyter.client.address import API_KEY_VARIABLE, URL_VARIABLE
+from embedenv_jupyter.deadlines import deadline
 from embedenv_jupyter.errors import EmbedEnvError
 from embedenv_jupyter.forwarder.cells import Cell, known_language, language_id, split
 from embedenv_jupyter.forwarder.engine_client import EngineClient, EngineError, Settings
@@ -106,7 +107,7 @@ class EngineKernel(Kernel):
         """Run a cell and reply, whatever happens: without a reply the front end would wait for ever."""
         try:
             # The scope has no deadline; an interrupt gives it one that has passed.
-            async with asyncio.timeout(None) as self._running:
+            async with deadline(None) as self._running:
                 return await self._run(source)
         except TimeoutError:
             text = "Interrupted; the connection was closed. The next cell opens another."
@@ -202,7 +203,7 @@ class EngineKernel(Kernel):
     async def do_shutdown(self, restart: bool) -> Content:
         closing = asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._aclose(), self._loop))
         try:
-            async with asyncio.timeout(_SHUTDOWN_S):
+            async with deadline(_SHUTDOWN_S):
                 await closing
         except TimeoutError:
             self.log.warning("the gateway did not take its leave in time")

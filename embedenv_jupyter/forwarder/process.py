@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from embedenv_jupyter.client.refusal import RefusedError
+from embedenv_jupyter.deadlines import deadline
 from embedenv_jupyter.errors import ConnectionLostError
 from embedenv_jupyter.forwarder.connection import ConnectionInfo, Sockets
 from embedenv_jupyter.forwarder.language_link import LANGUAGE_VARIABLE, in_language
@@ -138,7 +139,7 @@ class ForwarderProcess:
         if self._place is None:
             return
         try:
-            async with asyncio.timeout(END_TIMEOUT_S):
+            async with deadline(END_TIMEOUT_S):
                 await (self._place.suspend() if restart else self._place.end())
         except TimeoutError:
             log.warning("the kernel in the room was not ended within %g s", END_TIMEOUT_S)

@@ -17,6 +17,8 @@ from typing import Final
 
 import zmq
 
+from embedenv_jupyter.deadlines import deadline
+
 log = logging.getLogger(__name__)
 
 QUEUE_BYTES: Final = 16 << 20
@@ -85,7 +87,7 @@ class Publisher:
                 self._greet()
                 self._send_queued(loop.time())
                 try:
-                    async with asyncio.timeout(_LOOK_AGAIN_S if self._queue or not self._is_heard else None):
+                    async with deadline(_LOOK_AGAIN_S if self._queue or not self._is_heard else None):
                         await self._is_moving.wait()
                 except TimeoutError:
                     continue

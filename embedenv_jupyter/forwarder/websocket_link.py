@@ -21,6 +21,7 @@ from embedenv_jupyter.client.address import Endpoint
 from embedenv_jupyter.client.backoff import Backoff, Retry
 from embedenv_jupyter.client.dialling import Transport, ending_of, open_socket, raise_if_final
 from embedenv_jupyter.client.refusal import RefusedError
+from embedenv_jupyter.deadlines import deadline
 from embedenv_jupyter.errors import (
     CloseCode,
     ConnectionLostError,
@@ -157,7 +158,7 @@ class WebSocketLink:
         while True:
             seconds = heartbeat.every_s if self._pong is None else heartbeat.deadline_s
             try:
-                async with asyncio.timeout(seconds):
+                async with deadline(seconds):
                     data = await socket.recv()
             except TimeoutError:
                 if self._pong is None:
@@ -216,7 +217,7 @@ class WebSocketLink:
 
     async def _greeting(self, socket: ClientConnection) -> protocol.Hello:
         try:
-            async with asyncio.timeout(self._transport.greeting_s):
+            async with deadline(self._transport.greeting_s):
                 data = await socket.recv()
         except TimeoutError:
             raise ConnectionLostError("the server did not greet") from None

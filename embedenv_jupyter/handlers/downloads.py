@@ -6,7 +6,6 @@ it is sent as an attachment that runs nothing, whatever it is.
 
 from __future__ import annotations
 
-import asyncio
 import mimetypes
 import os
 import re
@@ -17,6 +16,7 @@ from urllib.parse import quote
 from jupyter_server.auth.decorator import allow_unauthenticated
 from tornado.iostream import StreamClosedError
 
+from embedenv_jupyter.deadlines import deadline
 from embedenv_jupyter.handlers.contents import FilesHandler
 from embedenv_jupyter.handlers.problems import ProblemError
 from embedenv_jupyter.rooms.contents import api_path
@@ -120,7 +120,7 @@ class DownloadHandler(FilesHandler):
                     raise StreamClosedError  # it became shorter: only a cut tells that bytes are missing
                 at += len(piece)
                 self.write(piece)
-                async with asyncio.timeout(TAKE_TIMEOUT_S):
+                async with deadline(TAKE_TIMEOUT_S):
                     await self.flush()
             self.finish(set_content_type=self._type)
         except (StreamClosedError, TimeoutError) as exc:

@@ -15,6 +15,7 @@ from tornado.iostream import StreamClosedError
 
 from embedenv_jupyter.accounts import LOCAL_ACCOUNT, Account
 from embedenv_jupyter.accounts.tickets import is_ticket
+from embedenv_jupyter.deadlines import deadline
 from embedenv_jupyter.errors import RemoteProtocolError
 from embedenv_jupyter.gateway import Gateway
 from embedenv_jupyter.handlers.access import BUSY_RETRY_S, OwnHandler, account_of_key, bearer
@@ -240,7 +241,7 @@ class ExecuteHandler(OwnHandler):
         name = str(type(frame).__struct_config__.tag)
         data = codec.encode(frame).decode()
         self.write(f"event: {name}\nid: {record.last}\ndata: {data}\n\n")
-        async with asyncio.timeout(SEND_TIMEOUT_S):
+        async with deadline(SEND_TIMEOUT_S):
             await self.flush()
         return isinstance(frame, frames.Result | frames.Error)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import aclosing
 
 import msgspec
@@ -10,6 +9,7 @@ from jupyter_server.auth.decorator import allow_unauthenticated
 from tornado.iostream import StreamClosedError
 
 from embedenv_jupyter.accounts import LOCAL_ACCOUNT
+from embedenv_jupyter.deadlines import deadline
 from embedenv_jupyter.handlers.access import OwnHandler
 from embedenv_jupyter.handlers.engine import EVENT_STREAM
 from embedenv_jupyter.handlers.problems import ProblemError
@@ -69,7 +69,7 @@ class InstallHandler(OwnHandler):
                 kind = event.__struct_config__.tag
                 self.write(f"event: {kind}\nid: {number}\ndata: {msgspec.json.encode(event).decode()}\n\n")
                 try:
-                    async with asyncio.timeout(SEND_TIMEOUT_S):
+                    async with deadline(SEND_TIMEOUT_S):
                         await self.flush()
                 except (StreamClosedError, TimeoutError):
                     self.log.info("nobody watches any more how %s is installed", language.id)

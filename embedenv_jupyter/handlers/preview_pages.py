@@ -20,6 +20,7 @@ from tornado.iostream import StreamClosedError
 from tornado.web import HTTPError, RequestHandler, stream_request_body
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
+from embedenv_jupyter.deadlines import deadline
 from embedenv_jupyter.errors import CloseCode, PreviewError, SandboxUnavailableError
 from embedenv_jupyter.gateway import Gateway
 from embedenv_jupyter.handlers.base import InBandHandler, StreamedRequestHandler
@@ -174,7 +175,7 @@ class PreviewHandler(StreamedRequestHandler, InBandHandler):
     async def _send(self, data: bytes) -> None:
         if data:
             self.write(data)
-        async with asyncio.timeout(SEND_TIMEOUT_S):
+        async with deadline(SEND_TIMEOUT_S):
             await self.flush()
 
     def _set_headers(self, pairs: headers.Headers) -> None:
@@ -245,7 +246,7 @@ class PreviewHandler(StreamedRequestHandler, InBandHandler):
         """Pass messages of the program on, as fast as the browser takes them; then its close."""
         try:
             async for message in program:
-                async with asyncio.timeout(SEND_TIMEOUT_S):
+                async with deadline(SEND_TIMEOUT_S):
                     await self.write_message(message, binary=isinstance(message, bytes))
         except TimeoutError:
             self.close_with(CloseCode.TOO_SLOW, f"took no data for {SEND_TIMEOUT_S:g} s")
@@ -259,7 +260,7 @@ class PreviewHandler(StreamedRequestHandler, InBandHandler):
     async def receive(self, message: str | bytes) -> None:
         assert self._upstream is not None, "open() comes first"
         try:
-            async with asyncio.timeout(upstream.SEND_TIMEOUT_S):
+            async with deadline(upstream.SEND_TIMEOUT_S):
                 await self._upstream.send(message)
         except TimeoutError:
             self.close_with(CloseCode.TOO_SLOW, "the program takes no messages")

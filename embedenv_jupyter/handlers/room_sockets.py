@@ -14,6 +14,7 @@ from functools import partial
 from jupyter_server.auth.decorator import allow_unauthenticated
 from tornado.websocket import WebSocketHandler
 
+from embedenv_jupyter.deadlines import deadline
 from embedenv_jupyter.errors import CloseCode, EmbedEnvError, RemoteProtocolError
 from embedenv_jupyter.gateway import Gateway
 from embedenv_jupyter.handlers.access import Principal, entered
@@ -126,7 +127,7 @@ class RoomSocketHandler(InBandHandler):
             TimeoutError: the client has taken nothing for ``SEND_TIMEOUT_S``.
             WebSocketClosedError: it is gone.
         """
-        async with asyncio.timeout(SEND_TIMEOUT_S):
+        async with deadline(SEND_TIMEOUT_S):
             await self.send_framed(data)
 
     def on_close(self) -> None:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
+from embedenv_jupyter.deadlines import deadline
 from embedenv_jupyter.errors import SandboxError
 from embedenv_jupyter.languages.language import Language
 from embedenv_jupyter.sandbox.process import Process
@@ -48,7 +49,7 @@ async def say_hello(tier: Tier, languages: Sequence[Language]) -> AsyncIterator[
 
 async def _failure(tier: Tier, language: Language) -> str:
     try:
-        async with asyncio.timeout(TIMEOUT_S):
+        async with deadline(TIMEOUT_S):
             sandbox = await tier.start(SandboxSpec(id=f"hello-{language.id}", limits=LIMITS))
             try:
                 return await _greets(sandbox, language)

@@ -11,6 +11,7 @@ import socket
 from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
+from embedenv_jupyter.deadlines import deadline
 from embedenv_jupyter.errors import RemoteProtocolError
 from embedenv_jupyter.protocols.zmtp import ZmtpSession, encode_message
 
@@ -89,7 +90,7 @@ class Channel:
             raise
         channel = cls(reader, writer, ZmtpSession(socket_type, identity))
         try:
-            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            async with deadline(CONNECT_TIMEOUT_S):
                 await channel._greet()
         except BaseException:
             await channel.aclose()

@@ -12,6 +12,7 @@ import signal
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+from embedenv_jupyter.deadlines import deadline
 from embedenv_jupyter.errors import RemoteProtocolError
 from embedenv_jupyter.kernels.channels import Channel, unwrapped
 from embedenv_jupyter.kernels.process import KernelProcess
@@ -48,7 +49,7 @@ class Hearing:
         self._iopub = await process.connect("iopub", "SUB")
         listening = self.carry(process, self._iopub.messages(), self._heard)
         self._listener = asyncio.create_task(listening, name=f"iopub of {self._kernel_id}")
-        async with asyncio.timeout(WELCOME_TIMEOUT_S):
+        async with deadline(WELCOME_TIMEOUT_S):
             await self._welcomed.wait()
 
     def _heard(self, parts: tuple[bytes, ...]) -> None:
@@ -62,7 +63,7 @@ class Hearing:
         listener, self._listener = self._listener, None
         if listener is not None:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(FINISH_S):
+                async with deadline(FINISH_S):
                     await asyncio.wait({listener})
             listener.cancel()
             await asyncio.gather(listener, return_exceptions=True)

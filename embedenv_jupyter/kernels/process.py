@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import secrets
@@ -11,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from embedenv_jupyter.deadlines import deadline
 from embedenv_jupyter.errors import SandboxError
 from embedenv_jupyter.kernels.channels import Channel, Signer
 from embedenv_jupyter.languages.registry import Languages
@@ -100,7 +100,7 @@ class KernelProcess:
     async def ends_within(self, seconds: float) -> bool:
         """Wait for the end of the process, but not longer than this; true when it has ended."""
         try:
-            async with asyncio.timeout(seconds):
+            async with deadline(seconds):
                 await self.wait()
         except TimeoutError:
             return False

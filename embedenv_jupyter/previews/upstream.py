@@ -15,6 +15,7 @@ from typing import Self
 
 import h11
 
+from embedenv_jupyter.deadlines import deadline
 from embedenv_jupyter.errors import PreviewError, SandboxError
 from embedenv_jupyter.previews.headers import Headers
 from embedenv_jupyter.sandbox.sandbox import Sandbox
@@ -98,7 +99,7 @@ class Exchange:
         if not data or not self._takes_body:
             return
         try:
-            async with asyncio.timeout(SEND_TIMEOUT_S):
+            async with deadline(SEND_TIMEOUT_S):
                 await asyncio.get_running_loop().sock_sendall(self._connection, data)
         except TimeoutError:
             raise PreviewError(504, f"The program on port {self._port} takes no data.") from None
@@ -112,7 +113,7 @@ class Exchange:
             PreviewError: there is none (502), or not in time (504).
         """
         try:
-            async with asyncio.timeout(HEAD_TIMEOUT_S):
+            async with deadline(HEAD_TIMEOUT_S):
                 while not isinstance(event := await self._event(), h11.Response):
                     if not isinstance(event, h11.InformationalResponse) or event.status_code == 101:
                         raise PreviewError(502, f"The program on port {self._port} answered something else.")

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Sequence
 from typing import Final
 
+from embedenv_jupyter.deadlines import deadline
 from embedenv_jupyter.errors import SandboxError
 from embedenv_jupyter.rooms.events import PostMortem
 from embedenv_jupyter.rooms.runs import Run, signal_name
@@ -22,7 +23,7 @@ DRAIN_RUNS_S: Final = 5.0
 async def stop_runs(sandbox: Sandbox, runs: Sequence[Run], reason: str) -> None:
     """Stop the runs step by step, then everything else in the sandbox."""
     try:
-        async with asyncio.timeout(CLOSE_RUNS_S):
+        async with deadline(CLOSE_RUNS_S):
             await asyncio.gather(*(run.stop(reason) for run in runs))
             await sandbox.reset()
     except (TimeoutError, SandboxError) as exc:
@@ -32,7 +33,7 @@ async def stop_runs(sandbox: Sandbox, runs: Sequence[Run], reason: str) -> None:
 async def end_runs(room: str, runs: Sequence[Run]) -> None:
     """Let the pumps read what is left, then end them."""
     try:
-        async with asyncio.timeout(DRAIN_RUNS_S):
+        async with deadline(DRAIN_RUNS_S):
             await asyncio.gather(*(run.ended.wait() for run in runs))
     except TimeoutError:
         log.warning("room %s: %d runs were cut while their output was read", room, len(runs))

@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, Awaitable
 from contextlib import aclosing
 from typing import TypeVar
 
+from embedenv_jupyter.deadlines import deadline
 from embedenv_jupyter.errors import SandboxError, SandboxRequestError, SandboxTimeoutError
 from embedenv_jupyter.sandbox.sandbox import Sandbox
 from embedenv_jupyter.sandbox.streams import ByteSink
@@ -51,7 +52,7 @@ async def packed(sandbox: Sandbox, left_out: list[str] | None = None) -> AsyncGe
 
 async def _within(waiting: Awaitable[T]) -> T:
     try:
-        async with asyncio.timeout(SILENCE_S):
+        async with deadline(SILENCE_S):
             return await waiting
     except TimeoutError:
         raise SandboxTimeoutError("snapshot", SILENCE_S) from None

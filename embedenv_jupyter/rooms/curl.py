@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import h11
 
+from embedenv_jupyter.deadlines import deadline
 from embedenv_jupyter.errors import RoomError
 from embedenv_jupyter.sandbox.sandbox import Sandbox
 
@@ -71,7 +72,7 @@ async def _send(connection: socket.socket, data: bytes) -> None:
 
 async def _receive(connection: socket.socket, port: int, timeout_s: float) -> bytes:
     try:
-        async with asyncio.timeout(timeout_s):
+        async with deadline(timeout_s):
             return await asyncio.get_running_loop().sock_recv(connection, READ_BYTES)
     except TimeoutError:
         raise CurlError(f"The program on port {port} sent nothing for {timeout_s:g} s.") from None

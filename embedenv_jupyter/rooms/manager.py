@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 from embedenv_jupyter.accounts import INIT_COST, Account, AccountManager, Kind
+from embedenv_jupyter.deadlines import deadline
 from embedenv_jupyter.errors import (
     BusyError,
     InsufficientCreditsError,
@@ -242,7 +243,7 @@ class RoomManager:
         start = asyncio.create_task(starter.start(spec), name=f"start of {spec.id}")
         self._starts.add(start)
         try:
-            async with asyncio.timeout(START_TIMEOUT_S):
+            async with deadline(START_TIMEOUT_S):
                 sandbox = await start
         except TimeoutError:
             raise SandboxUnavailableError(f"No sandbox was ready within {START_TIMEOUT_S:g} s.") from None

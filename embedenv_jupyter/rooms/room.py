@@ -297,6 +297,11 @@ class Room:
         """Take what a cell costs that runs shell lines; raises what :meth:`charge_cell` raises."""
         return await self._charger.charge(command, f"cell:{self.id}:{run}")
 
+    @property
+    def had_plenty(self) -> bool:
+        """Whether the account may be charged while what it pays for begins: it had plenty a moment ago."""
+        return self._charger.had_plenty
+
     async def refund_cell(self, run: str) -> None:
         """Give back what a cell cost that was not run after all."""
         await self._charger.refund(f"cell:{self.id}:{run}")

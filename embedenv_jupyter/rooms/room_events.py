@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any, Final, Protocol
 
+from embedenv_jupyter.deadlines import deadline
 from embedenv_jupyter.errors import CloseCode, EmbedEnvError, RoomClosedError
 from embedenv_jupyter.protocols import rooms as protocol
 from embedenv_jupyter.rooms import peer
@@ -96,7 +97,7 @@ class RoomConversation:
             self._socket.close_with(session.close_code, session.close_reason)
 
     async def _within(self, sending: Awaitable[None]) -> None:
-        async with asyncio.timeout(self._send_timeout_s):
+        async with deadline(self._send_timeout_s):
             await sending
 
     def _part(self, code: CloseCode, reason: str) -> None:

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
+from embedenv_jupyter.deadlines import deadline
 from embedenv_jupyter.protocols import rooms as protocol
 from embedenv_jupyter.protocols.faults import FrameError
 from embedenv_jupyter.rooms.manager import RoomManager
@@ -93,7 +94,7 @@ class RoomsConversation:
         return ends
 
     async def _send(self, frames: list[protocol.ServerFrame]) -> None:
-        async with asyncio.timeout(self._send_timeout_s):
+        async with deadline(self._send_timeout_s):
             await self._socket.send_frames(list(map(protocol.encode, frames)))
 
     async def aclose(self) -> None:

@@ -25,6 +25,7 @@ from collections.abc import Callable, Iterator
 from signal import Signals
 from typing import Protocol
 
+from embedenv_jupyter.deadlines import deadline
 from embedenv_jupyter.errors import SandboxError
 from embedenv_jupyter.rooms.events import Event, Output, Prompt, RunEnded, StopStep
 from embedenv_jupyter.rooms.keyboard import Keyboard
@@ -160,7 +161,7 @@ class Run:
                 return
             await self._step(step)
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(STOP_STEP_S):
+                async with deadline(STOP_STEP_S):
                     await self.ended.wait()
 
     async def kill(self) -> None:
@@ -239,7 +240,7 @@ class Run:
             await source.readable()
             return
         try:
-            async with asyncio.timeout(QUIET_STEPS_S[min(self._quiet, len(QUIET_STEPS_S) - 1)]):
+            async with deadline(QUIET_STEPS_S[min(self._quiet, len(QUIET_STEPS_S) - 1)]):
                 await source.readable()
         except TimeoutError:
             await self._went_quiet()

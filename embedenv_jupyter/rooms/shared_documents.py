@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from os import stat_result
 from typing import Final
 
+from embedenv_jupyter.deadlines import deadline
 from embedenv_jupyter.errors import (
     BusyError,
     CloseCode,
@@ -180,7 +181,7 @@ class SharedDocument:
         """Keep text and file the same until nobody is here any more."""
         while self.places:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._wait_s()):
+                async with deadline(self._wait_s()):
                     await self._wake.wait()
             self._wake.clear()
             try:

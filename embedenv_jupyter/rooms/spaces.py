@@ -21,6 +21,7 @@ from functools import partial
 from tornado.websocket import WebSocketClosedError
 
 from embedenv_jupyter.accounts import Account
+from embedenv_jupyter.deadlines import deadline
 from embedenv_jupyter.errors import (
     BusyError,
     CloseCode,
@@ -139,7 +140,7 @@ class SpacesConversation:
     async def _flush(self) -> None:
         frames = self._session.frames_to_send()
         if frames:
-            async with asyncio.timeout(self._send_timeout_s):
+            async with deadline(self._send_timeout_s):
                 await self._socket.send_frames(frames)
         code = self._session.close_code
         if code is not None:
@@ -358,7 +359,7 @@ class SpacesConversation:
         async with watcher:
             async for records in watcher:
                 for piece in self._renderer.render(records):
-                    async with asyncio.timeout(self._send_timeout_s):
+                    async with deadline(self._send_timeout_s):
                         await self._socket.send_framed(piece)
                     await asyncio.sleep(0)  # nothing above has to wait for a quick peer, others have to
         self._socket.close_with(CloseCode.ROOM_ENDED, f"the room has ended: {room.end_reason}")

@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
+from embedenv_jupyter.deadlines import deadline
+
 MAX_OUTPUT_BYTES = 1 << 20
 
 
@@ -37,7 +39,7 @@ async def run_command(argv: Sequence[str], timeout_s: float | None = 60.0) -> Fi
         output, complaint = (_memory_file(files, name) for name in ("output", "complaint"))
         process = _start(argv, output, complaint)
         try:
-            async with asyncio.timeout(timeout_s):
+            async with deadline(timeout_s):
                 await _ended(process)
         finally:
             if process.poll() is None:

@@ -6,7 +6,6 @@ resolves them, and what it hands out is a descriptor, which is looked at before 
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import errno
 import os
@@ -14,6 +13,7 @@ import signal as signals
 import stat
 from typing import Any
 
+from embedenv_jupyter.deadlines import deadline
 from embedenv_jupyter.errors import SandboxRequestError, SandboxTimeoutError
 from embedenv_jupyter.sandbox.contents import file_info, in_thread, list_folder, read_up_to, write_all
 from embedenv_jupyter.sandbox.process import Process
@@ -167,7 +167,7 @@ class SandboxFiles:
         """Wait for a job that does one request's work; raise what it complained about."""
         assert process.stderr is not None
         try:
-            async with asyncio.timeout(LONG_TIMEOUT_S):
+            async with deadline(LONG_TIMEOUT_S):
                 complaint = b""
                 while data := await process.stderr.read():
                     complaint = (complaint + data)[-2000:]

@@ -9,6 +9,7 @@ import os
 import stat
 from typing import Any
 
+from embedenv_jupyter.deadlines import deadline
 from embedenv_jupyter.errors import SandboxRequestError, SandboxTimeoutError
 from embedenv_jupyter.sandbox.kernel import socket_names
 from embedenv_jupyter.sandbox.process import Process
@@ -77,7 +78,7 @@ class ForkedKernel:
             SandboxTimeoutError: it takes too long.
         """
         try:
-            async with asyncio.timeout(READY_TIMEOUT_S):
+            async with deadline(READY_TIMEOUT_S):
                 is_ready = await self._ready.read(1)
                 if not is_ready:
                     await asyncio.wait({self._listening})

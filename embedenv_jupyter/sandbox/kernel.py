@@ -21,7 +21,7 @@ import tempfile
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
-from embedenv_jupyter.sandbox import fork_pipe, magic_stubs, pacing, syscalls
+from embedenv_jupyter.sandbox import fork_pipe, interrupts, magic_stubs, pacing, syscalls
 
 CHANNELS = ("shell", "iopub", "stdin", "control", "hb")
 """The channels of a kernel in the order of their sockets: ``s-1`` is shell, ``s-5`` the heartbeat."""
@@ -161,6 +161,7 @@ def run_kernel(connection_file: str, argv: list[str], ready: int) -> NoReturn:
     _initialize(app, connection_file, argv)
     fork_pipe.move(app, os.path.dirname(connection_file))
     magic_stubs.register(app.shell)
+    interrupts.answer_interrupted(app)
     pacing.pace(app)
     os.write(ready, b"R")
     os.close(ready)

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import socket
 
+from embedenv_jupyter.deadlines import deadline
 from embedenv_jupyter.errors import SandboxRequestError, SandboxTimeoutError
 from embedenv_jupyter.sandbox.received import check, is_socket
 from embedenv_jupyter.sandbox.requests import Requests
@@ -48,7 +49,7 @@ async def _connected(connection: socket.socket, timeout_s: float) -> socket.sock
     waiter = loop.create_future()
     loop.add_writer(connection.fileno(), lambda: None if waiter.done() else waiter.set_result(None))
     try:
-        async with asyncio.timeout(timeout_s):
+        async with deadline(timeout_s):
             await waiter
         code = connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if code:

@@ -11,6 +11,7 @@ import asyncio
 import errno
 import socket
 
+from embedenv_jupyter.deadlines import deadline
 from embedenv_jupyter.sandbox import tree
 from embedenv_jupyter.sandbox.keeper import Keeper
 from embedenv_jupyter.sandbox.listeners import debuggers, listeners, sockets_of
@@ -55,7 +56,7 @@ class HostPorts:
         for family, address in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
             connection = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
             try:
-                async with asyncio.timeout(timeout_s):
+                async with deadline(timeout_s):
                     await asyncio.get_running_loop().sock_connect(connection, (address, port))
                 return connection
             except ConnectionRefusedError:

@@ -17,6 +17,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
+from embedenv_jupyter.deadlines import deadline
 from embedenv_jupyter.errors import SandboxError, SandboxRequestError, SandboxUnavailableError
 from embedenv_jupyter.sandbox import host_facts, landlock, remedies
 from embedenv_jupyter.sandbox.commands import run_command
@@ -98,7 +99,7 @@ async def try_tier(name: str, image: Image | None = None) -> TierReport:
     works, reason, tier = False, "", None
     try:
         tier = make(name, kernels=False, image=image)
-        async with asyncio.timeout(TRIAL_TIMEOUT_S):
+        async with deadline(TRIAL_TIMEOUT_S):
             await _use(tier)
         works = True
         reason = weakness(name)
@@ -156,7 +157,7 @@ async def _reaches_host(sandbox: Sandbox) -> bool:
         with socket.socket(fileno=fds[0]) as connection:
             connection.setblocking(False)
             try:
-                async with asyncio.timeout(_ANSWER_S):
+                async with deadline(_ANSWER_S):
                     accepted, _ = await loop.sock_accept(server)
             except TimeoutError:
                 return False

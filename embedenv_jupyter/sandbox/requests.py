@@ -15,6 +15,7 @@ import stat
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from embedenv_jupyter.deadlines import deadline
 from embedenv_jupyter.errors import SandboxGoneError, SandboxRequestError, SandboxTimeoutError
 from embedenv_jupyter.sandbox import channel
 from embedenv_jupyter.sandbox.received import close_all, request_error
@@ -80,7 +81,7 @@ class Requests:
         future: asyncio.Future[Answer] = self._loop.create_future()
         self._pending[number] = future
         try:
-            async with asyncio.timeout(timeout_s):
+            async with deadline(timeout_s):
                 await self._send(data, fds)
                 message, received = await future
         except BaseException as exc:

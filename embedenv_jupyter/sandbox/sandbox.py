@@ -18,6 +18,7 @@ import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
+from embedenv_jupyter.deadlines import deadline
 from embedenv_jupyter.errors import SandboxGoneError, SandboxRequestError, SandboxTimeoutError
 from embedenv_jupyter.sandbox.contents import in_thread
 from embedenv_jupyter.sandbox.files import SandboxFiles
@@ -107,7 +108,7 @@ class Sandbox:
     async def ready(self, timeout_s: float = TIMEOUT_S) -> None:
         """Wait until the supervisor serves."""
         try:
-            async with asyncio.timeout(timeout_s):
+            async with deadline(timeout_s):
                 await asyncio.shield(self._ready)  # others may wait for the same event
         except TimeoutError:
             raise SandboxTimeoutError("ready", timeout_s) from None
@@ -187,7 +188,7 @@ class Sandbox:
         """Wait for the supervisor's death, kill it when it does not come; ``None``: not even then."""
         for expected in ("by itself", "when it was killed"):
             try:
-                async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                async with deadline(CLOSE_TIMEOUT_S):
                     self.exit_status = await self.keeper.wait()
                     return self.exit_status
             except TimeoutError:

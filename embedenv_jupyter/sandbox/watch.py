@@ -12,6 +12,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
+from embedenv_jupyter.deadlines import deadline
 from embedenv_jupyter.sandbox import watchdog as watchdogs
 from embedenv_jupyter.sandbox.contents import in_thread
 from embedenv_jupyter.sandbox.keeper import Counters, Keeper
@@ -243,7 +244,7 @@ class Monitor:
                     self._begin_walk(room)
             guarded = any(room.watchdog is not None and room.was_busy for room in self._rooms.values())
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(watchdogs.INTERVAL_S if guarded else INTERVAL_S):
+                async with deadline(watchdogs.INTERVAL_S if guarded else INTERVAL_S):
                     await self._wake.wait()
 
     async def _sample(self, rooms: list[_Room]) -> None:

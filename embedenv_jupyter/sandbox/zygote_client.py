@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any
 
+from embedenv_jupyter.deadlines import deadline
 from embedenv_jupyter.errors import SandboxUnavailableError
 from embedenv_jupyter.sandbox import channel, stand
 from embedenv_jupyter.sandbox.image import PACKAGE, Tree
@@ -159,7 +160,7 @@ class ZygoteClient:
         except OSError as exc:
             raise SandboxUnavailableError(f"The zygote could not be started: {exc.strerror or exc}.") from exc
         try:
-            async with asyncio.timeout(READY_TIMEOUT_S):
+            async with deadline(READY_TIMEOUT_S):
                 await client._ready
         except BaseException as exc:
             await client.aclose()
@@ -288,7 +289,7 @@ class ZygoteClient:
                 channel.send(self._control, {"op": "stop"})
         self._lost("closed", expected=True)
         try:
-            async with asyncio.timeout(END_TIMEOUT_S):
+            async with deadline(END_TIMEOUT_S):
                 await self._ended.wait()
         except TimeoutError:
             log.warning("the zygote %d did not end by itself, killing it", self.pid)

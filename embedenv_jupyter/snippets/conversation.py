@@ -19,6 +19,7 @@ from msgspec import UNSET
 from tornado.websocket import WebSocketClosedError
 
 from embedenv_jupyter.accounts import Account
+from embedenv_jupyter.deadlines import deadline
 from embedenv_jupyter.errors import BusyError, EmbedEnvError, SourceError, UnknownSessionError
 from embedenv_jupyter.protocols.engine import frames
 from embedenv_jupyter.protocols.engine.frames import given
@@ -301,7 +302,7 @@ class EngineConversation:
         async with watcher:
             async for records in watcher:
                 for piece in pieces(records, session.name):
-                    async with self._sending, asyncio.timeout(self._send_timeout_s):
+                    async with self._sending, deadline(self._send_timeout_s):
                         await self._socket.send_framed(piece)
                     await asyncio.sleep(0)
         self._forget(session, desk)
@@ -323,7 +324,7 @@ class EngineConversation:
         async with self._sending:
             outgoing = self._connection.frames_to_send()
             if outgoing:
-                async with asyncio.timeout(self._send_timeout_s):
+                async with deadline(self._send_timeout_s):
                     await self._socket.send_frames(outgoing)
         if self._connection.close_code is not None:
             self._socket.close_with(self._connection.close_code, self._connection.close_reason)

@@ -13,6 +13,7 @@ from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 from typing import Final
 
+from embedenv_jupyter.deadlines import deadline
 from embedenv_jupyter.errors import BusyError
 from embedenv_jupyter.languages import installing
 from embedenv_jupyter.languages.installing import Step
@@ -168,5 +169,5 @@ async def _end(process: asyncio.subprocess.Process) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, number)
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(TERM_S):
+            async with deadline(TERM_S):
                 await process.wait()

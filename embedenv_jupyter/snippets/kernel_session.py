@@ -47,6 +47,9 @@ log = logging.getLogger(__name__)
 INTERRUPT_S: Final = 2.0
 """How long a cell that was interrupted has to end before its kernel is restarted."""
 
+CALL_OFF_S: Final = (0.1, 0.2, 0.4, 0.6, 0.7)
+"""The pauses after each interrupt of a cell that nobody waits for; after them its kernel is restarted."""
+
 END_OF_INPUT: Final = "\x04"
 """What ipykernel takes for the end of the input (``EOFError``)."""
 
@@ -163,17 +166,11 @@ class _Cell:
 
     async def run(self, source: Source, options: RunOptions) -> Outcome:
         await self.queue.put(StageBegan(Stage.RUN))
-        request = messages.make("shell", "execute_request", _request(source.code))
-        id = messages.id_of(request.parts)
         self._connect()
         clock = self._clock(options.timeout_s)
         try:
             await self._prepare(source)
-            await self._link.send(request)
-            await self._follow(id)
-        except asyncio.CancelledError:
-            await self._call_off(id)
-            raise
+            await self._execute(_request(source.code))
         finally:
             if clock is not None:
                 clock.cancel()
@@ -192,9 +189,19 @@ class _Cell:
             return
         words, variables = json.dumps(list(source.arguments)), json.dumps(dict(source.env))
         code = f"import os, sys\nsys.argv[1:] = {words}\nos.environ.update({variables})\ndel os, sys"
-        request = messages.make("shell", "execute_request", {**_request(code), "silent": True})
-        await self._link.send(request)
-        await self._follow(messages.id_of(request.parts))
+        await self._execute({**_request(code), "silent": True})
+
+    async def _execute(self, content: dict[str, Any]) -> None:
+        """Have code run to its end, or not at all when cancelled."""
+        request = messages.make("shell", "execute_request", content)
+        id = messages.id_of(request.parts)
+        sending = asyncio.create_task(self._link.send(request), name="request of a cell")
+        try:
+            await asyncio.shield(sending)
+            await self._follow(id)
+        except asyncio.CancelledError:
+            await self._call_off(id, sending)
+            raise
 
     # What the kernel says.
 
@@ -293,14 +300,21 @@ class _Cell:
         elif number in (signals.SIGTERM, signals.SIGKILL, signals.SIGQUIT, signals.SIGHUP):
             await self._restart()
 
-    async def _call_off(self, id: str) -> None:
+    async def _call_off(self, id: str, sending: asyncio.Task[None]) -> None:
         """End a cell that nobody waits for any more, so that the next one has not to wait for it."""
-        await self._kernel.interrupt()
-        try:
-            async with asyncio.timeout(INTERRUPT_S):
-                await self._follow(id)
-        except TimeoutError:
+        ended = asyncio.create_task(self._has_ended(id, sending), name="end of a cell that was called off")
+        for pause_s in CALL_OFF_S:  # it may not have begun, or catch one
+            await self._kernel.interrupt()
+            if (await asyncio.wait({ended}, timeout=pause_s))[0]:
+                break
+        else:
+            ended.cancel()
             await self._restart()
+        await asyncio.gather(ended, return_exceptions=True)
+
+    async def _has_ended(self, id: str, sending: asyncio.Task[None]) -> None:
+        await sending
+        await self._follow(id)
 
     async def _restart(self) -> None:
         """Restart the kernel; once, and to the end, though the cell is answered before that."""

@@ -203,16 +203,26 @@ class Session:
 
     @asynccontextmanager
     async def _paid(self, job: Job, run: str) -> AsyncIterator[tuple[Execution, int]]:
-        """Charge for a run and start it; give the cost back when it does not start."""
-        room = self.room
+        """Charge for a run and start it; give the cost back when it does not start.
+
+        Where the account had plenty left a moment ago, the run begins while its charge is
+        written, and is ended should that fail: nothing is told of a run that is not paid.
+        """
         is_cell = _is_kernels(job)
+        charge = asyncio.create_task(self.room.charge_command(job.command, run), name=f"charge of {run}")
         try:
-            cost = await room.charge_command(job.command, run)
+            if not self.room.had_plenty:
+                await charge
             execution = await self._started(job)
+            try:
+                cost = await charge
+            except BaseException:
+                await execution.aclose()
+                raise
         except InsufficientCreditsError:
             raise
         except BaseException:
-            await asyncio.shield(room.refund_cell(run))
+            await asyncio.shield(self._give_back(charge, run))
             raise
         if not is_cell:  # a kernel tells of its cells itself
             self._tell_start(job, run)
@@ -223,6 +233,11 @@ class Session:
         finally:
             if not is_cell:
                 self._tell_end(execution, run, cost, time.monotonic() - began_s)
+
+    async def _give_back(self, charge: asyncio.Task[int], run: str) -> None:
+        """Undo a charge, whether or not it has been written yet."""
+        await asyncio.gather(charge, return_exceptions=True)
+        await self.room.refund_cell(run)
 
     async def _started(self, job: Job) -> Execution:
         """Start a job.

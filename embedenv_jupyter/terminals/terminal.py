@@ -23,6 +23,7 @@ from typing import Any
 
 from terminado.management import PtyWithClients
 
+from embedenv_jupyter.deadlines import deadline
 from embedenv_jupyter.errors import RoomClosedError, SandboxError
 from embedenv_jupyter.rooms.members import Member, Role
 from embedenv_jupyter.sandbox.process import Process
@@ -254,7 +255,7 @@ class Terminal(PtyWithClients):
             with contextlib.suppress(ProcessLookupError, SandboxError):
                 await self._process.signal(signum, "session")
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(patience_s):
+                async with deadline(patience_s):
                     await self.ended.wait()
             if self.ended.is_set():
                 return

@@ -16,6 +16,7 @@ import signal
 import time
 from typing import TYPE_CHECKING, Final
 
+from embedenv_jupyter.deadlines import deadline
 from embedenv_jupyter.errors import EmbedEnvError, SandboxError, SandboxRequestError, WorkspaceError
 from embedenv_jupyter.kernels import messages
 from embedenv_jupyter.kernels.magics.lines import MagicError
@@ -117,7 +118,7 @@ class Programs:
         assert process.stdout is not None
         said = b""
         try:
-            async with asyncio.timeout(LOOK_TIMEOUT_S):
+            async with deadline(LOOK_TIMEOUT_S):
                 while data := await process.stdout.read():
                     said = (said + data)[-65536:]
         except TimeoutError:
@@ -245,7 +246,7 @@ async def _kill(run: Run) -> None:
     """End a run at once, and wait for that."""
     await run.kill()
     with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(KILLED_TIMEOUT_S):
+        async with deadline(KILLED_TIMEOUT_S):
             await run.ended.wait()
 
 

@@ -11,6 +11,7 @@ from concurrent.futures import Executor
 from pathlib import Path
 from typing import Final
 
+from embedenv_jupyter.deadlines import deadline
 from embedenv_jupyter.errors import RoomClosedError, UnknownNumberError
 from embedenv_jupyter.rooms.events import Event, RoomError
 from embedenv_jupyter.rooms.log.history import History
@@ -164,7 +165,7 @@ class Log:
         async with self._closing:
             if not self._is_closed:
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(linger_s):
+                    async with deadline(linger_s):
                         await self._watchers.come_to(self.last)
             self._is_closed = True
             await self._spill.aclose(flush=not delete)

@@ -34,6 +34,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from embedenv_jupyter.deadlines import deadline
 from embedenv_jupyter.rooms.log.blocks import Encoded
 from embedenv_jupyter.rooms.log.history import History
 from embedenv_jupyter.rooms.log.records import Record
@@ -179,7 +180,7 @@ class Spill:
         """Wait for work, or for the time to try the disk again: held producers wake nobody."""
         rest_s = self._retry_at_s - self._monotonic()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(rest_s if rest_s > 0 and self._excess_bytes > 0 else None):
+            async with deadline(rest_s if rest_s > 0 and self._excess_bytes > 0 else None):
                 await self._wake.wait()
         self._wake.clear()
 

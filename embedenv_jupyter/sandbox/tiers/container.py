@@ -21,6 +21,7 @@ from collections.abc import Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
+from embedenv_jupyter.deadlines import deadline
 from embedenv_jupyter.errors import SandboxError, SandboxUnavailableError
 from embedenv_jupyter.sandbox import channel, confine, rootfs, uids
 from embedenv_jupyter.sandbox.image import Image
@@ -149,7 +150,7 @@ class ContainerTier:
         user = lease.uid if lease is not None else os.geteuid()
         await self._engine.run(*self.run_arguments(spec, user, rendezvous.folder, keeper.container))
         keeper.attach(int(await self._engine.run("inspect", "--format", "{{.State.Pid}}", keeper.container)))
-        async with asyncio.timeout(CONNECT_TIMEOUT_S):
+        async with deadline(CONNECT_TIMEOUT_S):
             connection = await rendezvous.accept(keeper.host_pid)
         try:
             layers = list(confine.EVERYWHERE)

@@ -7,6 +7,7 @@ import socket
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
+from embedenv_jupyter.deadlines import deadline
 from embedenv_jupyter.errors import SandboxGoneError, SandboxTimeoutError, SandboxUnavailableError
 from embedenv_jupyter.sandbox import channel
 from embedenv_jupyter.sandbox.cgroups import Group
@@ -68,7 +69,7 @@ class ExecRooms:
         self._sandboxes.add(sandbox)
         keeper.releases.append(lambda: self._forget(sandbox))
         try:
-            async with asyncio.timeout(PID_TIMEOUT_S):
+            async with deadline(PID_TIMEOUT_S):
                 keeper.attach(await find_supervisor(keeper))
             channel.send(ours, {"op": "configure", **configuration})
             await sandbox.ready()

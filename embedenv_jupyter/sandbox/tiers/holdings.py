@@ -7,6 +7,7 @@ import dataclasses
 import itertools
 import logging
 
+from embedenv_jupyter.deadlines import deadline
 from embedenv_jupyter.sandbox.cgroups import Group
 from embedenv_jupyter.sandbox.keeper import Counters
 from embedenv_jupyter.sandbox.watchdog import Watchdog
@@ -67,7 +68,7 @@ async def remove_group(group: Group) -> None:
     """Remove a group; the kernel may need a moment after the end of its last process."""
     delays = itertools.chain((0.001, 0.003, 0.01, 0.03), itertools.repeat(0.1))
     try:
-        async with asyncio.timeout(REMOVE_TIMEOUT_S):
+        async with deadline(REMOVE_TIMEOUT_S):
             for delay_s in delays:
                 if _removed(group):
                     return

@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from functools import partial
 from typing import Any, TypeVar
 
+from embedenv_jupyter.deadlines import deadline
 from embedenv_jupyter.errors import SandboxError, SandboxUnavailableError
 from embedenv_jupyter.sandbox import channel, confine, landlock, uids
 from embedenv_jupyter.sandbox.image import Image, Tree, required_tree
@@ -174,7 +175,7 @@ class NsTier:
                 folders = keeper.group.folders if keeper.group is not None else ()
                 birth = zygote.client.ask(connection, report, folders)
                 keeper.expect(birth)
-                async with asyncio.timeout(FORK_TIMEOUT_S):
+                async with deadline(FORK_TIMEOUT_S):
                     await asyncio.wait([birth.forked])
                 keeper.attach(birth.forked.result())
         except BaseException as exc:

@@ -10,6 +10,7 @@ import select
 import signal
 from collections.abc import Callable
 
+from embedenv_jupyter.deadlines import deadline
 from embedenv_jupyter.sandbox.spec import ExitStatus, Limits
 from embedenv_jupyter.sandbox.tiers.holdings import Holdings
 from embedenv_jupyter.sandbox.uids import UidLease
@@ -99,7 +100,7 @@ class NsKeeper(Holdings):
         try:
             self.orphaned()
             if self._birth is not None:
-                async with asyncio.timeout(timeout_s):
+                async with deadline(timeout_s):
                     await self.wait()
         except (OSError, TimeoutError) as exc:  # we can watch nothing more, or it does not end
             log.warning("the end of a process that became no room is not known: %s", exc)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from tests.integration.conftest import Served
@@ -45,6 +47,25 @@ async def test_interrupt_reaches_the_cell(dial_kernel: DialKernel, room: OpenRoo
     assert (await room.api("POST", f"{room.path}/kernels/{room.kernel}/interrupt", {})).status == 204
     (*_, reply) = await peer.until("execute_reply", id)
     assert reply.content["ename"] == "KeyboardInterrupt"
+
+
+async def test_cell_is_answered_whenever_it_is_interrupted(
+    served: Served, dial_kernel: DialKernel, room: OpenRoom
+) -> None:
+    """Without our care, ipykernel answers nothing when the interrupt meets its own code, before the cell's or after it."""
+    kernel = served.gateway.kernels.of_id(room.id).find(room.kernel)
+    peer = await dial_kernel()
+    outcomes = set()
+    for number in range(200):
+        id = await peer.execute("x = [0] * 1000\n" * 20)
+        for _ in range(number):  # so that it comes at another moment each time
+            await asyncio.sleep(0)
+        await kernel.interrupt()
+        (*_, reply) = await peer.until("execute_reply", id)
+        outcomes.add(reply.content["status"])
+        assert reply.content.get("ename", "KeyboardInterrupt") == "KeyboardInterrupt"
+    assert outcomes == {"ok", "error"}
+    assert (await peer.run("print(len(x))"))[0] == "1000\n"
 
 
 async def test_restart_keeps_the_client_and_forgets_variables(

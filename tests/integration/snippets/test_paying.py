@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
+from embedenv_jupyter.accounts import Charge, Kind
 from tests.integration.conftest import DEADLINE_S, Served
 from tests.integration.snippets.conftest import Dial, EnginePeer
 
@@ -74,3 +76,42 @@ async def test_a_revoked_key_runs_nothing_more_on_a_connection_that_is_open(
         while (answer := await peer.ask("print(1)")).get("error") is None:
             assert answer["stdout"] == "1\n"
     assert answer["error"] == "unauthorized"
+
+
+async def test_a_run_of_who_had_plenty_begins_while_it_is_charged(
+    served: Served, dial_engine: Dial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accounts = served.gateway.accounts
+    key = await accounts.create_key("Eve", credits=1000)
+    peer = await dial_engine(key.api_key)
+    await peer.ask("import os")
+    charge, may_pay = accounts.charge, asyncio.Event()
+
+    async def slow(*arguments: Any, **options: Any) -> Charge:
+        await may_pay.wait()
+        return await charge(*arguments, **options)
+
+    monkeypatch.setattr(accounts, "charge", slow)
+    (room,) = served.gateway.rooms
+    asked = asyncio.create_task(peer.ask("open('began', 'w').close()"))
+    async with asyncio.timeout(DEADLINE_S):
+        while "began" not in {entry.name for entry in await room.sandbox.files.list("")}:
+            await asyncio.sleep(0)
+    assert not asked.done(), "nothing is told of what is not paid"
+    may_pay.set()
+    assert (await asked)["cost"] == 1
+
+
+async def test_a_run_that_cannot_be_paid_after_all_is_ended(served: Served, dial_engine: Dial) -> None:
+    accounts = served.gateway.accounts
+    key = await accounts.create_key("Eve", credits=1000)
+    peer = await dial_engine(key.api_key)
+    await peer.ask("x = 1")
+    left = (await accounts.balance(key.account.id)).total
+    assert left is not None
+    await accounts.charge(key.account.id, left, kind=Kind.SHELL, idempotency_key="all of it elsewhere")
+    endless = "import time\nwhile True: time.sleep(0.01)"
+    assert (await peer.ask(endless))["error"] == "insufficient_credits"
+    assert (await peer.ask(endless, "bash", fresh=True))["error"] == "insufficient_credits"
+    await accounts.grant(key.account.id, 10)
+    assert (await peer.ask("x"))["stdout"] == "1\n", "the session goes on"
