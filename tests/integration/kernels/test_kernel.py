@@ -52,7 +52,7 @@ async def test_interrupt_reaches_the_cell(dial_kernel: DialKernel, room: OpenRoo
 async def test_cell_is_answered_whenever_it_is_interrupted(
     served: Served, dial_kernel: DialKernel, room: OpenRoom
 ) -> None:
-    """Without our care, ipykernel answers nothing when the interrupt meets its own code, before the cell's or after it."""
+    """Left alone, ipykernel answers nothing when the interrupt meets its own code around the cell's."""
     kernel = served.gateway.kernels.of_id(room.id).find(room.kernel)
     peer = await dial_kernel()
     outcomes = set()
