@@ -130,11 +130,15 @@ class KernelSession:
         self.is_closed = True
         await self._leave()
 
-    async def _leave(self) -> None:
+    async def hang_up(self) -> None:
+        """Read no more of what the kernel says: who reads is waited for when a kernel ends. Idempotent."""
         link, self._link = self._link, None
-        kernel, self._kernel = self._kernel, None
         if link is not None:
             await link.aclose()
+
+    async def _leave(self) -> None:
+        await self.hang_up()
+        kernel, self._kernel = self._kernel, None
         if kernel is not None:
             with contextlib.suppress(EmbedEnvError):
                 await self._kernels.shutdown(kernel.id)

@@ -302,6 +302,9 @@ class Session:
         """End the runs and the room, then let go of what is dead with it: nothing inside can hold that up."""
         try:
             await asyncio.gather(*(run.stop() for run in list(self.streams.values())))
+            for session in self._sessions.values():
+                if isinstance(session, KernelSession):
+                    await session.hang_up()
             await self.room.aclose(reason)
             closes = [session.aclose for session in self._sessions.values()]
             for close in (*closes, self._engine.aclose):
