@@ -44,6 +44,8 @@ class Layer(enum.StrEnum):
     SECCOMP = "seccomp"
     # What the filter refuses in addition, see seccomp.Options. They imply SECCOMP.
     NO_SHARED_MEMORY = "no_shared_memory"
+    NO_UNCOUNTED_MEMORY = "no_uncounted_memory"
+    """Makes LANDLOCK keep /dev/zero from being written to, too: mapped as shared it is such memory."""
     NO_AFFINITY = "no_affinity"
     NO_DATAGRAMS = "no_datagrams"
 
@@ -54,11 +56,18 @@ EVERYWHERE = (
 )  # fmt: skip
 """What any tier with a mount namespace applies, whatever else holds the limits."""
 
-WITHOUT_MEMORY_CGROUP = (Layer.MEMORY, Layer.NO_SHARED_MEMORY)
+WITHOUT_MEMORY_CGROUP = (Layer.MEMORY, Layer.NO_SHARED_MEMORY, Layer.NO_UNCOUNTED_MEMORY)
 
-_FILTER_OPTIONS = frozenset((Layer.NO_SHARED_MEMORY, Layer.NO_AFFINITY, Layer.NO_DATAGRAMS))
+_FILTER_OPTIONS = frozenset(
+    (Layer.NO_SHARED_MEMORY, Layer.NO_UNCOUNTED_MEMORY, Layer.NO_AFFINITY, Layer.NO_DATAGRAMS)
+)
 
-_WRITABLE = (HOME, "/tmp", "/dev", RUNTIME)  # noqa: S108
+_WRITABLE = (HOME, "/tmp", RUNTIME)  # noqa: S108
+
+_DEVICES = tuple(
+    f"/dev/{name}" for name in ("null", "full", "random", "urandom", "tty", "ptmx", "pts", "shm")
+)
+"""What of /dev may be written to where /dev/zero may not."""
 
 _DATA_FACTOR, _ADDRESSES_FACTOR = 2, 4
 """Language run times reserve far more addresses than memory; the sum is the watchdog's business."""
@@ -77,7 +86,8 @@ def confine(spec: SandboxSpec, layers: Iterable[str]) -> list[str]:
     """
     wanted = _with_implied(layers)
     program = compiled_filter(wanted)
-    return [layer.value for layer in Layer if layer in wanted and _apply(layer, spec, program)]
+    devices = _DEVICES if Layer.NO_UNCOUNTED_MEMORY in wanted else ("/dev",)
+    return [layer.value for layer in Layer if layer in wanted and _apply(layer, spec, program, devices)]
 
 
 def compiled_filter(layers: Iterable[str]) -> bytes:
@@ -100,13 +110,14 @@ def _build(options: frozenset[Layer]) -> bytes:
     return seccomp.build(
         seccomp.Options(
             deny_shared_memory=Layer.NO_SHARED_MEMORY in options,
+            deny_uncounted_memory=Layer.NO_UNCOUNTED_MEMORY in options,
             deny_affinity=Layer.NO_AFFINITY in options,
             deny_datagrams=Layer.NO_DATAGRAMS in options,
         )
     )
 
 
-def _apply(layer: Layer, spec: SandboxSpec, program: bytes) -> bool:
+def _apply(layer: Layer, spec: SandboxSpec, program: bytes, devices: tuple[str, ...]) -> bool:
     match layer:
         case Layer.EXPENDABLE_PROGRAMS:
             syscalls.set_dumpable(True)  # else our own files in /proc are root's
@@ -124,7 +135,7 @@ def _apply(layer: Layer, spec: SandboxSpec, program: bytes) -> bool:
         case Layer.NOT_DUMPABLE:
             syscalls.set_dumpable(False)
         case Layer.LANDLOCK:
-            return _restrict_files()
+            return _restrict_files(devices)
         case Layer.SECCOMP:
             seccomp.install(program)
     return True
@@ -159,10 +170,10 @@ def _set_limits(limits: Iterable[tuple[int, int | None]]) -> None:
         resource.setrlimit(kind, (lowered, lowered))
 
 
-def _restrict_files() -> bool:
+def _restrict_files(devices: tuple[str, ...]) -> bool:
     if landlock.abi() == 0:
         return False
-    landlock.restrict(landlock.Rules(read=("/",), write=_WRITABLE))
+    landlock.restrict(landlock.Rules(read=("/",), write=(*_WRITABLE, *devices)))
     return True
 
 

@@ -6,6 +6,7 @@ Standard library only: part of the supervisor.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -16,11 +17,16 @@ _DEBUGGER = b"debugpy/adapter"
 
 @dataclass(frozen=True)
 class Listener:
-    """One listening TCP socket of this network namespace."""
+    """One listening TCP socket of this network namespace.
+
+    ``address`` is as :func:`socket.inet_ntop` takes it: 4 bytes, or 16 of an IPv6 socket,
+    whose IPv4 addresses are mapped.
+    """
 
     port: int
     inode: int
     uid: int
+    address: bytes
 
 
 def listeners() -> Iterator[Listener]:
@@ -34,8 +40,16 @@ def listeners() -> Iterator[Listener]:
         for line in lines:
             fields = line.split()
             if fields[3] == _LISTEN:
-                port = int(fields[1].rpartition(":")[2], 16)
-                yield Listener(port, int(fields[9]), int(fields[7]))
+                address, _, port = fields[1].rpartition(":")
+                yield Listener(int(port, 16), int(fields[9]), int(fields[7]), _address(address))
+
+
+def _address(text: str) -> bytes:
+    """Decode an address, which stands there in words of four bytes, each in this machine's order."""
+    words = bytes.fromhex(text)
+    return b"".join(
+        int.from_bytes(words[at : at + 4], "big").to_bytes(4, sys.byteorder) for at in range(0, len(words), 4)
+    )
 
 
 def sockets_of(pids: Iterable[int]) -> set[int]:

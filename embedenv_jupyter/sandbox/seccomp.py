@@ -97,6 +97,7 @@ _SHARED_MEMORY = {
     "memfd_create": (319, 279), "shmget": (29, 194), "msgget": (68, 186), "semget": (64, 190),
     "mq_open": (240, 180),
 }  # fmt: skip
+_UNCOUNTED_MEMORY = {"landlock_create_ruleset": (444, 444)}
 _AFFINITY = {"sched_setaffinity": (203, 122)}
 
 _JUDGED = {
@@ -106,6 +107,11 @@ _JUDGED = {
     "sched_setaffinity": (203, 122), "sched_setattr": (314, 274), "sched_setparam": (142, 118),
     "sched_setscheduler": (144, 119),
 }  # fmt: skip
+
+_MAPPING = {"mmap": (9, 222)}
+_SENDING = {"sendto": (44, 206), "sendmsg": (46, 211), "sendmmsg": (307, 269)}
+_FLAGS_OF_SENDING = {"sendto": 3, "sendmsg": 2, "sendmmsg": 3}
+"""Which argument of these has the flags."""
 
 _NEW_NAMESPACES = (
     syscalls.CLONE_NEWNS | syscalls.CLONE_NEWCGROUP | syscalls.CLONE_NEWUTS | syscalls.CLONE_NEWIPC
@@ -128,6 +134,12 @@ _SCHEDULING = ("sched_setaffinity", "sched_setattr", "sched_setparam", "sched_se
 _WHO_PROCESS = {"setpriority": 0, "ioprio_set": 1}
 """How these two say that they mean one process, and not a group or all of a user."""
 
+_SHARED_ANONYMOUS = 0x01 | 0x20
+"""MAP_SHARED and MAP_ANONYMOUS: what such a mapping has had stays when it is not mapped any more."""
+
+_MSG_FASTOPEN = 0x20000000
+"""Connects by sending (tcp(7)), past the rules of Landlock (landlock-lsm/linux, issue 41)."""
+
 _SOCK_TYPE_MASK = 0xF
 _NETLINK, _NETLINK_ROUTE = 16, 0
 _INET_PROTOCOLS = (0, socket.IPPROTO_ICMP, socket.IPPROTO_TCP, socket.IPPROTO_UDP, socket.IPPROTO_ICMPV6)
@@ -140,13 +152,15 @@ class Options:
 
     ``shared_memory``: memory that no rlimit counts (memfd, and what System V keeps:
     segments, queues, semaphores; POSIX queues), to be refused where no cgroup counts
-    it, and where no IPC namespace lets it end with the room.
+    it, and where no IPC namespace lets it end with the room. ``uncounted_memory``:
+    other memory that only a cgroup counts, shared anonymous mappings and rulesets of Landlock.
     ``affinity``: leaving the cores that the room was pinned to, where no cgroup
     limits the time. ``datagrams``: UDP and ICMP, where the network is the host's
-    and Landlock filters TCP only.
+    and Landlock filters TCP only, and what it does not see of TCP.
     """
 
     deny_shared_memory: bool = False
+    deny_uncounted_memory: bool = False
     deny_affinity: bool = False
     deny_datagrams: bool = False
 
@@ -217,12 +231,16 @@ def build(options: Options = Options(), machine: str | None = None) -> bytes:
     program = _Assembler()
     _check_table(program, machine)
     _refuse(program, column, options)
-    for name, numbers in _JUDGED.items():
+    for name, numbers in _judged(options).items():
         program.test(_IF_EQUAL, numbers[column], name)
     program.jump("allow")
     _judge_processes(program)
     _guard_supervisor(program)
     _judge_devices(program)
+    if options.deny_uncounted_memory:
+        _judge_mappings(program)
+    if options.deny_datagrams:
+        _judge_sending(program)
     _judge_sockets(program, options)
     for label, value in _OUTCOMES.items():
         program.label(label)
@@ -230,11 +248,18 @@ def build(options: Options = Options(), machine: str | None = None) -> bytes:
     return program.assemble()
 
 
+def _judged(options: Options) -> dict[str, tuple[int, int]]:
+    mapping = _MAPPING if options.deny_uncounted_memory else {}
+    sending = _SENDING if options.deny_datagrams else {}
+    return {**_JUDGED, **mapping, **sending}
+
+
 _OUTCOMES = {
     "allow": _ALLOW,
     "refuse": _ERRNO | errno.EPERM,
     "unknown": _ERRNO | errno.ENOSYS,
     "no family": _ERRNO | errno.EAFNOSUPPORT,
+    "not supported": _ERRNO | errno.EOPNOTSUPP,
     "kill": _KILL_PROCESS,
 }
 
@@ -252,6 +277,8 @@ def _refuse(program: _Assembler, column: int, options: Options) -> None:
     tables = [_REFUSED]
     if options.deny_shared_memory:
         tables.append(dict(_SHARED_MEMORY))
+    if options.deny_uncounted_memory:
+        tables.append(dict(_UNCOUNTED_MEMORY))
     if options.deny_affinity:
         tables.append(dict(_AFFINITY))
     for table in tables:
@@ -308,6 +335,20 @@ def _judge_devices(program: _Assembler) -> None:
     program.test(_IF_EQUAL, _F_SETLEASE, "refuse", "allow")
 
 
+def _judge_mappings(program: _Assembler) -> None:
+    program.label("mmap")
+    program.load(_argument(3))
+    program.mask(_SHARED_ANONYMOUS)
+    program.test(_IF_EQUAL, _SHARED_ANONYMOUS, "refuse", "allow")
+
+
+def _judge_sending(program: _Assembler) -> None:
+    for name, flags in _FLAGS_OF_SENDING.items():
+        program.label(name)
+        program.load(_argument(flags))
+        program.test(_IF_ANY_BIT, _MSG_FASTOPEN, "not supported", "allow")
+
+
 def _judge_sockets(program: _Assembler, options: Options) -> None:
     program.label("socket")
     program.load(_argument(0))
@@ -318,10 +359,13 @@ def _judge_sockets(program: _Assembler, options: Options) -> None:
     program.load(_argument(2))
     program.test(_IF_EQUAL, _NETLINK_ROUTE, "allow", "no family")
     program.label("inet")
-    if options.deny_datagrams:
-        program.load(_argument(1))
-        program.mask(_SOCK_TYPE_MASK)
-        program.test(_IF_EQUAL, socket.SOCK_STREAM, None, "refuse")
+    # The kernel takes 0 as the protocol of each type, so the type is judged as well.
+    program.load(_argument(1))
+    program.mask(_SOCK_TYPE_MASK)
+    program.test(_IF_EQUAL, socket.SOCK_STREAM, "protocol")
+    program.test(_IF_EQUAL, socket.SOCK_RAW, "refuse")
+    program.test(_IF_EQUAL, socket.SOCK_DGRAM, "refuse" if options.deny_datagrams else None, "no family")
+    program.label("protocol")
     program.load(_argument(2))
     for protocol in _INET_PROTOCOLS:
         program.test(_IF_EQUAL, protocol, "allow")

@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from embedenv_jupyter.sandbox import syscalls, tree
@@ -17,6 +18,8 @@ INTERVAL_S = 0.1
 """How often :meth:`Watchdog.look` is due. A program fills some hundred megabytes in this time."""
 
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+_MEMORY = (b"RssAnon", b"RssShmem", b"VmSwap")
+_SHARE_OF_MEMORY = (b"Pss_Anon", b"Pss_Shmem", b"SwapPss")
 _SIGKILL = 1 << (signal.SIGKILL - 1)
 _PF_EXITING = 4  # linux/sched.h
 _QUICK_S = 0.001
@@ -78,7 +81,7 @@ def _memory_bytes(thread: int) -> int | None:
         return None
     if int(status[b"SigPnd"], 16) & _SIGKILL or int(_stat(thread)[6]) & _PF_EXITING:
         return 0
-    return sum(int(status[key].split()[0]) << 10 for key in (b"RssAnon", b"RssShmem") if key in status)
+    return _sum_of(status, _MEMORY)
 
 
 def _memory_by_any_thread(pid: int) -> tuple[int, int | None]:
@@ -100,7 +103,11 @@ def _proportional_bytes(process: _Process) -> int:
         return 0  # it has ended since
     except (OSError, ValueError):
         return process.memory_bytes
-    return sum(int(lines[key].split()[0]) << 10 for key in (b"Pss_Anon", b"Pss_Shmem") if key in lines)
+    return _sum_of(lines, _SHARE_OF_MEMORY)
+
+
+def _sum_of(lines: dict[bytes, bytes], keys: Iterable[bytes]) -> int:
+    return sum(int(lines[key].split()[0]) << 10 for key in keys if key in lines)
 
 
 def _counted_once(processes: list[_Process]) -> list[_Process]:

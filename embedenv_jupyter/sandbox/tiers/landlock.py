@@ -33,9 +33,9 @@ _SYSTEM = (
     "/etc/resolv.conf",
 )  # fmt: skip
 _DEVICES = (
-    "/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty", "/dev/ptmx",
-    "/dev/pts",
+    "/dev/null", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty", "/dev/ptmx", "/dev/pts",
 )  # fmt: skip
+_ZERO = "/dev/zero"
 
 _LAYERS = (
     Layer.RLIMITS, Layer.CAPABILITIES, Layer.NO_NEW_PRIVILEGES, Layer.NOT_DUMPABLE, Layer.SECCOMP,
@@ -69,10 +69,13 @@ class LandlockTier:
         """Return what a room may read and write, and which TCP ports it may connect to."""
         inside = place.inside
         writable = [place.home, place.scratch, *_DEVICES]
+        if "memory" in self._limits.controllers:  # else see Layer.NO_UNCOUNTED_MEMORY
+            writable.append(_ZERO)
         if place.uid is not None:
             # With a user of its own a room finds there only what everybody may use anyway.
             writable.append("/dev/shm")  # noqa: S108
-        readable = {*_SYSTEM, *self._host.configuration, *inside.read_only, os.path.realpath(sys.executable)}
+        readable = {*_SYSTEM, _ZERO, *self._host.configuration, *inside.read_only}
+        readable.add(os.path.realpath(sys.executable))
         for pair in self._host.python:
             readable.update(pair)
         return Rules(read=tuple(sorted(readable)), write=tuple(writable), connect_tcp=connect_tcp)
