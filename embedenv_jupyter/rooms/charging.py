@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import Final, Protocol
 
 from embedenv_jupyter.accounts import Account, AccountManager, Kind, cost_of
 
 PLENTY: Final = 100
-"""Credits: so much is not gone in a moment, however much runs side by side."""
+"""Credits: so much is not gone in ``FRESH_S`` seconds, but by somebody who means to."""
+FRESH_S: Final = 10.0
 
 
 class Charger(Protocol):
     """Takes what a room's shell lines cost from the account that opened it."""
 
-    @property
-    def had_plenty(self) -> bool:
-        """Whether so much was left after the last charge that what is charged for may begin meanwhile."""
+    def lends(self) -> bool:
+        """Tell whether what is about to be charged for may begin meanwhile: lately there was plenty left.
+
+        So it is for one run, until that is paid.
+        """
 
     async def charge(self, command: str, key: str) -> int:
         """Take the cost of a command once for each ``key``, and return it.
@@ -35,15 +39,18 @@ class AccountCharger:
 
     accounts: AccountManager
     account: Account
-    had_plenty: bool = False
+    _lends_until_s: float = 0.0
+
+    def lends(self) -> bool:
+        until_s, self._lends_until_s = self._lends_until_s, 0.0
+        return time.monotonic() < until_s
 
     async def charge(self, command: str, key: str) -> int:
         cost = cost_of(command)
         if cost:
-            charge = self.accounts.charge(self.account.id, cost, kind=Kind.SHELL, idempotency_key=key)
-            self.had_plenty = False
-            left = (await charge).remaining
-            self.had_plenty = left is None or left >= PLENTY
+            charge = await self.accounts.charge(self.account.id, cost, kind=Kind.SHELL, idempotency_key=key)
+            if charge.remaining is None or charge.remaining >= PLENTY:
+                self._lends_until_s = time.monotonic() + FRESH_S
         return cost
 
     async def refund(self, key: str) -> None:

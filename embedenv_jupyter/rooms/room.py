@@ -297,10 +297,9 @@ class Room:
         """Take what a cell costs that runs shell lines; raises what :meth:`charge_cell` raises."""
         return await self._charger.charge(command, f"cell:{self.id}:{run}")
 
-    @property
-    def had_plenty(self) -> bool:
-        """Whether the account may be charged while what it pays for begins: it had plenty a moment ago."""
-        return self._charger.had_plenty
+    def lends(self) -> bool:
+        """Tell whether the next cell may begin while it is charged; see :meth:`.charging.Charger.lends`."""
+        return self._charger.lends()
 
     async def refund_cell(self, run: str) -> None:
         """Give back what a cell cost that was not run after all."""

@@ -118,6 +118,9 @@ _NEW_NAMESPACES = (
     | syscalls.CLONE_NEWUSER | syscalls.CLONE_NEWPID | syscalls.CLONE_NEWNET
 )  # fmt: skip
 
+_CLONE_VM, _CLONE_VFORK, _CLONE_THREAD = 0x100, 0x4000, 0x10000
+"""Processes with one memory that are no threads, nor about to run something else, hand it on."""
+
 _TIOCSTI, _TIOCLINUX, _TIOCSETD = 0x5412, 0x541C, 0x5423
 """Type into, and paste into, a terminal that somebody else reads; load another line discipline."""
 
@@ -153,7 +156,8 @@ class Options:
     ``shared_memory``: memory that no rlimit counts (memfd, and what System V keeps:
     segments, queues, semaphores; POSIX queues), to be refused where no cgroup counts
     it, and where no IPC namespace lets it end with the room. ``uncounted_memory``:
-    other memory that only a cgroup counts, shared anonymous mappings and rulesets of Landlock.
+    other memory that only a cgroup counts: shared anonymous mappings, rulesets of Landlock, and
+    what processes with one memory hand on to each other.
     ``affinity``: leaving the cores that the room was pinned to, where no cgroup
     limits the time. ``datagrams``: UDP and ICMP, where the network is the host's
     and Landlock filters TCP only, and what it does not see of TCP.
@@ -234,7 +238,7 @@ def build(options: Options = Options(), machine: str | None = None) -> bytes:
     for name, numbers in _judged(options).items():
         program.test(_IF_EQUAL, numbers[column], name)
     program.jump("allow")
-    _judge_processes(program)
+    _judge_processes(program, options)
     _guard_supervisor(program)
     _judge_devices(program)
     if options.deny_uncounted_memory:
@@ -288,14 +292,21 @@ def _refuse(program: _Assembler, column: int, options: Options) -> None:
                 program.test(_IF_EQUAL, number, "refuse")
 
 
-def _judge_processes(program: _Assembler) -> None:
+def _judge_processes(program: _Assembler, options: Options) -> None:
     program.label("clone3")
     program.jump("unknown")
-    # In clone's flags 0x80 is part of the exit signal; for unshare it is a namespace.
-    for name, bits in (("clone", _NEW_NAMESPACES), ("unshare", _NEW_NAMESPACES | syscalls.CLONE_NEWTIME)):
-        program.label(name)
-        program.load(_argument(0))
-        program.test(_IF_ANY_BIT, bits, "refuse", "allow")
+    program.label("clone")
+    program.load(_argument(0))
+    if options.deny_uncounted_memory:
+        program.test(_IF_ANY_BIT, _NEW_NAMESPACES, "refuse")
+        program.test(_IF_ANY_BIT, _CLONE_VM, None, "allow")
+        program.test(_IF_ANY_BIT, _CLONE_THREAD | _CLONE_VFORK, "allow", "refuse")
+    else:
+        program.test(_IF_ANY_BIT, _NEW_NAMESPACES, "refuse", "allow")
+    program.label("unshare")
+    program.load(_argument(0))
+    # In clone's flags this bit is part of the exit signal.
+    program.test(_IF_ANY_BIT, _NEW_NAMESPACES | syscalls.CLONE_NEWTIME, "refuse", "allow")
     program.label("personality")
     program.load(_argument(0))
     for value in _PERSONALITIES:

@@ -2,129 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import signal
 import threading
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from embedenv_jupyter.sandbox import syscalls, tree
+from embedenv_jupyter.sandbox import procfs
 from embedenv_jupyter.sandbox.keeper import Counters
+from embedenv_jupyter.sandbox.procfs import Family, Process
 from embedenv_jupyter.sandbox.spec import Limits
 
 INTERVAL_S = 0.1
 """How often :meth:`Watchdog.look` is due. A program fills some hundred megabytes in this time."""
 
-_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
-_MEMORY = (b"RssAnon", b"RssShmem", b"VmSwap")
-_SHARE_OF_MEMORY = (b"Pss_Anon", b"Pss_Shmem", b"SwapPss")
-_SIGKILL = 1 << (signal.SIGKILL - 1)
-_PF_EXITING = 4  # linux/sched.h
 _QUICK_S = 0.001
 _FRESH_S = 0.05
 _NEARLY = 0.9
 """The share of the pid limit that counts as reached: the kernel tells nobody that RLIMIT_NPROC refused,
 and programs that fork in vain come and go between two samples."""
-
-
-@dataclass(frozen=True)
-class _Process:
-    """What one process uses.
-
-    ``memory_bytes`` counts shared pages fully in each process that has them, and
-    nothing of a process that is ending, which gives all back. ``thread`` is one
-    by which its memory can be looked at: its first one may have ended before it.
-    """
-
-    pid: int
-    parent: int
-    thread: int
-    started: str
-    memory_bytes: int
-    threads: int
-    cpu_s: float
-
-
-def _look_at(pid: int) -> _Process | None:
-    """Read one process; ``None`` when it has ended (proc_pid_stat(5), proc_pid_status(5))."""
-    try:
-        fields = _stat(pid)
-        thread, memory_bytes = pid, _memory_bytes(pid)
-        threads = int(fields[17])
-        if memory_bytes is None and threads > 1:
-            thread, memory_bytes = _memory_by_any_thread(pid)
-    except (OSError, ValueError):
-        return None
-    return _Process(
-        pid=pid,
-        parent=int(fields[1]),
-        thread=thread,
-        started=fields[19].decode(),
-        memory_bytes=memory_bytes or 0,
-        threads=threads,
-        cpu_s=sum(map(int, fields[11:15])) / _TICKS_PER_S,  # utime, stime and those of reaped children
-    )
-
-
-def _stat(pid: int) -> list[bytes]:
-    with open(f"/proc/{pid}/stat", "rb") as file:
-        return file.read().rpartition(b")")[2].split()
-
-
-def _memory_bytes(thread: int) -> int | None:
-    """Return the memory that a thread works in, ``None`` when it has none any more, 0 when it is ending."""
-    with open(f"/proc/{thread}/status", "rb") as file:
-        status = dict(line.split(b":", 1) for line in file.read().splitlines() if b":" in line)
-    if b"RssAnon" not in status:
-        return None
-    if int(status[b"SigPnd"], 16) & _SIGKILL or int(_stat(thread)[6]) & _PF_EXITING:
-        return 0
-    return _sum_of(status, _MEMORY)
-
-
-def _memory_by_any_thread(pid: int) -> tuple[int, int | None]:
-    """Return a thread that still works in the memory of its process, and what that memory is."""
-    for name in os.listdir(f"/proc/{pid}/task"):
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            memory_bytes = _memory_bytes(int(name))
-            if memory_bytes is not None:
-                return int(name), memory_bytes
-    return pid, None
-
-
-def _proportional_bytes(process: _Process) -> int:
-    """Return memory with shared pages divided among those that share them; slow, for close cases."""
-    try:
-        with open(f"/proc/{process.thread}/smaps_rollup", "rb") as file:
-            lines = dict(line.split(b":", 1) for line in file.read().splitlines()[1:])
-    except (FileNotFoundError, ProcessLookupError):
-        return 0  # it has ended since
-    except (OSError, ValueError):
-        return process.memory_bytes
-    return _sum_of(lines, _SHARE_OF_MEMORY)
-
-
-def _sum_of(lines: dict[bytes, bytes], keys: Iterable[bytes]) -> int:
-    return sum(int(lines[key].split()[0]) << 10 for key in keys if key in lines)
-
-
-def _counted_once(processes: list[_Process]) -> list[_Process]:
-    """Have memory that a process works in together with its parent counted in the parent alone.
-
-    That is how a program starts another one (vfork(2)): until the other runs,
-    what it has is the parent's, and is no more than before.
-    """
-    found = {process.pid: process for process in processes}
-
-    def is_parents(process: _Process) -> bool:
-        parent = found.get(process.parent)
-        if parent is None or parent.memory_bytes == 0:
-            return False
-        return syscalls.has_same_memory(process.thread, parent.thread)
-
-    return [replace(p, memory_bytes=0) if is_parents(p) else p for p in processes]
 
 
 class Watchdog:
@@ -165,39 +59,40 @@ class Watchdog:
             self._looking.release()
 
     def _look(self) -> None:
-        found = map(_look_at, (self._pid, *tree.descendants(self._pid)))
-        together = _counted_once([process for process in found if process is not None])
-        processes = [self._own(process) for process in together]
-        used = sum(process.memory_bytes for process in processes)
+        first = procfs.look_at(self._pid)
+        processes = [*filter(None, [first]), *procfs.look_below(self._pid)]
+        families = [self._own(family) for family in procfs.families(processes)]
+        used = sum(family.memory_bytes for family in families)
         limit = self._limits.memory_bytes
         kills = 0
         if limit is not None and used > limit:
-            used, kills = self._reduce(processes, limit)
+            used, kills = self._reduce(families, limit)
         self._note(processes, used, kills)
 
-    def _own(self, process: _Process) -> _Process:
-        """Leave out what the first process had when the room began."""
-        if process.pid != self._pid:
-            return process
-        if self._inherited_bytes is None:
-            self._inherited_bytes = process.memory_bytes
-        return replace(process, memory_bytes=max(0, process.memory_bytes - self._inherited_bytes))
+    def _is_first(self, family: Family) -> bool:
+        return family.processes[0].pid == self._pid
 
-    def _reduce(self, processes: list[_Process], limit: int) -> tuple[int, int]:
-        """Kill the largest programs until the rest fits; return what is left, and how many."""
-        is_exact = {p: p.pid == self._pid or p.memory_bytes == 0 for p in processes}
-        sizes = {p: p.memory_bytes if is_exact[p] else _proportional_bytes(p) for p in processes}
+    def _own(self, family: Family) -> Family:
+        """Leave out what the first process had when the room began."""
+        if not self._is_first(family):
+            return family
+        if self._inherited_bytes is None:
+            self._inherited_bytes = family.memory_bytes
+        return replace(family, memory_bytes=max(0, family.memory_bytes - self._inherited_bytes))
+
+    def _reduce(self, families: list[Family], limit: int) -> tuple[int, int]:
+        """End the largest programs until the rest fits; return what is left, and how many were ended."""
+        sizes = {f: f.memory_bytes if self._is_first(f) else procfs.proportional_bytes(f) for f in families}
         used = sum(sizes.values())
         kills = 0
-        for process in sorted(processes, key=lambda p: (p.pid == self._pid, -sizes[p])):
+        for family in sorted(families, key=lambda f: (self._is_first(f), -sizes[f])):
             if used <= limit:
                 break
-            if _kill(process):
-                kills += 1
-            used -= sizes[process]  # one that could not be ended has ended already, and its memory is free
+            kills += procfs.kill(family, self._pid)
+            used -= sizes[family]  # what could not be ended has ended already, or is seen at the next look
         return used, kills
 
-    def _note(self, processes: list[_Process], used: int, kills: int) -> None:
+    def _note(self, processes: list[Process], used: int, kills: int) -> None:
         last = self._counters
         threads = sum(process.threads for process in processes)
         at_limit = self._limits.pids is not None and threads >= _NEARLY * self._limits.pids
@@ -211,21 +106,3 @@ class Watchdog:
             oom_kills=last.oom_kills + kills,
             pid_refusals=last.pid_refusals + refused,
         )
-
-
-def _kill(process: _Process) -> bool:
-    """Kill a process unless its number belongs to another one by now."""
-    try:
-        fd = os.pidfd_open(process.pid)
-    except OSError:
-        return False
-    try:
-        now = _look_at(process.pid)
-        if now is None or now.started != process.started:
-            return False
-        signal.pidfd_send_signal(fd, signal.SIGKILL)
-    except OSError:
-        return False
-    finally:
-        os.close(fd)
-    return True

@@ -16,6 +16,7 @@ import re
 import signal as signals
 import time
 from collections import deque
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from embedenv_jupyter.engine.events import (
@@ -119,6 +120,8 @@ class KernelSession:
             cell.queue.fail(exc)
             cell.over()
             raise
+        finally:
+            self._was_lost |= cell.is_lost
         if outcome.session is SessionState.LOST:
             self._was_lost = True
         await cell.queue.put(outcome)
@@ -147,6 +150,14 @@ class KernelSession:
 COLOUR: Final = "#0ea5e9"
 
 
+@dataclass
+class _Answer:
+    """What has not come yet of the answer to a request."""
+
+    id: str
+    missing: set[str] = field(default_factory=lambda: {"execute_reply", "idle"})
+
+
 class _Cell:
     """One run, from its request to its reply."""
 
@@ -164,7 +175,7 @@ class _Cell:
         self._error: dict[str, Any] | None = None
         self._was_signalled = 0
         self._is_late = False
-        self._is_lost = False
+        self.is_lost = False
         self._restarting: asyncio.Task[None] | None = None
         self._ending: asyncio.Task[None] | None = None
 
@@ -196,28 +207,27 @@ class _Cell:
         await self._execute({**_request(code), "silent": True})
 
     async def _execute(self, content: dict[str, Any]) -> None:
-        """Have code run to its end, or not at all when cancelled."""
+        """Have code run to its end, or end it when cancelled."""
         request = messages.make("shell", "execute_request", content)
-        id = messages.id_of(request.parts)
+        answer = _Answer(messages.id_of(request.parts))
         sending = asyncio.create_task(self._link.send(request), name="request of a cell")
         try:
             await asyncio.shield(sending)
-            await self._follow(id)
+            await self._follow(answer)
         except asyncio.CancelledError:
-            await self._call_off(id, sending)
+            await self._call_off(answer, sending)
             raise
 
     # What the kernel says.
 
-    async def _follow(self, id: str) -> None:
+    async def _follow(self, answer: _Answer) -> None:
         """Pass on what answers a request, until it is answered and the kernel idle again."""
-        missing = {"execute_reply", "idle"}
-        while missing:
+        while answer.missing:
             message = await self._link.receive()
-            if messages.parent_id(message.parts) != id:
+            if messages.parent_id(message.parts) != answer.id:
                 continue
             kind, content = messages.kind_of(message.parts), messages.content_of(message.parts)
-            missing -= {kind, content.get("execution_state", "")}
+            answer.missing -= {kind, content.get("execution_state", "")}
             if kind == "execute_reply" and content.get("status") != "ok":
                 self._error = self._error or content
             await self._take(kind, content, message)
@@ -304,25 +314,28 @@ class _Cell:
         elif number in (signals.SIGTERM, signals.SIGKILL, signals.SIGQUIT, signals.SIGHUP):
             await self._restart()
 
-    async def _call_off(self, id: str, sending: asyncio.Task[None]) -> None:
+    async def _call_off(self, answer: _Answer, sending: asyncio.Task[None]) -> None:
         """End a cell that nobody waits for any more, so that the next one has not to wait for it."""
-        ended = asyncio.create_task(self._has_ended(id, sending), name="end of a cell that was called off")
-        for pause_s in CALL_OFF_S:  # it may not have begun, or catch one
-            await self._kernel.interrupt()
-            if (await asyncio.wait({ended}, timeout=pause_s))[0]:
-                break
-        else:
+        ended = asyncio.create_task(
+            self._has_ended(answer, sending), name="end of a cell that was called off"
+        )
+        try:
+            for pause_s in CALL_OFF_S:  # it may not have begun, or catch one
+                await self._kernel.interrupt()
+                if (await asyncio.wait({ended}, timeout=pause_s))[0]:
+                    return
+        finally:
             ended.cancel()
-            await self._restart()
-        await asyncio.gather(ended, return_exceptions=True)
+            await asyncio.gather(ended, return_exceptions=True)
+        await self._restart()
 
-    async def _has_ended(self, id: str, sending: asyncio.Task[None]) -> None:
+    async def _has_ended(self, answer: _Answer, sending: asyncio.Task[None]) -> None:
         await sending
-        await self._follow(id)
+        await self._follow(answer)
 
     async def _restart(self) -> None:
         """Restart the kernel; once, and to the end, though the cell is answered before that."""
-        self._is_lost = True
+        self.is_lost = True
         if self._restarting is None:
             self._restarting = asyncio.create_task(self._kernel.restart(), name="restart of a kernel")
         await asyncio.wait({self._restarting})
@@ -347,7 +360,7 @@ class _Cell:
         error = self._error
         died = _DIED.match(str(error.get("ename", ""))) if error is not None else None
         if died is not None:
-            self._is_lost = True
+            self.is_lost = True
         exit, reason, detail = ExitStatus(code=0 if error is None else 1), Reason.EXIT, ""
         if self._is_late:
             exit, reason = ExitStatus(signal=signals.SIGINT), Reason.TIME
@@ -359,7 +372,7 @@ class _Cell:
             exit = ExitStatus(signal=self._was_signalled)
             reason = Reason.STOPPED if self.control.is_stopped else Reason.SIGNAL
         await self.queue.put(StageEnded(Stage.RUN, exit, self._wall_ms, None))
-        state = SessionState.LOST if self._is_lost else SessionState.KEPT
+        state = SessionState.LOST if self.is_lost else SessionState.KEPT
         return Outcome(
             Stage.RUN,
             exit,

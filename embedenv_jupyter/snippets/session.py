@@ -17,6 +17,7 @@ from embedenv_jupyter.engine.execution import Execution, RunOptions
 from embedenv_jupyter.engine.session import LanguageSession
 from embedenv_jupyter.engine.source import Source
 from embedenv_jupyter.errors import (
+    AccountsUnavailableError,
     BusyError,
     InsufficientCreditsError,
     RoomClosedError,
@@ -205,24 +206,26 @@ class Session:
     async def _paid(self, job: Job, run: str) -> AsyncIterator[tuple[Execution, int]]:
         """Charge for a run and start it; give the cost back when it does not start.
 
-        Where the account had plenty left a moment ago, the run begins while its charge is
-        written, and is ended should that fail: nothing is told of a run that is not paid.
+        Where the account had plenty left lately, the run begins while its charge is written. Who
+        asked is told nothing of it before it is paid, and it is ended if it cannot be. What has
+        begun costs what it costs, also when nobody waits for it any more.
         """
         is_cell = _is_kernels(job)
+        is_lent = self.room.lends()
         charge = asyncio.create_task(self.room.charge_command(job.command, run), name=f"charge of {run}")
         try:
-            if not self.room.had_plenty:
+            if not is_lent:
                 await charge
             execution = await self._started(job)
-            try:
-                cost = await charge
-            except BaseException:
-                await execution.aclose()
-                raise
         except InsufficientCreditsError:
             raise
         except BaseException:
             await asyncio.shield(self._give_back(charge, run))
+            raise
+        try:
+            cost = await asyncio.shield(charge)
+        except BaseException:
+            await asyncio.shield(self._call_off(execution, charge, run))
             raise
         if not is_cell:  # a kernel tells of its cells itself
             self._tell_start(job, run)
@@ -238,6 +241,12 @@ class Session:
         """Undo a charge, whether or not it has been written yet."""
         await asyncio.gather(charge, return_exceptions=True)
         await self.room.refund_cell(run)
+
+    async def _call_off(self, execution: Execution, charge: asyncio.Task[int], run: str) -> None:
+        """End a run that was not paid in time. What is paid all the same stays, but for a fault of ours."""
+        _, fault = await asyncio.gather(execution.aclose(), charge, return_exceptions=True)
+        if isinstance(fault, AccountsUnavailableError):
+            await self.room.refund_cell(run)
 
     async def _started(self, job: Job) -> Execution:
         """Start a job.

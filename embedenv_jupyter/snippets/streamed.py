@@ -154,8 +154,9 @@ class StreamedRun:
             SourceError: there is no such signal.
         """
         if self._execution is None:
-            self._is_called_off = True
-            self.task.cancel()
+            if not self._is_called_off:  # once: it may be ending what has begun
+                self._is_called_off = True
+                self.task.cancel()
             return
         try:
             await self._execution.send_signal(number)

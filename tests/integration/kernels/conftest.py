@@ -115,21 +115,25 @@ class KernelPeer:
         parent: dict[str, Any] | None = None,
         buffers: tuple[bytes, ...] = (),
         metadata: dict[str, Any] | None = None,
+        subshell: str | None = None,
     ) -> str:
-        header = {
+        header: dict[str, Any] = {
             "msg_id": uuid.uuid4().hex, "msg_type": type, "session": self.session, "username": self.username,
             "date": "2026-01-01T00:00:00Z", "version": "5.4",
         }  # fmt: skip
+        if subshell is not None:
+            header["subshell_id"] = subshell
         parts = tuple(json.dumps(part).encode() for part in (header, parent or {}, metadata or {}, content))
         await self.socket.send(protocol.encode(protocol.Message(channel, parts + buffers)))
         return str(header["msg_id"])
 
-    async def execute(self, code: str, *, cell: str = "", **options: Any) -> str:
+    async def execute(self, code: str, *, cell: str = "", subshell: str | None = None, **options: Any) -> str:
         content = {
             "code": code, "silent": False, "store_history": True, "user_expressions": {}, "allow_stdin": True,
             "stop_on_error": True, **options,
         }  # fmt: skip
-        return await self.send("shell", "execute_request", content, metadata={"cellId": cell} if cell else {})
+        metadata = {"cellId": cell} if cell else {}
+        return await self.send("shell", "execute_request", content, metadata=metadata, subshell=subshell)
 
     async def taken(self) -> None:
         """Wait until the gateway has taken what was sent so far: it takes messages in their order."""

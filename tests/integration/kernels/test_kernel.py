@@ -57,7 +57,7 @@ async def test_cell_is_answered_whenever_it_is_interrupted(
     peer = await dial_kernel()
     outcomes = set()
     for number in range(200):
-        id = await peer.execute("x = [0] * 1000\n" * 20)
+        id = await peer.execute("x = [0] * 1000\n" * 20, stop_on_error=False)
         for _ in range(number):  # so that it comes at another moment each time
             await asyncio.sleep(0)
         await kernel.interrupt()
@@ -66,6 +66,15 @@ async def test_cell_is_answered_whenever_it_is_interrupted(
         assert reply.content.get("ename", "KeyboardInterrupt") == "KeyboardInterrupt"
     assert outcomes == {"ok", "error"}
     assert (await peer.run("print(len(x))"))[0] == "1000\n"
+
+
+async def test_cell_runs_in_a_subshell(dial_kernel: DialKernel) -> None:
+    peer = await dial_kernel()
+    id = await peer.send("control", "create_subshell_request", {})
+    (*_, created) = await peer.until("create_subshell_reply", id)
+    id = await peer.execute("6 * 7", subshell=created.content["subshell_id"])
+    (*_, reply) = await peer.until("execute_reply", id)
+    assert reply.content["status"] == "ok"
 
 
 async def test_restart_keeps_the_client_and_forgets_variables(

@@ -78,28 +78,58 @@ async def test_a_revoked_key_runs_nothing_more_on_a_connection_that_is_open(
     assert answer["error"] == "unauthorized"
 
 
-async def test_a_run_of_who_had_plenty_begins_while_it_is_charged(
-    served: Served, dial_engine: Dial, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    accounts = served.gateway.accounts
-    key = await accounts.create_key("Eve", credits=1000)
-    peer = await dial_engine(key.api_key)
-    await peer.ask("import os")
-    charge, may_pay = accounts.charge, asyncio.Event()
+@pytest.fixture
+def may_pay(served: Served, monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
+    """Let charges wait, from when it is cleared, until it is set."""
+    charge, may_pay = served.gateway.accounts.charge, asyncio.Event()
 
     async def slow(*arguments: Any, **options: Any) -> Charge:
         await may_pay.wait()
         return await charge(*arguments, **options)
 
-    monkeypatch.setattr(accounts, "charge", slow)
+    may_pay.set()
+    monkeypatch.setattr(served.gateway.accounts, "charge", slow)
+    return may_pay
+
+
+async def seen_in_the_room(served: Served, name: str) -> None:
+    """Wait until a file is there."""
     (room,) = served.gateway.rooms
-    asked = asyncio.create_task(peer.ask("open('began', 'w').close()"))
     async with asyncio.timeout(DEADLINE_S):
-        while "began" not in {entry.name for entry in await room.sandbox.files.list("")}:
+        while name not in {entry.name for entry in await room.sandbox.files.list("")}:
             await asyncio.sleep(0)
+
+
+async def test_a_run_of_who_had_plenty_begins_while_it_is_charged(
+    served: Served, dial_engine: Dial, may_pay: asyncio.Event
+) -> None:
+    peer = await dial_engine((await served.gateway.accounts.create_key("Eve", credits=1000)).api_key)
+    await peer.ask("1")
+    may_pay.clear()
+    asked = asyncio.create_task(peer.ask("open('began', 'w').close()"))
+    await seen_in_the_room(served, "began")
     assert not asked.done(), "nothing is told of what is not paid"
     may_pay.set()
     assert (await asked)["cost"] == 1
+
+
+async def test_a_run_that_has_begun_is_paid_though_nobody_waits_for_it(
+    served: Served, dial_engine: Dial, may_pay: asyncio.Event
+) -> None:
+    key = await served.gateway.accounts.create_key("Eve", credits=1000)
+    peer = await dial_engine(key.api_key)
+    await peer.ask("x = 1")
+    before = (await served.gateway.accounts.balance(key.account.id)).total
+    assert before is not None
+    may_pay.clear()
+    id = await peer.begin("x = 2\nopen('began', 'w').close()\nimport time\nwhile True: time.sleep(0.01)")
+    await seen_in_the_room(served, "began")
+    for _ in range(3):
+        await peer.send("signal", id=id)
+    may_pay.set()
+    assert (await peer.until(id, "result")).end["ended_by"] == "stopped"
+    assert (await peer.ask("x"))["stdout"] == "2\n", "it was interrupted, and the session goes on"
+    assert (await served.gateway.accounts.balance(key.account.id)).total == before - 2
 
 
 async def test_a_run_that_cannot_be_paid_after_all_is_ended(served: Served, dial_engine: Dial) -> None:

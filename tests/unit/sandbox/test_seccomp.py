@@ -20,8 +20,14 @@ NO_FAMILY = 0x50000 | errno.EAFNOSUPPORT
 HIGH = 0xDEAD_BEEF << 32
 
 OPTIONS = seccomp.Options()
-STRICT = seccomp.Options(deny_shared_memory=True, deny_affinity=True, deny_datagrams=True)
-TABLES = {**seccomp._REFUSED, **seccomp._SHARED_MEMORY, **seccomp._AFFINITY, **seccomp._JUDGED}
+NOT_SUPPORTED = 0x50000 | errno.EOPNOTSUPP
+STRICT = seccomp.Options(
+    deny_shared_memory=True, deny_uncounted_memory=True, deny_affinity=True, deny_datagrams=True
+)
+TABLES = {
+    **seccomp._REFUSED, **seccomp._SHARED_MEMORY, **seccomp._UNCOUNTED_MEMORY, **seccomp._AFFINITY,
+    **seccomp._judged(STRICT),
+}  # fmt: skip
 
 PROGRAMS = {("x86_64", options): seccomp.build(options, "x86_64") for options in (OPTIONS, STRICT)} | {
     ("aarch64", options): seccomp.build(options, "aarch64") for options in (OPTIONS, STRICT)
@@ -237,3 +243,44 @@ def test_numbers_are_those_of_the_kernels_headers(column: int, header: Path, pat
     for name, numbers in {**TABLES, **syscalls._NUMBERS}.items():
         if name in known and numbers[column] is not None:
             assert numbers[column] == known[name], name
+
+
+@pytest.mark.parametrize(("flags", "is_refused"), [(0x21, True), (0x121, True), (0x22, False), (0x01, False)])
+def test_shared_anonymous_mapping_is_refused_where_nothing_counts_it(flags: int, is_refused: bool) -> None:
+    assert judge("mmap", 0, 4096, 3, flags, options=STRICT) == (REFUSED if is_refused else ALLOW)
+    assert judge("mmap", 0, 4096, 3, flags) == ALLOW
+
+
+def test_ruleset_of_landlock_is_refused_where_nothing_counts_it() -> None:
+    assert judge("landlock_create_ruleset", options=STRICT) == REFUSED
+    assert judge("landlock_create_ruleset") == ALLOW
+
+
+@pytest.mark.parametrize(
+    ("flags", "is_refused"), [(0x100, True), (0x4100, False), (0x10100, False), (0x11, False)]
+)
+def test_process_with_the_memory_of_another_is_refused_where_nothing_counts_it(
+    flags: int, is_refused: bool
+) -> None:
+    assert judge("clone", flags | 17, options=STRICT) == (REFUSED if is_refused else ALLOW)
+    assert judge("clone", flags | 17) == ALLOW
+
+
+@pytest.mark.parametrize(("name", "place"), [("sendto", 3), ("sendmsg", 2), ("sendmmsg", 3)])
+def test_sending_does_not_connect_where_connecting_is_refused(name: str, place: int) -> None:
+    for flags, expected in (
+        (0, ALLOW),
+        (0x4000, ALLOW),
+        (0x20000000, NOT_SUPPORTED),
+        (0x20004000, NOT_SUPPORTED),
+    ):
+        arguments = [0] * place + [flags]
+        assert judge(name, *arguments, options=STRICT) == expected
+        assert judge(name, *arguments) == ALLOW
+
+
+@pytest.mark.parametrize("kind", [4, 5, 6, 10])
+def test_unusual_type_of_socket_does_not_exist(kind: int) -> None:
+    for family in (socket.AF_INET, socket.AF_INET6):
+        assert judge("socket", family, kind | 0x80000, 0) == NO_FAMILY
+        assert judge("socket", family, kind, 0, options=STRICT) == NO_FAMILY
