@@ -9,6 +9,7 @@ Standard library only: part of the supervisor.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from collections.abc import Iterator
@@ -25,11 +26,13 @@ def children(pid: int) -> list[int]:
     """Return the children that any thread of a process has, zombies too (proc_pid_task(5))."""
     found: list[int] = []
     try:
-        for thread in os.listdir(f"/proc/{pid}/task"):
+        threads = os.listdir(f"/proc/{pid}/task")
+    except OSError:
+        return found  # it has ended
+    for thread in threads:
+        with contextlib.suppress(OSError):  # this one ended while we looked; others may have children
             with open(f"/proc/{pid}/task/{thread}/children", "rb") as file:
                 found += [int(word) for word in file.read().split()]
-    except OSError:
-        return found  # it ended while we looked
     return found
 
 
