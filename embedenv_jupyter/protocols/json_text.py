@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-_PIECE_BYTES: Final = 1 << 20
+_PIECE_BYTES: Final = 1 << 18
 
 _KINDS: Final = {
     b"{": "an object", b"[": "a list", b'"': "a text", b"n": "null", b"t": "true", b"f": "false",
