@@ -314,7 +314,7 @@ class FileChangedError(WorkspaceError):
 
 
 class FileTooLargeError(WorkspaceError):
-    """``path`` has more bytes than are taken or given in one piece; the text says what to do instead."""
+    """``path`` has more than is taken or given in one piece; the text says how much, and what helps."""
 
 
 class ContentError(WorkspaceError):

@@ -6,10 +6,9 @@ For users: docs/files.md.
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 import time
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 from jupyter_server.auth.decorator import allow_unauthenticated
@@ -74,7 +73,8 @@ class ContentsHandler(StreamedRequestHandler, FilesHandler):
         self._is_too_large = int(self.request.headers.get("Content-Length") or 0) > MAX_BODY_BYTES
         await super().prepare()
         self._require_size()
-        self.contents = Contents(self.room.files, self.room.uploads, self.room.folders, self.member)
+        room = self.room
+        self.contents = Contents(room.files, room.notebooks, room.uploads, room.folders, self.member)
         self.is_read = True  # what is asked is done only then
 
     def data_received(self, chunk: bytes) -> None:
@@ -190,7 +190,7 @@ class ContentsHandler(StreamedRequestHandler, FilesHandler):
                 ),
             )
         self.set_header("Last-Modified", model["last_modified"])
-        await self._finish_in_pieces(await asyncio.to_thread(_encoded, model))
+        await self._finish_in_pieces(await asyncio.to_thread(msgspec.json.encode, model))
 
     async def _finish_in_pieces(self, data: bytes) -> None:
         """Send an answer at the reader's pace: all of a large one at once would hold up everybody else."""
@@ -209,13 +209,6 @@ class Renamed(msgspec.Struct):
     """The new path of a file or folder."""
 
     path: str
-
-
-def _encoded(model: Any) -> bytes:
-    try:
-        return msgspec.json.encode(model)
-    except UnicodeEncodeError:  # half a surrogate pair, which only a notebook can hold: JSON escapes it
-        return json.dumps(model).encode()
 
 
 class CheckpointsHandler(FilesHandler):

@@ -369,7 +369,7 @@ class Kernel:
         self.stand_in.append("iopub", parts)
 
     def _note_state(self, parts: tuple[bytes, ...]) -> None:
-        state = messages.status_of(parts).execution_state
+        state = messages.state_of(parts)
         if state in _RUN_STATES and not self._cells.is_answering:
             self._set_state(state)
         if state == "busy" and (execution := self.executions.find(messages.parent_id(parts))) is not None:

@@ -1,10 +1,14 @@
 """Reading and making Jupyter messages: headers only, contents where the gateway has something to say.
 
+A kernel may say some 60 MiB at once, and all of this is read in the loop's thread. So only what is
+used is decoded, by its type; what is passed on stays the text that it is (``msgspec.Raw``).
+
 https://jupyter-client.readthedocs.io/en/stable/messaging.html
 """
 
 from __future__ import annotations
 
+import sys
 import uuid
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, TypeVar
@@ -12,10 +16,25 @@ from typing import Annotated, Any, Final, TypeVar
 import msgspec
 
 from embedenv_jupyter.errors import RemoteProtocolError
+from embedenv_jupyter.protocols.json_text import Bounds
 from embedenv_jupyter.protocols.kernels import Message
 
 PROTOCOL_VERSION: Final = "5.4"
 MAX_HEADER_BYTES: Final = 64 << 10
+
+MAX_STATE_BYTES: Final = 64 << 10
+"""Of the content of a ``status`` message, which is some 30 bytes."""
+
+MAX_METADATA_BYTES: Final = 1 << 20
+"""Of a kernel's metadata that get a further entry; of more, only their size is told."""
+
+MAX_WHOLE_BYTES: Final = 8 << 20
+"""Of content whose parts are looked at one by one, if they may be more than ``MAX_ENTRIES``."""
+
+MAX_ENTRIES: Final = 200_000
+"""Of the objects in such content; one takes some 250 bytes."""
+
+_ENTRIES: Final = Bounds(containers=sys.maxsize, entries=MAX_ENTRIES, values=sys.maxsize)
 
 _HEADER, _PARENT, _METADATA, _CONTENT = range(4)
 
@@ -29,6 +48,25 @@ class Header(msgspec.Struct, frozen=True):
     msg_type: str
     session: str = ""
     username: str = ""
+
+
+class StreamText(msgspec.Struct, frozen=True):
+    """The content of a ``stream`` message."""
+
+    name: str = "stdout"
+    text: str = ""
+
+
+class Fault(msgspec.Struct, frozen=True):
+    """The content of an ``error`` message, or of a reply that is one."""
+
+    ename: str = ""
+    evalue: str = ""
+    traceback: tuple[str, ...] = ()
+
+
+class _Shown(msgspec.Struct, frozen=True):
+    data: dict[str, msgspec.Raw] = {}
 
 
 class _Parent(msgspec.Struct, frozen=True):
@@ -63,6 +101,10 @@ class _CellMetadata(msgspec.Struct, frozen=True):
     cellId: Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9_-]{1,64}$")] = ""  # noqa: N815 (JupyterLab's name)
 
 
+class _Code(msgspec.Struct, frozen=True):
+    code: str = ""
+
+
 class _Count(msgspec.Struct, frozen=True):
     execution_count: int = 0
 
@@ -83,9 +125,14 @@ _execute = msgspec.json.Decoder(ExecuteRequest)
 _input = msgspec.json.Decoder(InputRequest)
 _status = msgspec.json.Decoder(Status)
 _answer = msgspec.json.Decoder(InputReply)
+_code = msgspec.json.Decoder(_Code)
 _count = msgspec.json.Decoder(_Count)
 _cell_metadata = msgspec.json.Decoder(_CellMetadata)
-_object = msgspec.json.Decoder(dict[str, Any])
+_stream = msgspec.json.Decoder(StreamText)
+_fault = msgspec.json.Decoder(Fault)
+_shown = msgspec.json.Decoder(_Shown)
+_text = msgspec.json.Decoder(str)
+_entries = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _encoder = msgspec.json.Encoder()
 
 
@@ -121,6 +168,17 @@ def execute_request(message: Message) -> ExecuteRequest:
     return _content(_execute, message, "execute_request")
 
 
+def with_code(message: Message, code: str) -> Message:
+    """Return an ``execute_request`` with other code; raises RemoteProtocolError."""
+    if _is_too_much(message.parts[_CONTENT]):
+        raise RemoteProtocolError(
+            f"the content of an execute_request has more than {MAX_ENTRIES} entries in its objects"
+        )
+    said = _content(_entries, message, "execute_request")
+    content: dict[str, Any] = {**said, "code": code}
+    return Message(message.channel, with_content(message.parts, content))
+
+
 def input_reply(message: Message) -> InputReply:
     """Read what somebody answered; raises RemoteProtocolError."""
     return _content(_answer, message, "input_reply")
@@ -136,21 +194,32 @@ def _said(decoder: msgspec.json.Decoder[T], raw: bytes) -> T | None:
         return None
 
 
+def _said_in_head(decoder: msgspec.json.Decoder[T], raw: bytes) -> T | None:
+    return _said(decoder, raw) if len(raw) <= MAX_HEADER_BYTES else None
+
+
+def _is_too_much(content: bytes) -> bool:
+    """Tell whether to look at the entries of content one by one would take much memory, or much time."""
+    if content.count(b":") <= MAX_ENTRIES:
+        return False
+    return len(content) > MAX_WHOLE_BYTES or bool(_ENTRIES.excess(content))
+
+
 def id_of(parts: tuple[bytes, ...]) -> str:
     """Return the id of a message; "" where it cannot be read."""
-    header = _said(_header, parts[_HEADER])
+    header = _said_in_head(_header, parts[_HEADER])
     return header.msg_id if header is not None else ""
 
 
 def kind_of(parts: tuple[bytes, ...]) -> str:
     """Return the type of a message; "" where it cannot be read."""
-    header = _said(_header, parts[_HEADER])
+    header = _said_in_head(_header, parts[_HEADER])
     return header.msg_type if header is not None else ""
 
 
 def parent_id(parts: tuple[bytes, ...]) -> str:
     """Return which message this one answers; "" for none, or where it cannot be read."""
-    return (_said(_parent, parts[_PARENT]) or _Parent()).msg_id
+    return (_said_in_head(_parent, parts[_PARENT]) or _Parent()).msg_id
 
 
 def input_request(parts: tuple[bytes, ...]) -> InputRequest:
@@ -163,19 +232,66 @@ def cell_id(parts: tuple[bytes, ...]) -> str:
     return (_said(_cell_metadata, parts[_METADATA]) or _CellMetadata()).cellId
 
 
+def code_of(parts: tuple[bytes, ...]) -> str:
+    """Return the code that a client asks something about; "" where it cannot be read."""
+    return (_said(_code, parts[_CONTENT]) or _Code()).code
+
+
 def count_of(parts: tuple[bytes, ...]) -> int:
     """Read the number that a kernel gave to a cell; 0 where it cannot be read."""
     return (_said(_count, parts[_CONTENT]) or _Count()).execution_count
 
 
 def status_of(parts: tuple[bytes, ...]) -> Status:
-    """Read the status of a reply or of a ``status`` message, empty where it cannot be read."""
+    """Read the status of a reply, empty where it cannot be read."""
     return _said(_status, parts[_CONTENT]) or Status()
 
 
-def content_of(parts: tuple[bytes, ...]) -> dict[str, Any]:
-    """Read the content of any message, empty where it is no object."""
-    return _said(_object, parts[_CONTENT]) or {}
+def state_of(parts: tuple[bytes, ...]) -> str:
+    """Read the state that a ``status`` message tells, empty where it cannot be read."""
+    if len(parts[_CONTENT]) > MAX_STATE_BYTES:
+        return ""
+    return status_of(parts).execution_state
+
+
+def stream_of(parts: tuple[bytes, ...]) -> StreamText:
+    """Read what a ``stream`` message says, empty where it cannot be read."""
+    return _said(_stream, parts[_CONTENT]) or StreamText()
+
+
+def fault_of(parts: tuple[bytes, ...]) -> Fault | None:
+    """Read an error, empty where it cannot be read; ``None`` where it has more than ``MAX_WHOLE_BYTES``."""
+    if len(parts[_CONTENT]) > MAX_WHOLE_BYTES:
+        return None
+    return _said(_fault, parts[_CONTENT]) or Fault()
+
+
+def shown_of(parts: tuple[bytes, ...]) -> dict[str, msgspec.Raw] | None:
+    """Read what is to be shown, each MIME type's as it was sent; empty where it cannot be read.
+
+    ``None`` where it has more entries than are looked at; :func:`left_out` says so.
+    """
+    if _is_too_much(parts[_CONTENT]):
+        return None
+    return (_said(_shown, parts[_CONTENT]) or _Shown()).data
+
+
+def text_of(raw: msgspec.Raw) -> str:
+    """Read a text that was passed on as it was sent, empty where it is none."""
+    return _said(_text, bytes(raw)) or ""
+
+
+def left_out(parts: tuple[bytes, ...], kind: str) -> str:
+    """Say what was not looked at, and why, after :func:`shown_of` or :func:`fault_of`."""
+    bound = f"{MAX_WHOLE_BYTES} bytes" if kind == "error" else f"{MAX_ENTRIES} entries in its objects"
+    return f"[{kind} of {len(parts[_CONTENT])} bytes left out: it has, or may have, more than {bound}]\n"
+
+
+def with_shown(parts: tuple[bytes, ...], data: dict[str, msgspec.Raw]) -> tuple[bytes, ...]:
+    """Return the parts of a message that shows something with other data, after :func:`shown_of`."""
+    said = _said(_entries, parts[_CONTENT])
+    content: dict[str, Any] = {**(said or {}), "data": data}
+    return with_content(parts, content)
 
 
 def with_content(parts: tuple[bytes, ...], content: dict[str, Any]) -> tuple[bytes, ...]:
@@ -208,12 +324,21 @@ def make(
 
 
 def with_metadata(parts: tuple[bytes, ...], name: str, value: dict[str, Any]) -> tuple[bytes, ...]:
-    """Return the parts with one more entry in the metadata; as they were where that cannot be read."""
-    try:
-        metadata = _encoder.encode({**_object.decode(parts[_METADATA]), name: value})
-    except _UNREADABLE:
-        return parts
-    return (*parts[:_METADATA], metadata, *parts[_METADATA + 1 :])
+    """Return the parts with one more entry in the metadata; as they were where that cannot be read.
+
+    Metadata of more than ``MAX_METADATA_BYTES`` are left out; then the entry says how
+    many they were, as ``left_out_bytes``.
+    """
+    metadata: dict[str, Any]
+    size_bytes = len(parts[_METADATA])
+    if size_bytes > MAX_METADATA_BYTES:
+        metadata = {name: {**value, "left_out_bytes": size_bytes}}
+    else:
+        said = _said(_entries, parts[_METADATA])
+        if said is None:
+            return parts
+        metadata = {**said, name: value}
+    return (*parts[:_METADATA], _encoder.encode(metadata), *parts[_METADATA + 1 :])
 
 
 def with_parent(parts: tuple[bytes, ...], parent: bytes) -> tuple[bytes, ...]:

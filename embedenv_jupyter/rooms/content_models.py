@@ -11,7 +11,10 @@ import stat
 from datetime import UTC, datetime
 from typing import Any, Final
 
+import msgspec
+
 from embedenv_jupyter.errors import ContentError
+from embedenv_jupyter.protocols import json_text
 from embedenv_jupyter.sandbox.spec import FileInfo
 
 DIRECTORY: Final = "directory"
@@ -88,21 +91,22 @@ def encoded(data: bytes) -> str:
     return b"".join(map(base64.b64encode, pieces)).decode("ascii")
 
 
-def decoded(path: str, content: Any, format: str | None) -> bytes:
-    """Return the bytes of a file that was sent.
+def decoded(path: str, content: bytes, format: str | None) -> bytes:
+    """Return the bytes of a file whose content was sent as this JSON.
 
     Raises:
         ContentError: content and format do not fit together.
     """
     if format not in (TEXT, BASE64):
         raise ContentError(path, f"the format of a file's content is 'text' or 'base64', not {format!r:.40}")
-    if not isinstance(content, str):
-        raise ContentError(path, f"the content of a file is a text, not {type(content).__name__}")
+    if not content.startswith(b'"'):
+        raise ContentError(path, f"the content of a file is a text, not {json_text.kind(content)}")
     try:
+        text = msgspec.json.decode(content, type=str)
         if format == TEXT:
-            return content.encode()
-        content = content.replace("\r", "").replace("\n", "")  # Jupyter breaks it into lines, so many do
-        pieces = (content[at : at + _PIECE_CHARS] for at in range(0, len(content), _PIECE_CHARS))
+            return text.encode()
+        text = text.replace("\r", "").replace("\n", "")  # Jupyter breaks it into lines, so many do
+        pieces = (text[at : at + _PIECE_CHARS] for at in range(0, len(text), _PIECE_CHARS))
         return b"".join(base64.b64decode(piece, validate=True) for piece in pieces)
     except ValueError as exc:
         raise ContentError(path, f"its content is not {format}: {exc}") from exc

@@ -14,7 +14,7 @@ import itertools
 import os
 import re
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -31,7 +31,7 @@ from embedenv_jupyter.rooms.content_models import DIRECTORY, FILE, NOTEBOOK, Mod
 from embedenv_jupyter.rooms.files import Files
 from embedenv_jupyter.rooms.folder_watch import FolderWatch
 from embedenv_jupyter.rooms.members import Member, Role
-from embedenv_jupyter.rooms.notebooks import empty_notebook, read_notebook, written_notebook
+from embedenv_jupyter.rooms.notebooks import Notebooks, empty_notebook
 from embedenv_jupyter.rooms.uploads import Uploads
 from embedenv_jupyter.sandbox.contents import MAX_LISTED, file_info, in_thread, read_up_to
 from embedenv_jupyter.sandbox.spec import FileInfo
@@ -47,12 +47,16 @@ _COPY_MARK = re.compile(r"-Copy\d*\.")
 _NOT_UTF8 = re.compile(r"\\x[0-9a-f]{2}")
 
 
+NULL: Final = msgspec.Raw(b"null")
+
+
 class Saved(msgspec.Struct):
     """What a client sends to be saved; what else its model has is ignored."""
 
     type: str | None = None
     format: str | None = None
-    content: Any = None
+    content: msgspec.Raw = NULL
+    """As it was sent: what it must be, and how much of it there may be, depends on the type."""
     chunk: int | None = None
     copy_from: str | None = None
 
@@ -68,8 +72,11 @@ class New(msgspec.Struct):
 class Contents:
     """One member's view of the files of a room. Paths are as in URLs, with or without "/" around them."""
 
-    def __init__(self, files: Files, uploads: Uploads, folders: FolderWatch, member: Member) -> None:
+    def __init__(
+        self, files: Files, notebooks: Notebooks, uploads: Uploads, folders: FolderWatch, member: Member
+    ) -> None:
         self._files = files
+        self._notebooks = notebooks
         self._uploads = uploads
         self._folders = folders
         self._member = member
@@ -162,7 +169,7 @@ class Contents:
         data = await self._data(path)
         digest = await asyncio.to_thread(lambda: hashlib.sha256(data).hexdigest()) if with_hash else None
         if model["type"] == NOTEBOOK:
-            notebook, message = await asyncio.to_thread(read_notebook, path, data)
+            notebook, message = await self._notebooks.read(path, data)
             model = {**model, "content": notebook, "format": models.JSON}
             if message is not None:
                 model["message"] = message
@@ -201,14 +208,16 @@ class Contents:
         if type == DIRECTORY:
             return await self._save_folder(path)
         message = None
-        if type == NOTEBOOK and saved.content is None:
+        content = bytes(saved.content)
+        is_empty = content == b"null"
+        if type == NOTEBOOK and is_empty:
             data = empty_notebook()
         elif type == NOTEBOOK:
-            data, message = await asyncio.to_thread(written_notebook, path, saved.content)
+            data, message = await self._notebooks.written(path, content)
+        elif is_empty and not saved.format:
+            data = b""
         else:
-            content = "" if saved.content is None else saved.content
-            format = saved.format or (models.TEXT if saved.content is None else None)
-            data = await asyncio.to_thread(models.decoded, path, content, format)
+            data = await asyncio.to_thread(models.decoded, path, b'""' if is_empty else content, saved.format)
         digest = await self._files.write(self._member, path, data, expected_sha256=expected_sha256)
         model = models.with_hash(self._model(path, await self._look(path), type), digest)
         return model if message is None else {**model, "message": message}
@@ -224,7 +233,7 @@ class Contents:
     async def _save_piece(self, path: str, type: str, saved: Saved, number: int) -> Model:
         if type not in (FILE, NOTEBOOK):
             raise ContentError(path, f"a {type} cannot be sent in pieces")
-        piece = await asyncio.to_thread(models.decoded, path, saved.content, saved.format)
+        piece = await asyncio.to_thread(models.decoded, path, bytes(saved.content), saved.format)
         size_bytes, at = await self._uploads.receive(self._member, path, number, piece)
         return {**self._model(path, await self._look(at), FILE), "size": size_bytes}
 

@@ -25,6 +25,7 @@ from embedenv_jupyter.rooms.files import Files
 from embedenv_jupyter.rooms.folder_watch import FolderWatch
 from embedenv_jupyter.rooms.log import Log
 from embedenv_jupyter.rooms.members import Member, Role
+from embedenv_jupyter.rooms.notebooks import Notebooks
 from embedenv_jupyter.rooms.pause import Pause
 from embedenv_jupyter.rooms.people import People
 from embedenv_jupyter.rooms.ports import PortWatch
@@ -66,6 +67,7 @@ class Room:
         self.sandbox = sandbox
         self.log = room_log
         self.files = Files(sandbox, room_log)
+        self.notebooks = Notebooks()
         self.uploads = Uploads(self.files)
         self.documents = SharedDocuments(self.files)
         self.folders = FolderWatch(self.files)

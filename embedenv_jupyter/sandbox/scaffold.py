@@ -116,3 +116,5 @@ def hide(place: str) -> None:
         syscalls.mount("none", place, "tmpfs", MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, "nr_inodes=2")
     else:
         syscalls.mount(f"{NEW}/dev/null", place, flags=MS_BIND)
+        # Not to be opened as the device that it is, which Landlock knows by its inode and lets be written to.
+        syscalls.mount_setattr(place, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NODEV)

@@ -10,6 +10,7 @@ import os
 import signal
 import time
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 from embedenv_jupyter.deadlines import deadline
@@ -196,6 +197,8 @@ class Monitor:
         self._poked: set[Watched] = set()
         self._wake = asyncio.Event()
         self._sampling = asyncio.Lock()
+        # Its own: what rooms have the gateway do in asyncio's threads must not keep limits from being held.
+        self._thread = ThreadPoolExecutor(1, "limits")
         self._task: asyncio.Task[None] | None = None
         self._walks: set[asyncio.Task[None]] = set()
         self._closing = False
@@ -251,8 +254,12 @@ class Monitor:
         if not rooms:
             return
         async with self._sampling:
+            if self._closing:
+                return
             # /proc and a memory.stat are slow enough to hold the loop up when rooms are many.
-            samples = await asyncio.to_thread(lambda: [room.sample() for room in rooms])
+            samples = await asyncio.get_running_loop().run_in_executor(
+                self._thread, lambda: [room.sample() for room in rooms]
+            )
         for room, counters in zip(rooms, samples, strict=True):
             if counters is not None and self._rooms.get(room.sandbox) is room:
                 room.report(counters)
@@ -286,3 +293,4 @@ class Monitor:
             walk.cancel()
         task, self._task = self._task, None
         await asyncio.gather(*self._walks, *filter(None, [task]), return_exceptions=True)
+        self._thread.shutdown(wait=False)

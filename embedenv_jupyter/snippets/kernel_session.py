@@ -19,6 +19,8 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import msgspec
+
 from embedenv_jupyter.engine.events import (
     Displayed,
     Outcome,
@@ -39,6 +41,7 @@ from embedenv_jupyter.kernels import messages
 from embedenv_jupyter.kernels.kernel import Kernel
 from embedenv_jupyter.kernels.link import KernelLink
 from embedenv_jupyter.kernels.manager import RoomKernels
+from embedenv_jupyter.kernels.messages import Fault, InputRequest
 from embedenv_jupyter.languages.language import Language
 from embedenv_jupyter.protocols.kernels import Message
 from embedenv_jupyter.sandbox.spec import ExitStatus
@@ -53,6 +56,8 @@ CALL_OFF_S: Final = (0.1, 0.2, 0.4, 0.6, 0.7)
 
 END_OF_INPUT: Final = "\x04"
 """What ipykernel takes for the end of the input (``EOFError``)."""
+
+NOTHING: Final = msgspec.Raw(b"null")
 
 _ESCAPES: Final = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _DIED: Final = re.compile(r"Kernel died \((?P<cause>\w+)")
@@ -172,7 +177,7 @@ class _Cell:
         self._partial = ""
         self._is_input_over = False
         self._question: bytes | None = None
-        self._error: dict[str, Any] | None = None
+        self._error: Fault | None = None
         self._was_signalled = 0
         self._is_late = False
         self.is_lost = False
@@ -226,52 +231,57 @@ class _Cell:
             message = await self._link.receive()
             if messages.parent_id(message.parts) != answer.id:
                 continue
-            kind, content = messages.kind_of(message.parts), messages.content_of(message.parts)
-            answer.missing -= {kind, content.get("execution_state", "")}
-            if kind == "execute_reply" and content.get("status") != "ok":
-                self._error = self._error or content
-            await self._take(kind, content, message)
+            kind, parts = messages.kind_of(message.parts), message.parts
+            if kind == "status" and messages.state_of(parts) == "idle":
+                answer.missing.discard("idle")
+            elif kind == "execute_reply":
+                answer.missing.discard(kind)
+                if messages.status_of(parts).status != "ok":
+                    self._error = self._error or messages.fault_of(parts) or Fault()
+            await self._take(kind, message)
 
-    async def _take(self, kind: str, content: dict[str, Any], message: Message) -> None:
+    async def _take(self, kind: str, message: Message) -> None:
+        parts = message.parts
         match kind:
             case "stream":
-                stream = Stream.STDERR if content.get("name") == "stderr" else Stream.STDOUT
-                await self._say(stream, str(content.get("text", "")))
-            case "execute_result":
-                await self._show(content, message.size_bytes)
-            case "display_data":
-                await self._show(content, message.size_bytes)
+                said = messages.stream_of(parts)
+                await self._say(Stream.STDERR if said.name == "stderr" else Stream.STDOUT, said.text)
+            case "execute_result" | "display_data":
+                await self._show(kind, message)
             case "error":
-                self._error = content
-                trace = "\n".join(map(str, content.get("traceback") or [content.get("evalue", "")]))
-                await self._say(Stream.STDERR, _ESCAPES.sub("", trace) + "\n")
+                fault = messages.fault_of(parts)
+                if fault is None:
+                    await self._say(Stream.STDERR, messages.left_out(parts, kind))
+                else:
+                    trace = "\n".join(fault.traceback or [fault.evalue])
+                    await self._say(Stream.STDERR, _ESCAPES.sub("", trace) + "\n")
+                self._error = fault or Fault()
             case "input_request":
-                await self._ask(message.parts[0], content)
+                await self._ask(parts[0], messages.input_request(parts))
 
     async def _say(self, stream: Stream, text: str) -> None:
         data = text.encode("utf-8", "replace")
         for start in range(0, len(data), PIECE_BYTES):
             await self.queue.put(Output(Stage.RUN, stream, data[start : start + PIECE_BYTES]))
 
-    async def _show(self, content: dict[str, Any], size_bytes: int) -> None:
+    async def _show(self, kind: str, message: Message) -> None:
         """Show something: its text is printed, as without a notebook, and all of it is told beside that."""
-        shown = content.get("data")
-        if not isinstance(shown, dict):
+        shown = messages.shown_of(message.parts)
+        if shown is None:
+            await self._say(Stream.STDERR, messages.left_out(message.parts, kind))
             return
         if len(shown) > 1:
-            await self.queue.put(Displayed(Stage.RUN, shown, size_bytes))
-        text = shown.get("text/plain")
-        if isinstance(text, str) and text:
+            await self.queue.put(Displayed(Stage.RUN, shown, message.size_bytes))
+        if text := messages.text_of(shown.get("text/plain", NOTHING)):
             await self._say(Stream.STDOUT, f"{text}\n")
 
     # Input.
 
-    async def _ask(self, header: bytes, content: dict[str, Any]) -> None:
-        text, is_secret = str(content.get("prompt", "")), bool(content.get("password"))
+    async def _ask(self, header: bytes, asked: InputRequest) -> None:
         self._question = header
-        await self._say(Stream.STDOUT, text)
+        await self._say(Stream.STDOUT, asked.prompt)
         if not self._has_input:
-            await self.queue.put(Prompted(Stage.RUN, text, is_secret))
+            await self.queue.put(Prompted(Stage.RUN, asked.prompt, asked.password))
         await self._answer()
 
     @property
@@ -358,7 +368,7 @@ class _Cell:
 
     async def _outcome(self, options: RunOptions) -> Outcome:
         error = self._error
-        died = _DIED.match(str(error.get("ename", ""))) if error is not None else None
+        died = _DIED.match(error.ename) if error is not None else None
         if died is not None:
             self.is_lost = True
         exit, reason, detail = ExitStatus(code=0 if error is None else 1), Reason.EXIT, ""
@@ -367,7 +377,7 @@ class _Cell:
             detail = f"Time is up after {options.timeout_s:g} s."
         elif died is not None:
             reason = _REASONS.get(died["cause"], Reason.SIGNAL)
-            exit, detail = ExitStatus(signal=signals.SIGKILL), str((error or {}).get("evalue", ""))
+            exit, detail = ExitStatus(signal=signals.SIGKILL), error.evalue if error is not None else ""
         elif self._was_signalled and error is not None:
             exit = ExitStatus(signal=self._was_signalled)
             reason = Reason.STOPPED if self.control.is_stopped else Reason.SIGNAL

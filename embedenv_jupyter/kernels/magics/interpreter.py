@@ -112,9 +112,8 @@ class Interpreter:
             return await self._in_language(turn, magic)
         if magic is not None:
             raise MagicError(f"{magic.name} must be the first line of its cell, without %%room above it.")
-        cell, parts = turn.cell, turn.cell.message.parts
-        content = {**messages.content_of(parts), "code": code}
-        message = Message("shell", messages.with_content(parts, content))
+        cell = turn.cell
+        message = messages.with_code(cell.message, code)
         turn.on_interrupt = self._kernel.interrupt_process
         turn.answer.is_begun = turn.answer.is_over = True  # the kernel answers, and its errors stop the queue
         await self._kernel.run_cell(replace(cell, message=message, request=messages.execute_request(message)))
@@ -144,8 +143,7 @@ class Interpreter:
         away = self._desk.away(session.member, session.id)
         if away is None:
             return False
-        code = messages.content_of(message.parts).get("code")
-        if isinstance(code, str) and code.lstrip().startswith("%"):
+        if messages.code_of(message.parts).lstrip().startswith("%"):
             return False  # magics are completed and explained here
         try:
             visit = self._outposts.find(session, self._desk.door(session.member, away))

@@ -15,7 +15,7 @@ import contextlib
 import logging
 import secrets
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from embedenv_jupyter.errors import EmbedEnvError, RoleError, UnknownKernelError
 from embedenv_jupyter.kernels import messages
@@ -42,6 +42,7 @@ MAX_REMEMBERED: Final = 1000
 """Cells whose late output (of a thread that they left behind) still finds its way back."""
 
 WIDGET_VIEW: Final = "application/vnd.jupyter.widget-view+json"
+SHOWING: Final = frozenset({"display_data", "update_display_data", "execute_result"})
 NO_WIDGETS: Final = (
     "[Widgets do not work across rooms. Open a notebook in that room, or use the values without a widget.]\n"
 )
@@ -156,9 +157,7 @@ class Visit:
         try:
             place = await self._sit_down(member)
             self._remember(turn.cell.header.msg_id, turn.answer)
-            parts = turn.cell.message.parts
-            content = {**messages.content_of(parts), "code": code}
-            await self._kernel.receive(place, Message("shell", messages.with_content(parts, content)))
+            await self._kernel.receive(place, messages.with_code(turn.cell.message, code))
             await waited.done.wait()
         except asyncio.CancelledError:
             with contextlib.suppress(EmbedEnvError):
@@ -271,7 +270,7 @@ class Visit:
             return
         if WIDGET_VIEW.encode() in parts[3]:
             self._tell_once(parent)
-            parts = _without_widget(parts)
+            parts = _without_widget(parts, kind)
         self._home.stand_in.append(event.channel, parts, to=self._session.id if event.to else "")
         if waited is None or not is_current:
             return
@@ -284,7 +283,7 @@ class Visit:
             if waited.status != "ok":
                 waited.turn.failed()
         elif kind == "status":
-            waited.is_idle = messages.status_of(parts).execution_state == "idle"
+            waited.is_idle = messages.state_of(parts) == "idle"
         waited.note()
 
     def _tell_once(self, parent: str) -> None:
@@ -305,10 +304,14 @@ class Visit:
             self._place = None
 
 
-def _without_widget(parts: tuple[bytes, ...]) -> tuple[bytes, ...]:
+def _without_widget(parts: tuple[bytes, ...], kind: str) -> tuple[bytes, ...]:
     """Take the view of a widget out of what is displayed; its text stays."""
-    content = messages.content_of(parts)
-    data: Any = content.get("data")
-    if isinstance(data, dict):
-        data.pop(WIDGET_VIEW, None)
-    return messages.with_content(parts, content)
+    if kind not in SHOWING:
+        return parts
+    data = messages.shown_of(parts)
+    if data is None:
+        text, count = messages.left_out(parts, kind), messages.count_of(parts)
+        shown = {"data": {"text/plain": text}, "metadata": {}}
+        return messages.with_content(parts, shown | ({"execution_count": count} if count else {}))
+    data.pop(WIDGET_VIEW, None)
+    return messages.with_shown(parts, data)

@@ -190,6 +190,34 @@ async def test_a_notebook_that_breaks_the_format_is_shown_with_what_is_wrong(fil
     assert model["content"]["cells"][0]["id"]
 
 
+async def test_a_notebook_that_is_made_to_cost_much_is_named_or_refused(files: FilesApi) -> None:
+    await files.run(
+        "python3 - <<'END'\n"
+        "cell = {'id': 'a', 'cell_type': 'code', 'metadata': {}, 'source': '', 'execution_count': None}\n"
+        "import json\n"
+        "def write(name, outputs, kept):\n"
+        "    book = {'cells': [{**cell, 'outputs': outputs}], 'metadata': {'a': kept}}\n"
+        "    json.dump({**book, 'nbformat': 4, 'nbformat_minor': 5}, open(name, 'w'))\n"
+        "write('faults.ipynb', [{}] * 15000, [])\n"
+        "write('many.ipynb', [], [{}] * 300000)\n"
+        "END"
+    )
+    status, model = await files("GET", "faults.ipynb")
+    assert (status, len(model["content"]["cells"][0]["outputs"])) == (200, 15_000)
+    assert "cells[0].outputs[0] has no output_type; allowed are display_data" in model["message"]
+    status, answer = await files("GET", "many.ipynb")
+    assert (status, answer["reason"]) == (413, "FileTooLargeError")
+    assert "more than 200000 lists and objects" in answer["message"]
+    status, model = await files("GET", "many.ipynb", query="type=file")
+    assert status == 200
+    for type in ("notebook", "file"):
+        bomb = {"type": type, "format": "text", "content": json.loads(model["content"])}
+        status, answer = await files("PUT", "other.ipynb", bomb)
+        expected = (413, "FileTooLargeError") if type == "notebook" else (400, "ContentError")
+        assert (status, answer["reason"]) == expected, answer
+    assert (await files("GET", "other.ipynb"))[0] == 404
+
+
 # What rooms can put in the way.
 
 

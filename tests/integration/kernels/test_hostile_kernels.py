@@ -145,6 +145,31 @@ for content in (deep, b'', b'nul', b'{"execution_state":"\\xff"}', b'{"execution
     assert text == "for others, too\n"
 
 
+async def test_metadata_that_are_a_bomb_cost_no_more_than_their_bytes(
+    room: OpenRoom, peer: KernelPeer
+) -> None:
+    bomb = "{'a': [{}] * (8 << 20)}"
+    code = f"""
+kernel = get_ipython().kernel
+finish = kernel.finish_metadata
+def finish_once(*arguments):
+    kernel.finish_metadata = finish
+    return finish(*arguments) | {bomb}
+kernel.finish_metadata = finish_once
+"""
+    with bounded_memory(400 * MIB):
+        _, reply, answers = await peer.run(code)
+    (answer,) = (message for message in answers if message.type == "execute_reply")
+    assert reply["status"] == "ok"
+    assert answer.metadata.keys() == {"embedenv"}
+    receipt = answer.metadata["embedenv"]
+    assert receipt["status"] == "ok"
+    assert receipt["left_out_bytes"] > 24 * MIB
+    text, _, answers = await peer.run("print('as ever')")
+    (answer,) = (message for message in answers if message.type == "execute_reply")
+    assert (text, "started" in answer.metadata) == ("as ever\n", True)
+
+
 async def test_a_kernel_that_closes_its_descriptors_is_ended(room: OpenRoom, peer: KernelPeer) -> None:
     await death_of(peer, "import os; os.closerange(3, 1024)\nimport time; time.sleep(120)")
     await back_again(room, peer)

@@ -99,6 +99,25 @@ async def test_what_is_shown_has_its_text_in_the_answer(peer: EnginePeer) -> Non
     assert (await peer.ask("display('x'); display({'a': 1})"))["stdout"] == "'x'\n{'a': 1}\n"
 
 
+async def test_what_a_kernel_says_beyond_all_bounds_is_left_out_and_named(peer: EnginePeer) -> None:
+    code = (
+        "kernel = get_ipython().kernel\n"
+        "def say(kind, content):\n"
+        "    kernel.session.send(kernel.iopub_socket, kind, content, parent=kernel.get_parent('shell'))\n"
+        "say('odd', {'a': [{}] * 1_000_000})\n"
+        "say('display_data', {'data': {str(n): 1 for n in range(200_001)}, 'metadata': {}})\n"
+        "say('stream', {'name': 'stdout', 'text': 'heard\\n', 'a': [{}] * 1_000_000})\n"
+        "say('display_data', {'data': {'text/plain': 'seen', 'a/b': [{}] * 1_000_000}, 'metadata': {}})\n"
+    )
+    answer = await peer.ask(code)
+    assert (answer["exit_code"], answer["stdout"]) == (0, "heard\nseen\n"), answer["stderr"]
+    assert "[display_data of " in answer["stderr"]
+    assert "more than 200000 entries in its objects" in answer["stderr"]
+    failed = await peer.ask("raise ValueError('x' * (9 << 20))")
+    assert (failed["exit_code"], "[error of " in failed["stderr"]) == (1, True)
+    assert (await peer.ask("print('still here')"))["stdout"] == "still here\n"
+
+
 @pytest.mark.parametrize("embedenv_config", [{"hello_timeout_s": 0.2}])
 async def test_who_says_nothing_is_closed(dial_engine: Dial) -> None:
     peer = await dial_engine()

@@ -3,7 +3,9 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -277,6 +279,47 @@ async def test_watchdog_of_a_room_is_not_kept_from_its_work_by_another_room(
             await looked.wait()
     finally:
         await monitor.aclose()
+
+
+async def test_limits_are_held_while_all_threads_of_the_loop_are_taken() -> None:
+    sandbox = room(memory_bytes=64 * MIB)
+    sandbox.fake.now = Counters(oom_kills=1)
+    loop, release = asyncio.get_running_loop(), threading.Event()
+    shared = ThreadPoolExecutor(1)
+    loop.set_default_executor(shared)
+    slow = loop.run_in_executor(None, release.wait, 2 * DEADLINE_S)
+    try:
+        async with monitoring(sandbox) as monitor:
+            async with asyncio.timeout(DEADLINE_S):
+                await monitor.check(sandbox)
+            assert (await sandbox.report())[0] is Breach.OOM
+            assert not slow.done()
+    finally:
+        release.set()
+        await slow
+
+
+async def test_sample_that_waits_while_the_monitor_closes_is_not_taken() -> None:
+    first, second = room(), room()
+    loop, began, release = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
+
+    class Slow(FakeKeeper):
+        def counters(self) -> Counters:
+            loop.call_soon_threadsafe(began.set)
+            release.wait(DEADLINE_S)
+            return super().counters()
+
+    first.keeper = first.fake = Slow()
+    async with monitoring(first, second) as monitor, asyncio.TaskGroup() as checks:
+        checks.create_task(monitor.check(first))
+        await began.wait()
+        checks.create_task(monitor.check(second))
+        await asyncio.sleep(0)  # until it waits for the other
+        closing = checks.create_task(monitor.aclose())
+        await asyncio.sleep(0)
+        release.set()
+        await closing
+    assert (first.fake.samples, second.fake.samples) == (1, 0)
 
 
 async def test_closing_twice_is_harmless() -> None:

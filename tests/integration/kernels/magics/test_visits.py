@@ -225,6 +225,12 @@ async def test_widget_of_another_room_is_said_not_to_work(
     _, _, messages = await peer.run(f"%%room there\ndisplay({view}, raw=True)")
     (shown,) = (message for message in messages if message.type == "display_data")
     assert shown.content["data"] == {"text/plain": "Slider"}
+    _, _, messages = await peer.run(
+        f"%%room there\ndisplay({view} | dict.fromkeys(map(str, range(200_001)), 1), raw=True)"
+    )
+    (shown,) = (message for message in messages if message.type == "display_data")
+    assert "more than 200000 entries in its objects" in shown.content["data"].pop("text/plain")
+    assert shown.content["data"] == {}, "what is not looked at is not passed on with a widget in it"
 
 
 async def test_magic_of_a_cell_that_came_over_goes_no_further(
