@@ -22,6 +22,8 @@ _SIGKILL = 1 << (signal.SIGKILL - 1)
 _PF_EXITING = 4  # linux/sched.h
 _LOOKS = 3
 """How often the threads of a process are listed before it is stopped for that."""
+_ASKED = 3
+"""By how many of those that work in a memory others are found: one is enough, unless it was just killed."""
 
 
 @dataclass(frozen=True)
@@ -92,17 +94,19 @@ def _memory_bytes(thread: int) -> int:
 def _memory_by_any_thread(pid: int) -> tuple[int, int]:
     """Return a thread of a process and the memory that it works in; a process that hides it is stopped."""
     for _ in range(_LOOKS):
-        for thread in threads_of(pid):
-            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-                if memory_bytes := _memory_bytes(thread):
-                    return thread, memory_bytes
+        if found := _first_memory(pid):
+            return found
     # Each thread that was listed had ended when it was looked at. The next one waits for us.
     with _stopped(pid):
-        for thread in threads_of(pid):
-            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-                if memory_bytes := _memory_bytes(thread):
-                    return thread, memory_bytes
-    return pid, 0
+        return _first_memory(pid) or (pid, 0)
+
+
+def _first_memory(pid: int) -> tuple[int, int] | None:
+    for thread in _threads(pid):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            if memory_bytes := _memory_bytes(thread):
+                return thread, memory_bytes
+    return None
 
 
 @contextlib.contextmanager
@@ -110,18 +114,19 @@ def _stopped(pid: int) -> Iterator[None]:
     fd = os.pidfd_open(pid)
     try:
         signal.pidfd_send_signal(fd, signal.SIGSTOP)
-        yield
-        signal.pidfd_send_signal(fd, signal.SIGCONT)
+        try:
+            yield
+        finally:
+            signal.pidfd_send_signal(fd, signal.SIGCONT)
     finally:
         os.close(fd)
 
 
-def threads_of(pid: int) -> list[int]:
-    """Return the threads that a process has, but for a first one that has ended; none when it has ended."""
+def _threads(pid: int) -> list[int]:
     try:
         return [int(name) for name in os.listdir(f"/proc/{pid}/task")]
     except OSError:
-        return []
+        return []  # it has ended
 
 
 def proportional_bytes(family: Family) -> int:
@@ -150,9 +155,10 @@ def families(processes: Iterable[Process]) -> list[Family]:
     heads: dict[int, Process] = {}
     for process in processes:  # parents come before their children
         head = heads.get(process.parent)
-        is_own = head is None or not syscalls.has_same_memory(process.thread, head.thread)
-        heads[process.pid] = process if head is None or is_own else head
-        members.setdefault(heads[process.pid].pid, []).append(process)
+        if head is None or not syscalls.has_same_memory(process.thread, head.thread):
+            head = process
+        heads[process.pid] = head
+        members.setdefault(head.pid, []).append(process)
     return [Family(tuple(found), max(p.memory_bytes for p in found)) for found in members.values()]
 
 
@@ -171,14 +177,13 @@ def kill(family: Family, room: int) -> int:
         stopped.update((process.pid, process) for process in fresh if send(process, signal.SIGSTOP))
         if not fresh:
             break
-        found = [process for process in look_below(room) if _works_with(process, stopped)]
+        known = list(stopped.values())[-_ASKED:]
+        found = [process for process in look_below(room) if _works_with_one(process, known)]
     return sum(send(process, signal.SIGKILL) for process in stopped.values())
 
 
-def _works_with(process: Process, others: dict[int, Process]) -> bool:
-    return process.pid in others or any(
-        syscalls.has_same_memory(process.thread, other.thread) for other in others.values()
-    )
+def _works_with_one(process: Process, others: Iterable[Process]) -> bool:
+    return any(syscalls.has_same_memory(process.thread, other.thread) for other in others)
 
 
 def look_below(room: int) -> list[Process]:
