@@ -17,8 +17,8 @@ PASTE = "".join(f"line {number} of the paste, and a word: Grüße\n" for number 
 
 async def test_large_paste_arrives_whole(peer: TerminalPeer, served: Served, room: TerminalRoom) -> None:
     assert len(PASTE.encode()) > 5_000_000
-    await peer.type("stty -echo; cat > pasted; stty echo; sha256sum < pasted\r")
-    await peer.until("\r\n")
+    await peer.type("stty -echo; echo rea''dy; cat > pasted; stty echo; sha256sum < pasted\r")
+    await peer.until("ready\r\n")  # what comes before the echo is off would be shown
     await peer.type(PASTE)
     await peer.type("\x04")
     assert hashlib.sha256(PASTE.encode()).hexdigest() in await peer.until(" -")
@@ -49,8 +49,9 @@ async def test_somebody_types_while_somebody_else_pastes(
     peer: TerminalPeer, dial_terminal: DialTerminal
 ) -> None:
     other = await dial_terminal("1")
-    await peer.type("stty -echo; cat > both; stty echo; grep -c paste both; grep -n meanwhile both\r")
-    await peer.until("\r\n")
+    await peer.type("stty -echo; echo rea''dy; cat > both; stty echo; ")
+    await peer.type("grep -c paste both; grep -n meanwhile both\r")
+    await peer.until("ready\r\n")  # as above
     await peer.type(PASTE)
     await other.type("typed meanwhile\n")
     await peer.type("\x04")
