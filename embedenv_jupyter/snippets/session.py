@@ -222,6 +222,7 @@ class Session:
         except BaseException:
             await asyncio.shield(self._give_back(charge, run))
             raise
+        began_s = time.monotonic()
         try:
             cost = await asyncio.shield(charge)
         except BaseException:
@@ -229,7 +230,6 @@ class Session:
             raise
         if not is_cell:  # a kernel tells of its cells itself
             self._tell_start(job, run)
-        began_s = time.monotonic()
         try:
             async with execution:
                 yield execution, cost
